@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The reference evaluator: walks the rules one after the other, knows nothing of images. Simple and slow; every engine
+ * is held against it, and `explain` speaks from it.
+ */
+#ifndef REEVE_ANALYSIS_EVALUATE_H
+#define REEVE_ANALYSIS_EVALUATE_H
+
+#include "policy/rule.h"
+
+/* Does one clause match these fields? (Zones are the rule's business.) */
+bool clause_matches(const struct clause *clause, const struct fields *fields);
+bool rule_matches(const struct rule *rule, const struct fields *fields);
+/* The number of the first rule that matches. There is always one when family is 4 or 6 and zones are the ruleset's. */
+uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields);
+
+#endif

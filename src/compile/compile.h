@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The compiler: rules in, image out. The same ruleset and interfaces give the same bytes.
+ */
+#ifndef REEVE_COMPILE_COMPILE_H
+#define REEVE_COMPILE_COMPILE_H
+
+#include "core/image.h"
+#include "policy/rule.h"
+
+struct compile_interface {
+	uint32_t ifindex;
+	uint32_t zone;
+};
+
+struct compile_stats {
+	uint32_t switches, tests, set_nodes, set_trees; /* nodes by kind; set_nodes are REF_SET, set trees count their switches apart */
+	uint32_t set_switches;
+	uint32_t walk_max;
+	uint32_t chain_max; /* longest list of clauses left to be tested one after the other */
+	size_t bytes;
+};
+
+struct image {
+	unsigned char *bytes; /* malloc'ed, aligned to 16 */
+	size_t size;	      /* a multiple of IMAGE_UNIT */
+	struct compile_stats stats;
+};
+
+/*
+ * `interfaces` may be in any order; those of ZONE_OTHER need not be listed. -ENOMEM, -E2BIG when a limit of the image is passed;
+ * *why is then a static text for the person.
+ */
+int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,
+		  uint32_t interface_n, struct image *image, const char **why);
+void image_free(struct image *image);
+
+#endif

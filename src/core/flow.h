@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Flows: one record for both directions of a conversation.
+ *
+ * A record is found under one canonical key: the endpoint (address, port) that sorts lower comes first, whoever
+ * spoke first. FLOW_ORIGIN_HIGH in the record says that the originator is the second endpoint. The record is bound to the two
+ * zones (by their stable tags): a packet with the right tuple that comes from elsewhere is not part of it.
+ */
+#ifndef REEVE_CORE_FLOW_H
+#define REEVE_CORE_FLOW_H
+
+#include "core/types.h"
+
+/* 40 bytes. Addresses as in FIELD_SRC (host order words), ports in host order; ICMP echo: the identifier in both ports. */
+struct flow_key {
+	__u32 low[4], high[4];
+	__u16 low_port, high_port;
+	__u8 protocol;
+	__u8 family; /* 4 or 6 */
+	__u16 zero;
+};
+
+enum flow_flags {
+	FLOW_ORIGIN_HIGH = 1, /* the originator is key.high */
+	FLOW_REPLIED = 2,     /* a packet came back */
+	FLOW_PICKED_UP = 4,   /* it began in mid-stream */
+};
+
+/*
+ * Connection states. TCP's after RFC 9293 section 3.3.2, seen from between the two ends, under the names conntrack uses.
+ */
+enum flow_state {
+	FLOW_NONE = 0,
+	/* TCP */
+	FLOW_SYN_SENT,	  /* SYN from the originator */
+	FLOW_SYN_RECV,	  /* SYN-ACK came back */
+	FLOW_SYN_SENT2,	  /* simultaneous open: SYN from both */
+	FLOW_ESTABLISHED,
+	FLOW_FIN_WAIT,	  /* one side has sent FIN */
+	FLOW_CLOSE_WAIT,  /* that FIN is acknowledged */
+	FLOW_LAST_ACK,	  /* both have sent FIN */
+	FLOW_TIME_WAIT,
+	FLOW_CLOSE,	  /* RST seen */
+	/* the others */
+	FLOW_UNREPLIED,	  /* UDP, ICMP and others: no answer yet */
+	FLOW_REPLY_SEEN,  /* answered */
+	FLOW_ASSURED,	  /* UDP: traffic in both directions over more than two seconds */
+	FLOW_STATES,
+};
+
+/* What is known of the sequence numbers of one end of a TCP connection (window checks after RFC 9293, 3.10.7.4). */
+struct flow_end {
+	__u32 end;	/* highest sequence number sent, + 1 */
+	__u32 max_end;	/* highest acknowledgement + window the other side announced */
+	__u32 max_window;
+	__u8 scale;	/* window scale of this end */
+	__u8 flags;
+	__u16 reserved;
+};
+
+struct flow_count {
+	__u64 packets, bytes;
+};
+
+/* 128 bytes; times are CLOCK_MONOTONIC in nanoseconds. */
+struct flow {
+	__u64 created, seen;
+	struct flow_count original, reply;
+	__u16 from_tag, to_tag; /* zones of originator and responder, see struct zone.tag */
+	__u8 state;		/* enum flow_state */
+	__u8 flags;		/* enum flow_flags */
+	__u8 protocol;
+	__u8 reserved;
+	__u32 rule;		/* that allowed it, as numbered in policy `generation` */
+	__u32 generation;
+	struct flow_end ends[2]; /* originator, responder */
+	__u32 from_ifindex, to_ifindex; /* of the first packet; 0 for this host */
+	__u8 translation[24];	 /* room for NAT; zero */
+};
+
+_Static_assert(sizeof(struct flow_key) == 40, "flow key");
+_Static_assert(sizeof(struct flow) == 128, "flow record");
+
+#endif

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The image: a compiled policy, plain data in host byte order.
+ *
+ * An image is an array of 32-byte units. References are 32-bit words: a kind in the upper 4 bits, a
+ * number in the lower 28 (a unit index for nodes, a rule number for REF_RULE). In the kernel an image is stored as pages of
+ * IMAGE_PAGE bytes, so no node straddles a page: a switch is aligned to its own size.
+ *
+ * Units 0 and 1 hold the header. The dispatch table gives, for a pair of zones and a family, the
+ * reference at which the walk begins. The walk goes on until it meets REF_RULE:
+ *
+ *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
+ *	REF_TEST    one field: yes if ((field & mask) - lo) <= span (unsigned), else no
+ *	REF_SET     walk the tree `root`, which ends in REF_MEMBER 0 or 1; go on at no or yes. Not nested.
+ *	REF_TUPLES, REF_LIMIT  reserved
+ *
+ * Children always have a smaller unit index than their parent, so every walk ends. The longest walk, counted in nodes visited
+ * (those of set trees included), is header.walk_max and at most IMAGE_WALK_MAX.
+ *
+ * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the bucket of an ifindex is
+ * image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry. An interface that is not in it is ZONE_OTHER.
+ */
+#ifndef REEVE_CORE_IMAGE_H
+#define REEVE_CORE_IMAGE_H
+
+#include "core/field.h"
+#include "core/types.h"
+
+#define IMAGE_MAGIC 0x56454552u /* "REEV" */
+#define IMAGE_VERSION 1u
+#define IMAGE_UNIT 32u
+#define IMAGE_PAGE 65536u
+#define IMAGE_PAGE_UNITS (IMAGE_PAGE / IMAGE_UNIT)
+#define IMAGE_UNITS_MAX (1u << 23) /* 256 MiB */
+#define IMAGE_WALK_MAX (1u << 18)
+#define IMAGE_RULES_MAX (1u << 18)
+
+#define REF_KIND(ref) ((ref) >> 28)
+#define REF_INDEX(ref) ((ref) & 0x0fffffffu)
+#define REF_MAKE(kind, index) ((__u32)(kind) << 28 | (index))
+
+enum ref_kind {
+	REF_RULE = 0,
+	REF_SWITCH = 1,
+	REF_TEST = 2,
+	REF_SET = 3,
+	REF_MEMBER = 4, /* index 0 or 1; only inside set trees */
+	REF_TUPLES = 5, /* reserved: comes with large rule sets */
+	REF_LIMIT = 6,	/* reserved: comes with rate limits */
+};
+
+enum image_flags {
+	IMAGE_PICKUP = 1, /* a TCP packet in mid-stream may start a flow */
+	IMAGE_GUARD = 2,
+};
+
+struct image_header { /* 2 units */
+	__u32 magic, version;
+	__u32 units;	       /* length of the whole */
+	__u32 zones;	       /* number of zones, at least 2 */
+	__u32 rules;	       /* number of rules, at least 1 */
+	__u32 dispatch;	       /* unit where the dispatch table begins: zones * zones * 2 words */
+	__u32 interfaces;      /* unit of the first bucket */
+	__u32 interface_mask;  /* buckets - 1, a power of two minus one */
+	__u32 rule_table;      /* unit of rule 0; a rule is one unit */
+	__u32 walk_max;
+	__u32 flags;	       /* enum image_flags */
+	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
+	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
+	__u32 reserved[2];     /* zero */
+};
+
+#define IMAGE_DISPATCH(zones, from, to, family) \
+	((((from) * (zones)) + (to)) * 2 + ((family) == 6))
+
+#define IMAGE_SWITCH_KEYS 15
+struct image_switch { /* 4 units, aligned to 4 units */
+	__u32 field;   /* a word number below FIELD_WORDS */
+	__u32 key[IMAGE_SWITCH_KEYS]; /* ascending; unused ones are 0xffffffff */
+	__u32 child[IMAGE_SWITCH_KEYS + 1]; /* unused ones repeat the last used child */
+};
+
+struct image_test { /* 1 unit */
+	__u32 field;
+	__u32 mask, lo, span;
+	__u32 yes, no;
+	__u32 reserved[2];
+};
+
+struct image_set { /* 1 unit */
+	__u32 root;
+	__u32 yes, no;
+	__u32 reserved[5];
+};
+
+enum image_rule_flags {
+	IMAGE_RULE_LOG = 1,
+	IMAGE_RULE_STATELESS = 2,
+	IMAGE_RULE_BUILTIN = 4, /* built-in rule, or built-in default */
+	IMAGE_RULE_DEFAULT = 8, /* a default, of the file or built in */
+};
+
+struct image_rule { /* 1 unit */
+	__u8 action; /* enum action */
+	__u8 reject; /* enum reject */
+	__u8 flags;
+	__u8 reserved0;
+	__u32 log_sample;
+	__u32 mark_mask, mark_value;
+	__u32 reserved[4];
+};
+
+struct image_interface {
+	__u32 ifindex;
+	__u16 zone;
+	__u16 tag; /* of the zone, see struct zone */
+};
+
+#define IMAGE_TAG_SELF 1
+#define IMAGE_TAG_OTHER 2
+
+struct image_bucket { /* 1 unit */
+	struct image_interface entry[4];
+};
+
+static __always_inline __u32 image_hash(__u32 ifindex)
+{
+	return (ifindex * 0x9e3779b1u) >> 12;
+}
+
+#ifndef __bpf__
+#include <stddef.h>
+/*
+ * Makes any byte string safe to walk: 0 if the image is whole, in bounds, acyclic, within the limits above
+ * and every walk ends in a rule that exists; else -EBADMSG, or -EPROTONOSUPPORT for another version. *why is then a
+ * short static text. `image` is aligned to 4 bytes. Does not check the digest (the writer's business).
+ */
+int image_validate(const void *image, size_t size, const char **why);
+#endif
+
+#endif

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The BPF engine: reeve in the kernel, for the network namespace of the calling process.
+ *
+ * What is running lives in pinned objects under /run/reeve/bpf/<namespace cookie>/ and nowhere else; these functions read and change it.
+ * No process has to stay. Every function that a person waits for fills a struct problem when it fails: what is wrong, and what to do about it.
+ *
+ * Errors common to all: -EPERM (the problem names the missing capability), -ENOSYS (the kernel lacks something), -ENOENT (nothing is
+ * applied in this namespace), -EPROTO (what is pinned belongs to another version of reeve).
+ */
+#ifndef REEVE_ENGINE_BPF_ENGINE_H
+#define REEVE_ENGINE_BPF_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/vector.h"
+#include "compile/compile.h"
+#include "core/event.h"
+#include "core/flow.h"
+#include "policy/rule.h"
+
+struct problem {
+	char what[512];
+	char hint[512]; /* "" when there is none */
+};
+
+/* An interface of the namespace and what reeve does with it. */
+enum coverage {
+	COVERAGE_COVERED,     /* programs on arrival and departure */
+	COVERAGE_LOOPBACK,    /* left alone: loopback that no zone names */
+	COVERAGE_PORT,	      /* left alone: its master (bridge, bond, team) is covered */
+	COVERAGE_MISSING,     /* should be covered and is not: appeared after apply, or somebody detached the programs */
+};
+
+struct engine_interface {
+	char name[16];
+	uint32_t ifindex;
+	uint32_t zone;
+	enum coverage coverage;
+	char master[16];    /* of a port, else "" */
+	bool default_route; /* a default route (either family) leaves here */
+};
+
+VECTOR(interface_vector, struct engine_interface);
+
+/* The interfaces of this namespace, sorted by index, as this policy would have them. COVERAGE_MISSING is not used here. */
+int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *interfaces,
+		      struct problem *problem);
+
+struct apply_report {
+	struct interface_vector interfaces; /* what was covered; free with interface_vector_free */
+	struct compile_stats stats;
+	bool first;		/* nothing was running before */
+	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
+	uint64_t compile_ns, load_ns, flip_ns;
+};
+
+/*
+ * Makes `ruleset` the running policy: compiles it for the interfaces of this moment, loads and attaches what is missing,
+ * flips. On failure the old policy goes on untouched. With `dry_run` everything is done but attaching and flipping.
+ */
+int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_report *report,
+		 struct problem *problem);
+
+/* Takes everything of this namespace away: links, maps, pins, the mount when no other namespace uses it. Idempotent; -ENOENT when there was nothing. */
+int engine_down(struct problem *problem);
+
+/* An open view of what is running. */
+struct engine;
+
+int engine_open(struct engine **engine, struct problem *problem);
+void engine_close(struct engine *engine);
+
+/* The sources the running policy was made of (sealed); load them with policy_load. The set is the caller's. */
+int engine_sources(struct engine *engine, struct source_set *sources, struct problem *problem);
+/* The running image, a copy of the caller's. */
+int engine_image(struct engine *engine, struct image *image, struct problem *problem);
+
+struct engine_status {
+	struct interface_vector interfaces; /* with COVERAGE_MISSING where something is wrong */
+	bool guard;			    /* its links are alive */
+	bool guard_wanted;
+	uint64_t generation;		    /* counts applies */
+	uint64_t applied_at;		    /* seconds since 1970 */
+	uint32_t digest[2];
+	uint32_t flows, flows_max, embryonic, embryonic_max; /* entries in the tables, expired ones included */
+	uint64_t stats[STAT_COUNT];	    /* by enum stat, see core/event.h */
+	uint64_t map_bytes;		    /* kernel memory of all maps */
+};
+
+int engine_status(struct engine *engine, struct engine_status *status, struct problem *problem);
+
+struct rule_counter {
+	uint64_t packets, bytes; /* what the rule itself decided: first packets of flows, or every packet when stateless */
+	uint64_t last_ns;	 /* CLOCK_MONOTONIC of the last hit; 0 never */
+};
+
+/* One for each rule of the running ruleset; malloc'ed array of *n. Counts survive an apply for rules whose id stays. */
+int engine_counters(struct engine *engine, struct rule_counter **counters, uint32_t *n,
+		    struct problem *problem);
+
+/* A flow as seen from user space. Borrowed for the time of the call. Return non-zero to stop. */
+typedef int flow_visitor(void *context, const struct flow_key *key, const struct flow *flow,
+			 bool embryonic);
+/* Every live (not expired) flow; the tables are read in batches, so memory does not grow with them. */
+int engine_flows(struct engine *engine, flow_visitor *visit, void *context, struct problem *problem);
+
+/* Events as they come. `lost` counts events that did not fit the ring since the last call. Return non-zero to stop. */
+typedef int event_visitor(void *context, const struct event *event, uint64_t lost);
+/* Reads events until the visitor stops it, or until *stop becomes non-zero (looked at every 200 ms). */
+int engine_watch(struct engine *engine, event_visitor *visit, void *context,
+		 const volatile int *stop, struct problem *problem);
+
+#endif

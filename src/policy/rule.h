@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Rules: a policy with every name resolved.
+ *
+ * A rule is a pair of zone sets, a list of clauses and an action. It matches a packet when the packet's zones are in the
+ * sets and at least one clause matches. A clause is a conjunction: every field must lie in that field's
+ * list of ranges; an empty list means any value. So `allow { 80/tcp, 443/tcp, 53 } from @admins` becomes a few
+ * clauses, one for each protocol and family that differ, never a cross product.
+ *
+ * The ruleset lists rules in the order in which they are judged (first match wins): built-in rules, the file's rules, the
+ * file's defaults, the built-in defaults. The last ones match everything, so every packet has a rule.
+ * A rule's index in the list is its number in the image, in counters and in events.
+ */
+#ifndef REEVE_POLICY_RULE_H
+#define REEVE_POLICY_RULE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/diagnostic.h"
+#include "base/source.h"
+#include "core/field.h"
+
+/* A range of a one-word field, ends included. */
+struct range {
+	uint32_t lo, hi;
+};
+
+struct ranges {
+	const struct range *items; /* sorted, disjoint, not adjacent */
+	uint32_t n;		   /* 0: any value */
+};
+
+/* A range of addresses, ends included; words as in FIELD_SRC. For IPv4 lo[1..3] and hi[1..3] are 0. */
+struct address_range {
+	uint32_t lo[4], hi[4];
+};
+
+/* Addresses of one family. Interned: clauses with the same addresses share one. */
+struct addresses {
+	const struct address_range *items; /* sorted, disjoint, not adjacent; never empty */
+	uint32_t n;
+	uint8_t family;	  /* 4 or 6 */
+	const char *name; /* of the set it came from, or NULL */
+};
+
+struct masked {
+	uint32_t mask, value; /* (field & mask) == value; mask 0: any */
+};
+
+enum family_bits {
+	FAMILY_BIT_4 = 1,
+	FAMILY_BIT_6 = 2,
+};
+
+struct clause {
+	uint8_t families; /* family_bits; never 0. A clause with src or dst has exactly one bit */
+	/*
+	 * By field number. Only PROTOCOL, SRC_PORT, DST_PORT, FRAGMENT, LENGTH, DSCP, TTL, EXPECTED and STATE are used here; the others
+	 * are n == 0. A clause that constrains ports, ICMP types or TCP flags also has FRAGMENT = 0.
+	 */
+	struct ranges field[FIELD_SRC];
+	const struct addresses *src, *dst; /* NULL: any */
+	struct masked flags, mark;
+	bool has_mac;
+	uint8_t mac[6];
+};
+
+enum rule_origin {
+	RULE_BUILTIN,	      /* built-in rule, before the file's */
+	RULE_FILE,
+	RULE_DEFAULT,	      /* `default` of a policy block */
+	RULE_BUILTIN_DEFAULT, /* what holds where no default does */
+};
+
+struct rule {
+	const char *id; /* unique in the ruleset, stable: `id NAME` or a hash, see LANGUAGE */
+	enum rule_origin origin;
+	uint64_t from, to; /* sets of zone numbers: bit n is zone n */
+	const struct clause *clauses;
+	uint32_t clause_n;
+	enum action action;
+	enum reject reject;
+	bool stateless;
+	bool log;
+	const char *log_text;	/* or NULL */
+	uint32_t log_sample;	/* every n-th is logged; 1 = all */
+	const char *count;	/* name of a counter, or NULL */
+	struct masked mark_set; /* mask 0: the mark stays */
+	const char *comment;	/* description from the trailing comment, or NULL */
+	const char *pair;	/* canonical text of the pair, "wan -> self" */
+	const char *text;	/* canonical text of the rule, "allow 22/tcp from @admins"; of a default: "default drop" */
+	struct position position; /* of the rule's first word; POSITION_NONE for built-in ones */
+};
+
+struct zone {
+	const char *name;
+	const char *const *patterns; /* interface names or patterns (fnmatch) */
+	uint32_t pattern_n;
+	uint16_t tag; /* stable over policies: from the name; never 0; self 1, other 2; unique in the ruleset; never 0xffff */
+	struct position position;
+};
+
+/* `options { … }`: each with its default when the policy says nothing. */
+struct policy_options {
+	bool builtin_nd;	/* `ipv6-nd on`: neighbour discovery, router advertisement */
+	bool builtin_multicast; /* `multicast-membership on`: IGMP, MLD */
+	bool builtin_dhcp;	/* `dhcp-client on` */
+	bool guard;		/* `guard on` */
+	bool pickup;		/* `tcp-pickup on`: a TCP packet in mid-stream may start a flow */
+	uint8_t mark_shift;	/* `mark-bits 30`: reeve's two bits of the mark start here; 0..30 */
+	uint32_t flows_max;	/* `flows 131072`: replied flows */
+	uint32_t embryonic_max; /* `embryonic-flows 65536`: unreplied flows */
+};
+
+struct ruleset {
+	struct arena arena; /* owns everything below, except sources */
+	struct zone *zones; /* by zone number; [0] self, [1] other */
+	uint32_t zone_n;
+	struct rule *rules; /* in judging order */
+	uint32_t rule_n;
+	struct policy_options options;
+	struct source_set sources; /* all texts it was made of */
+};
+
+#define RULES_MAX 250000u
+
+/*
+ * Parses and resolves the policy `name` (a file, or the first source of a sealed set). Takes ownership of *sources, also on failure (it
+ * ends in ruleset->sources). On failure (-EINVAL: errors are in *diagnostics; -ENOMEM) the ruleset holds
+ * only the sources, for printing the diagnostics, and must still be freed.
+ *
+ * Parts of the language that no engine can carry out yet are errors of their line ("not supported yet").
+ */
+int policy_load(const char *name, struct source_set *sources, struct ruleset *ruleset,
+		struct diagnostics *diagnostics);
+void ruleset_free(struct ruleset *ruleset);
+
+/* The number of a zone by name, or -1. */
+int ruleset_zone(const struct ruleset *ruleset, const char *name);
+/* The zone of an interface name: the first zone one of whose patterns matches, else ZONE_OTHER. Two zones that
+ * match one name by exact names are an error of policy_load; a name beats a pattern. */
+uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *interface);
+/* Does this exact name or a pattern of some zone name the interface? (Loopback and ports are covered only then.) */
+bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface);
+
+#endif
