@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "analysis/evaluate.h"
+
+static bool ranges_match(const struct ranges *ranges, uint32_t value)
+{
+	if (!ranges->n)
+		return true;
+	for (uint32_t i = 0; i < ranges->n; i++)
+		if (ranges->items[i].lo <= value && value <= ranges->items[i].hi)
+			return true;
+	return false;
+}
+
+/* As numbers of 128 bits: the most significant word decides first. */
+static int address_compare(const uint32_t left[4], const uint32_t right[4])
+{
+	for (int i = 0; i < 4; i++)
+		if (left[i] != right[i])
+			return left[i] < right[i] ? -1 : 1;
+	return 0;
+}
+
+static bool addresses_match(const struct addresses *addresses, const struct fields *fields,
+			    unsigned first_word)
+{
+	const uint32_t *address = &fields->word[first_word];
+
+	if (!addresses)
+		return true;
+	if (fields->word[FIELD_FAMILY] != addresses->family)
+		return false;
+	for (uint32_t i = 0; i < addresses->n; i++)
+		if (address_compare(addresses->items[i].lo, address) <= 0 &&
+		    address_compare(address, addresses->items[i].hi) <= 0)
+			return true;
+	return false;
+}
+
+static bool mac_matches(const struct clause *clause, const struct fields *fields)
+{
+	const uint8_t *mac = clause->mac;
+	uint32_t high = (uint32_t)mac[0] << 8 | mac[1];
+	uint32_t low = (uint32_t)mac[2] << 24 | (uint32_t)mac[3] << 16 | (uint32_t)mac[4] << 8 |
+		       mac[5];
+
+	return !clause->has_mac || (fields->word[FIELD_MAC_HIGH] == high &&
+				    fields->word[FIELD_MAC_LOW] == low);
+}
+
+static bool family_matches(const struct clause *clause, uint32_t family)
+{
+	return (family == 4 && clause->families & FAMILY_BIT_4) ||
+	       (family == 6 && clause->families & FAMILY_BIT_6);
+}
+
+bool clause_matches(const struct clause *clause, const struct fields *fields)
+{
+	if (!family_matches(clause, fields->word[FIELD_FAMILY]))
+		return false;
+	for (unsigned field = 0; field < FIELD_SRC; field++)
+		if (!ranges_match(&clause->field[field], fields->word[field]))
+			return false;
+	return addresses_match(clause->src, fields, FIELD_SRC) &&
+	       addresses_match(clause->dst, fields, FIELD_DST) &&
+	       (fields->word[FIELD_TCP_FLAGS] & clause->flags.mask) == clause->flags.value &&
+	       (fields->word[FIELD_MARK] & clause->mark.mask) == clause->mark.value &&
+	       mac_matches(clause, fields);
+}
+
+/* Zones are numbers below 64; anything else is in no set. */
+static bool zone_in(uint64_t zones, uint32_t zone)
+{
+	return zone < ZONES_MAX && zones >> zone & 1;
+}
+
+bool rule_matches(const struct rule *rule, const struct fields *fields)
+{
+	if (!zone_in(rule->from, fields->word[FIELD_FROM_ZONE]) ||
+	    !zone_in(rule->to, fields->word[FIELD_TO_ZONE]))
+		return false;
+	for (uint32_t i = 0; i < rule->clause_n; i++)
+		if (clause_matches(&rule->clauses[i], fields))
+			return true;
+	return false;
+}
+
+uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields)
+{
+	for (uint32_t i = 0; i < ruleset->rule_n; i++)
+		if (rule_matches(&ruleset->rules[i], fields))
+			return i;
+	/* The built-in defaults, at the end of every ruleset, match all there is; self -> self meets the last of them. */
+	return ruleset->rule_n - 1;
+}

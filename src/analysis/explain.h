@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Explain: what happens to a packet, and why.
+ *
+ * A question says a packet as a rule says it, `wan -> self 22/tcp from 192.0.2.1`. What it leaves out is filled with an ordinary
+ * value that no rule singles out where there is one (an ephemeral source port, an address outside every named prefix, TTL 64, a SYN), and the
+ * answer says with what. The packet is judged as the first of its flow: by the sanity checks that need no packet bytes, then by
+ * the reference evaluator.
+ */
+#ifndef REEVE_ANALYSIS_EXPLAIN_H
+#define REEVE_ANALYSIS_EXPLAIN_H
+
+#include "base/arena.h"
+#include "base/diagnostic.h"
+#include "base/source.h"
+#include "core/event.h"
+#include "core/field.h"
+#include "policy/rule.h"
+
+#define EXPLAIN_NEAR_MAX 5
+
+enum explained_by {
+	EXPLAINED_RULE,		   /* a rule of the file */
+	EXPLAINED_DEFAULT,	   /* a `default` of the file */
+	EXPLAINED_BUILTIN,	   /* a built-in rule */
+	EXPLAINED_BUILTIN_DEFAULT, /* what holds where no default does */
+	EXPLAINED_SANITY,	   /* malformed: dropped before any rule; see `sanity` */
+};
+
+/* Something the question left open. */
+struct explain_filled {
+	const char *what;  /* "source port" */
+	const char *value; /* "49152" */
+};
+
+/* A rule judged before the deciding one, of this pair, that all but one part of the packet fits. */
+struct explain_near {
+	uint32_t rule;	  /* its number in the ruleset */
+	enum field field; /* the part that differs: FIELD_SRC for the source address and so on */
+	const char *what; /* the same for a person: "source address" */
+	const char *is;	  /* what the packet has: "203.0.113.9" */
+	const char *wants;/* what the rule asks for: "@admins", "22", "syn"; shortened when long */
+};
+
+struct explanation {
+	struct arena arena; /* owns everything below */
+	enum action verdict;
+	enum reject reject; /* when verdict is ACTION_REJECT */
+	enum explained_by by;
+	enum sanity sanity;  /* SANITY_OK unless by is EXPLAINED_SANITY */
+	const char *reason;  /* for EXPLAINED_SANITY: "SYN together with FIN"; else NULL */
+	uint32_t rule;	     /* number of the deciding rule in the ruleset; UINT32_MAX for EXPLAINED_SANITY */
+	struct fields fields;/* the packet that was judged */
+	const char *packet;  /* the same as a question that leaves nothing open that matters */
+	const struct explain_filled *filled;
+	uint32_t filled_n;
+	struct explain_near near[EXPLAIN_NEAR_MAX];
+	uint32_t near_n;
+};
+
+/*
+ * Answers `question` under `ruleset`. The text of the question is added to *sources (the caller's own set, not the
+ * ruleset's) under the name "question", so that diagnostics can be shown with it. -EINVAL: *diagnostics says why (syntax, an
+ * unknown name, a packet that cannot exist such as icmp with an IPv6 address); -ENOMEM. *explanation is untouched on failure.
+ */
+int explain(const struct ruleset *ruleset, const char *question, struct source_set *sources,
+	    struct explanation *explanation, struct diagnostics *diagnostics);
+void explanation_free(struct explanation *explanation);
+
+/* "rule", "default", "builtin", "builtin-default", "sanity": for --json. */
+const char *explained_by_name(enum explained_by by);
+
+#endif
