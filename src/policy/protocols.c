@@ -2,6 +2,7 @@
 #include "policy/protocols.h"
 
 #include <ctype.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -134,8 +135,8 @@ const char *protocol_nearest(const char *name)
 
 bool protocol_has_ports(uint8_t number)
 {
-	return number == PROTOCOL_TCP || number == PROTOCOL_UDP || number == PROTOCOL_DCCP ||
-	       number == PROTOCOL_SCTP || number == PROTOCOL_UDPLITE;
+	return number == IPPROTO_TCP || number == IPPROTO_UDP || number == IPPROTO_DCCP ||
+	       number == IPPROTO_SCTP || number == IPPROTO_UDPLITE;
 }
 
 int dscp_find(const char *name)

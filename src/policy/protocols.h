@@ -3,24 +3,13 @@
  * Names of IP protocols and of DSCP classes.
  *
  * Both are tables inside reeve, so that a policy means the same on every host. Numbers and names: IANA "Assigned
- * Internet Protocol Numbers"; DSCP: RFC 2474, 2597, 3246, 5865, 8622.
+ * Internet Protocol Numbers" (constants: IPPROTO_* of <netinet/in.h>); DSCP: RFC 2474, 2597, 3246, 5865, 8622.
  */
 #ifndef REEVE_POLICY_PROTOCOLS_H
 #define REEVE_POLICY_PROTOCOLS_H
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum protocol_number {
-	PROTOCOL_ICMP = 1,
-	PROTOCOL_IGMP = 2,
-	PROTOCOL_TCP = 6,
-	PROTOCOL_UDP = 17,
-	PROTOCOL_DCCP = 33,
-	PROTOCOL_ICMPV6 = 58,
-	PROTOCOL_SCTP = 132,
-	PROTOCOL_UDPLITE = 136,
-};
 
 /* The number of a protocol by name (any case) or by decimal number 0-255; -1 if there is none. */
 int protocol_find(const char *name);

@@ -42,7 +42,8 @@ struct addresses {
 	const struct address_range *items; /* sorted, disjoint, not adjacent; never empty */
 	uint32_t n;
 	uint8_t family;	  /* 4 or 6 */
-	const char *name; /* of the set it came from, or NULL */
+	bool negated;	  /* written with `!`: the items are the complement of what was named */
+	const char *name; /* of the set it came from (also when negated), or NULL */
 };
 
 struct masked {
@@ -114,6 +115,8 @@ struct policy_options {
 	uint32_t embryonic_max; /* `embryonic-flows 65536`: unreplied flows */
 };
 
+struct scope; /* what names stand for, so that questions can use them: see resolve.h */
+
 struct ruleset {
 	struct arena arena; /* owns everything below, except sources */
 	struct zone *zones; /* by zone number; [0] self, [1] other */
@@ -122,6 +125,7 @@ struct ruleset {
 	uint32_t rule_n;
 	struct policy_options options;
 	struct source_set sources; /* all texts it was made of */
+	const struct scope *scope; /* sets and services by name */
 };
 
 #define RULES_MAX 250000u

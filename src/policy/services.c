@@ -2,6 +2,7 @@
 #include "policy/services.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,9 +145,9 @@ VECTOR(entry_vector, struct services_entry);
 static const struct {
 	uint8_t bit, protocol;
 } carriers[] = {
-	{ TCP, PROTOCOL_TCP },
-	{ UDP, PROTOCOL_UDP },
-	{ SCTP, PROTOCOL_SCTP },
+	{ TCP, IPPROTO_TCP },
+	{ UDP, IPPROTO_UDP },
+	{ SCTP, IPPROTO_SCTP },
 };
 
 static const char blanks[] = " \t\r\f\v";
@@ -315,6 +316,13 @@ int services_find(struct services *services, const char *name, struct service_po
 	memcpy(ports, found, found_n * sizeof(*found));
 	*n = found_n;
 	return 0;
+}
+
+bool service_is_known(const char *name)
+{
+	struct service_port ports[SERVICE_PORTS_MAX];
+
+	return find_known(name, ports) > 0;
 }
 
 const char *services_nearest(struct services *services, const char *name, const char *const *more,

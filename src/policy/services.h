@@ -43,6 +43,8 @@ int services_find(struct services *services, const char *name, struct service_po
 /* The known name nearest to a wrong one, among `more_n` names of the caller and all others, or NULL. Lives in the arena or with the caller. */
 const char *services_nearest(struct services *services, const char *name, const char *const *more,
 			     size_t more_n);
+/* Is the name in the table inside reeve? */
+bool service_is_known(const char *name);
 /* A name of the table inside reeve for a port, or NULL. Static. For printing to people only. */
 const char *service_name(uint8_t protocol, uint16_t port);
 
