@@ -29,6 +29,7 @@ enum sanity {
 	SANITY_TCP_FLAGS,	/* no flags, SYN with FIN or RST, FIN with RST */
 	SANITY_ADDRESS,		/* source is multicast, broadcast, or loopback from outside */
 	SANITY_PORT_ZERO,	/* TCP or UDP port 0 */
+	SANITY_MID_STREAM,	/* TCP without a flow, and `tcp-pickup` is off */
 	SANITY_KINDS,
 };
 

@@ -75,7 +75,8 @@ struct flow {
 	__u32 generation;
 	struct flow_end ends[2]; /* originator, responder */
 	__u32 from_ifindex, to_ifindex; /* of the first packet; 0 for this host */
-	__u8 translation[24];	 /* room for NAT; zero */
+	__u32 mark_mask, mark_value; /* of the rule's `mark set` */
+	__u8 translation[16];	 /* room for NAT; zero */
 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow key");

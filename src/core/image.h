@@ -15,7 +15,7 @@
  *	REF_TUPLES, REF_LIMIT  reserved
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest walk, counted in nodes visited
- * (those of set trees included), is header.walk_max and at most IMAGE_WALK_MAX.
+ * (those of set trees included, and REF_MEMBER as one more), is header.walk_max and at most IMAGE_WALK_MAX.
  *
  * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the bucket of an ifindex is
  * image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry. An interface that is not in it is ZONE_OTHER.
@@ -133,7 +133,7 @@ static __always_inline __u32 image_hash(__u32 ifindex)
 /*
  * Makes any byte string safe to walk: 0 if the image is whole, in bounds, acyclic, within the limits above
  * and every walk ends in a rule that exists; else -EBADMSG, or -EPROTONOSUPPORT for another version. *why is then a
- * short static text. `image` is aligned to 4 bytes. Does not check the digest (the writer's business).
+ * short static text. `image` is aligned to 4 bytes. Does not check the digest (the writer's business). -ENOMEM without memory.
  */
 int image_validate(const void *image, size_t size, const char **why);
 #endif

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The result of judging a packet, and the records made from it: flows and events.
+ */
+#ifndef REEVE_CORE_JUDGEMENT_H
+#define REEVE_CORE_JUDGEMENT_H
+
+#include "core/event.h"
+#include "core/flow.h"
+#include "core/image.h"
+#include "core/mark.h"
+#include "core/packet.h"
+
+/* What the host's routing says of a packet without a flow. */
+enum route {
+	ROUTE_SELF,    /* it stays here, or has no way on */
+	ROUTE_FORWARD,
+};
+
+/* How a judgement ends. */
+enum outcome {
+	OUTCOME_PASS,	/* go on, with `mark` */
+	OUTCOME_DROP,
+	OUTCOME_REJECT, /* drop and answer; the host answers if it may */
+};
+
+struct judgement {
+	__u8 outcome; /* enum outcome */
+	__u8 by;      /* enum decided_by */
+	__u8 mark;    /* enum mark_state, for arrival */
+	__u8 hook;    /* enum event_hook */
+	__u8 reject;  /* enum reject */
+	__u8 action;  /* enum action, when by == BY_RULE */
+	__u16 leave_tag; /* MARK_REPLY: tag of the zone by which the reply must leave */
+	__u32 rule;
+	__u32 mark_mask, mark_value; /* of `mark set` */
+	__u16 from_tag, to_tag;
+	__u32 in_ifindex, ifindex; /* arriving (0: own) and the hook's */
+	__u32 generation;
+};
+
+/* The record of a flow that begins with this packet. */
+static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
+				      const struct judgement *j, __u32 state, __u32 sender_high,
+				      __u64 now)
+{
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->created = now;
+	flow->seen = now;
+	flow->original.packets = p->segments;
+	flow->original.bytes = p->length;
+	flow->from_tag = j->from_tag;
+	flow->to_tag = j->to_tag;
+	flow->state = (__u8)state;
+	flow->flags = (__u8)(sender_high ? FLOW_ORIGIN_HIGH : 0);
+	if (state == FLOW_ESTABLISHED)
+		flow->flags |= FLOW_PICKED_UP;
+	flow->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
+	flow->rule = j->rule;
+	flow->generation = j->generation;
+	flow->mark_mask = j->mark_mask;
+	flow->mark_value = j->mark_value;
+	if (j->from_tag != IMAGE_TAG_SELF)
+		flow->from_ifindex = j->in_ifindex;
+	if (j->to_tag != IMAGE_TAG_SELF)
+		flow->to_ifindex = j->ifindex;
+}
+
+static __always_inline void event_fill(struct event *event, enum event_kind kind,
+				       const struct packet *p, const struct judgement *j,
+				       __u64 now)
+{
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = now;
+	event->kind = (__u8)kind;
+	event->hook = j->hook;
+	event->by = j->by;
+	event->action = j->action;
+	event->sanity = p->sanity;
+	event->family = (__u8)p->fields.word[FIELD_FAMILY];
+	event->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
+	event->tcp_flags = (__u8)p->fields.word[FIELD_TCP_FLAGS];
+	event->rule = j->rule;
+	event->ifindex = j->ifindex;
+	event->in_ifindex = j->in_ifindex;
+	event->from_zone = (__u16)p->fields.word[FIELD_FROM_ZONE];
+	event->to_zone = (__u16)p->fields.word[FIELD_TO_ZONE];
+	event->src_port = (__u16)p->fields.word[FIELD_SRC_PORT];
+	event->dst_port = (__u16)p->fields.word[FIELD_DST_PORT];
+	event->length = p->length;
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < 4; i++) {
+		event->src[i] = p->fields.word[FIELD_SRC + i];
+		event->dst[i] = p->fields.word[FIELD_DST + i];
+	}
+	event->generation = j->generation;
+}
+
+#endif

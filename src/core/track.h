@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Flow tracking: keys, states, timeouts. What a flow is, is in core/flow.h.
+ *
+ * Life of a flow. The first packet that a rule allows makes an embryonic record. Packets of either direction that fit the state machine
+ * pass by it. When the other side has answered and the originator has then spoken again (TCP: the handshake is through), the record is
+ * promoted to the table of replied flows: inserted there first, then deleted here, so that there is always one. Records end by timeout,
+ * which is looked at when a packet meets them (lazily) and by whoever lists them.
+ *
+ * TCP's states are a table, [state][direction][kind of segment] -> next state, after RFC 9293, figure 5, as seen from a point
+ * between the two ends, where a segment seen may still be lost behind us: so a repeated SYN, FIN or ACK changes nothing. Entries:
+ *	a state	  pass, and go there
+ *	SAME	  pass, nothing changes (a retransmission, or a segment that its receiver will judge)
+ *	REJUDGE	  not part of this connection: the packet meets the rules as if there were no flow, and may start a new one
+ * Sequence numbers and windows are not looked at here.
+ */
+#ifndef REEVE_CORE_TRACK_H
+#define REEVE_CORE_TRACK_H
+
+#include "core/flow.h"
+#include "core/packet.h"
+
+#define SECOND 1000000000ull
+
+enum direction {
+	DIRECTION_ORIGINAL = 0,
+	DIRECTION_REPLY = 1,
+};
+
+enum segment {
+	SEGMENT_SYN,
+	SEGMENT_SYN_ACK,
+	SEGMENT_FIN,
+	SEGMENT_RST,
+	SEGMENT_ACK,
+	SEGMENTS,
+};
+
+#define TCP_STATES (FLOW_CLOSE + 1)
+
+#define SAME 0x40
+#define REJUDGE 0x80
+
+#define NO FLOW_NONE
+#define SS FLOW_SYN_SENT
+#define SR FLOW_SYN_RECV
+#define S2 FLOW_SYN_SENT2
+#define ES FLOW_ESTABLISHED
+#define FW FLOW_FIN_WAIT
+#define CW FLOW_CLOSE_WAIT
+#define LA FLOW_LAST_ACK
+#define TW FLOW_TIME_WAIT
+#define CL FLOW_CLOSE
+#define __ SAME
+#define XX REJUDGE
+
+static const __u8 tcp_next[TCP_STATES][2][SEGMENTS] = {
+	/*       from the originator                    from the responder */
+	/*       SYN SYNACK FIN  RST  ACK               SYN SYNACK FIN  RST  ACK */
+	[NO] = { { SS, XX, XX, XX, ES },		{ XX, XX, XX, XX, XX } },
+	[SS] = { { __, XX, XX, CL, XX },		{ S2, SR, XX, CL, __ } },
+	[SR] = { { __, SR, FW, CL, ES },		{ XX, __, FW, CL, __ } },
+	[S2] = { { __, SR, XX, CL, XX },		{ __, SR, XX, CL, __ } },
+	[ES] = { { __, XX, FW, CL, __ },		{ XX, __, FW, CL, __ } },
+	[FW] = { { __, XX, LA, CL, CW },		{ XX, __, LA, CL, CW } },
+	[CW] = { { __, XX, LA, CL, __ },		{ XX, __, LA, CL, __ } },
+	[LA] = { { __, XX, LA, CL, TW },		{ XX, __, LA, CL, TW } },
+	[TW] = { { XX, XX, __, CL, __ },		{ XX, __, __, CL, __ } },
+	[CL] = { { XX, XX, __, __, __ },		{ XX, __, __, __, __ } },
+};
+
+#undef NO
+#undef SS
+#undef SR
+#undef S2
+#undef ES
+#undef FW
+#undef CW
+#undef LA
+#undef TW
+#undef CL
+#undef __
+#undef XX
+
+/* How long a flow may be silent, in seconds; the values conntrack has by default. */
+static const __u32 flow_timeout[FLOW_STATES] = {
+	[FLOW_SYN_SENT] = 120,	 [FLOW_SYN_RECV] = 60,	  [FLOW_SYN_SENT2] = 120,
+	[FLOW_ESTABLISHED] = 432000, [FLOW_FIN_WAIT] = 120, [FLOW_CLOSE_WAIT] = 60,
+	[FLOW_LAST_ACK] = 30,	 [FLOW_TIME_WAIT] = 120,  [FLOW_CLOSE] = 10,
+	[FLOW_UNREPLIED] = 30,	 [FLOW_REPLY_SEEN] = 30,  [FLOW_ASSURED] = 120,
+};
+
+#define FLOW_TIMEOUT_GENERIC 600 /* protocols other than TCP, UDP and ICMP */
+#define FLOW_TIMEOUT_PICKED_UP 300 /* TCP taken up in mid-stream, while nobody has answered */
+#define FLOW_ASSURED_AFTER (2 * SECOND)
+
+static __always_inline __u64 flow_lifetime(const struct flow *flow)
+{
+	__u32 state = flow->state;
+
+	if (flow->protocol == PROTOCOL_TCP) {
+		if ((flow->flags & (FLOW_PICKED_UP | FLOW_REPLIED)) == FLOW_PICKED_UP &&
+		    state == FLOW_ESTABLISHED)
+			return FLOW_TIMEOUT_PICKED_UP * SECOND;
+	} else if (flow->protocol != PROTOCOL_UDP && flow->protocol != PROTOCOL_ICMP &&
+		   flow->protocol != PROTOCOL_ICMPV6) {
+		return FLOW_TIMEOUT_GENERIC * SECOND;
+	}
+	return state < FLOW_STATES ? flow_timeout[state] * SECOND : 0;
+}
+
+/* Clocks of two CPUs may differ a little: a flow seen "in the future" is alive. */
+static __always_inline int flow_expired(const struct flow *flow, __u64 now)
+{
+	__u64 seen = flow->seen;
+
+	return now > seen && now - seen > flow_lifetime(flow);
+}
+
+/*
+ * The key of the packet's flow. Returns 1 if the sender is key->high. The key is written word by word, so that no byte of it is left over
+ * from anything else.
+ */
+static __always_inline int flow_key_make(const struct packet *p, struct flow_key *key)
+{
+	const __u32 *src = &p->fields.word[FIELD_SRC], *dst = &p->fields.word[FIELD_DST];
+	__u16 src_port = (__u16)p->fields.word[FIELD_SRC_PORT];
+	__u16 dst_port = (__u16)p->fields.word[FIELD_DST_PORT];
+	int high;
+
+	if (!(p->flags & PACKET_PORTS))
+		src_port = dst_port = p->echo_id; /* 0 unless an echo */
+	if (src[0] != dst[0])
+		high = src[0] > dst[0];
+	else if (src[1] != dst[1])
+		high = src[1] > dst[1];
+	else if (src[2] != dst[2])
+		high = src[2] > dst[2];
+	else if (src[3] != dst[3])
+		high = src[3] > dst[3];
+	else
+		high = src_port > dst_port;
+	if (high) {
+		const __u32 *swap = src;
+		__u16 port = src_port;
+
+		src = dst;
+		dst = swap;
+		src_port = dst_port;
+		dst_port = port;
+	}
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < 4; i++) {
+		key->low[i] = src[i];
+		key->high[i] = dst[i];
+	}
+	key->low_port = src_port;
+	key->high_port = dst_port;
+	key->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
+	key->family = (__u8)p->fields.word[FIELD_FAMILY];
+	key->zero = 0;
+	return high;
+}
+
+static __always_inline __u32 tcp_segment(__u32 flags)
+{
+	if (flags & TCP_RST)
+		return SEGMENT_RST;
+	if (flags & TCP_SYN)
+		return flags & TCP_ACK ? SEGMENT_SYN_ACK : SEGMENT_SYN;
+	if (flags & TCP_FIN)
+		return SEGMENT_FIN;
+	return SEGMENT_ACK;
+}
+
+/* The state behind this packet, SAME, or REJUDGE. */
+static __always_inline __u32 flow_next(const struct flow *flow, const struct packet *p,
+				       __u32 direction, __u64 now)
+{
+	__u32 state = flow->state;
+
+	if (flow->protocol == PROTOCOL_TCP) {
+		if (state >= TCP_STATES)
+			return REJUDGE;
+		return tcp_next[state][direction & 1][tcp_segment(p->fields.word[FIELD_TCP_FLAGS])];
+	}
+	if (flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6) {
+		if (!(p->flags &
+		      (direction == DIRECTION_REPLY ? PACKET_ECHO_REPLY : PACKET_ECHO_REQUEST)))
+			return REJUDGE;
+		return direction == DIRECTION_REPLY ? FLOW_REPLY_SEEN : SAME;
+	}
+	if (direction == DIRECTION_REPLY)
+		return state == FLOW_UNREPLIED ? FLOW_REPLY_SEEN : SAME;
+	if (state == FLOW_REPLY_SEEN && flow->protocol == PROTOCOL_UDP &&
+	    now - flow->created > FLOW_ASSURED_AFTER)
+		return FLOW_ASSURED;
+	return SAME;
+}
+
+/* May this packet, once a rule has allowed it, start a flow? Others pass by the rule alone. */
+static __always_inline int flow_startable(const struct packet *p)
+{
+	__u32 protocol = p->fields.word[FIELD_PROTOCOL];
+
+	if (p->fields.word[FIELD_FRAGMENT] || (p->flags & PACKET_GROUP))
+		return 0;
+	if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6)
+		return p->flags & PACKET_ECHO_REQUEST;
+	return 1;
+}
+
+/* The state of a flow that begins with this packet; FLOW_NONE when it may not begin with it. */
+static __always_inline __u32 flow_first_state(const struct packet *p)
+{
+	__u32 next;
+
+	if (p->fields.word[FIELD_PROTOCOL] != PROTOCOL_TCP)
+		return FLOW_UNREPLIED;
+	next = tcp_next[FLOW_NONE][DIRECTION_ORIGINAL][tcp_segment(p->fields.word[FIELD_TCP_FLAGS])];
+	return next & REJUDGE ? FLOW_NONE : next;
+}
+
+/* Is it time to move an embryonic flow to the table of replied ones? `direction` is that of the packet just taken in. */
+static __always_inline int flow_promotable(const struct flow *flow, __u32 direction)
+{
+	if (!(flow->flags & FLOW_REPLIED) || direction != DIRECTION_ORIGINAL)
+		return 0;
+	return flow->protocol != PROTOCOL_TCP || flow->state >= FLOW_ESTABLISHED;
+}
+
+#endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The guard: on Netfilter's local_in, forward and post_routing, drops what no checkpoint has judged.
+ *
+ * Without it a packet could slip in whose destination somebody changed behind arrival (an nft redirect), one that came out of a tunnel on an
+ * interface without programs, or anything on an interface that appeared after the last apply.
+ *
+ * An object of its own: it needs kernel 6.4 (netfilter links), the tc programs do not.
+ */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "core/event.h"
+#include "core/mark.h"
+#include "engine/bpf/maps.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+#define NF_DROP 0
+#define NF_ACCEPT 1
+
+/* Full structs, not forward declarations: only what is read, found by name in the kernel's BTF. */
+struct net_device {
+	int ifindex;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	__u32 len;
+	__u32 mark;
+	int skb_iif;
+} __attribute__((preserve_access_index));
+
+struct nf_hook_state {
+	__u8 hook;
+	__u8 pf;
+	struct net_device *in;
+	struct net_device *out;
+} __attribute__((preserve_access_index));
+
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+} __attribute__((preserve_access_index));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} covered SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STAT_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+static __always_inline __u32 coverage(__u32 ifindex)
+{
+	__u32 *bits = bpf_map_lookup_elem(&covered, &ifindex);
+
+	return bits ? *bits : 0;
+}
+
+static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct control *c,
+				      enum stat stat, enum event_hook hook)
+{
+	const struct nf_hook_state *state = ctx->state;
+	struct net_device *in = state->in, *out = state->out;
+	__u32 index = stat;
+	__u64 *value = bpf_map_lookup_elem(&stats, &index);
+	struct event *event;
+
+	if (value)
+		(*value)++;
+	if (c->watch_until <= bpf_ktime_get_coarse_ns())
+		return NF_DROP;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event)
+		return NF_DROP;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = bpf_ktime_get_ns();
+	event->kind = EVENT_GUARD;
+	event->hook = hook;
+	event->action = ACTION_DROP;
+	event->family = state->pf == 10 ? 6 : 4;
+	event->length = ctx->skb->len;
+	event->in_ifindex = in ? (__u32)in->ifindex : 0;
+	event->ifindex = hook == HOOK_POST_ROUTING ? (out ? (__u32)out->ifindex : 0) :
+						     event->in_ifindex;
+	event->from_zone = 0xffff;
+	event->to_zone = 0xffff;
+	event->generation = c->generation[c->active & 1];
+	bpf_ringbuf_submit(event, 0);
+	return NF_DROP;
+}
+
+static __always_inline const struct control *guard_control(void)
+{
+	const struct control *c;
+	__u32 zero = 0;
+
+	c = bpf_map_lookup_elem(&control, &zero);
+	return c && c->guard ? c : 0;
+}
+
+SEC("netfilter")
+int guard_local_in(struct bpf_nf_ctx *ctx)
+{
+	const struct control *c = guard_control();
+	struct net_device *in = ctx->state->in;
+	__u32 bits, mark;
+
+	if (!c || !in)
+		return NF_ACCEPT;
+	bits = coverage((__u32)in->ifindex);
+	mark = ctx->skb->mark >> (c->mark_shift & 31) & 3;
+	if ((bits & COVERED_EXEMPT) || ((bits & COVERED_PROGRAMS) && mark == MARK_SELF))
+		return NF_ACCEPT;
+	return guard_drop(ctx, c, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
+}
+
+SEC("netfilter")
+int guard_forward(struct bpf_nf_ctx *ctx)
+{
+	const struct control *c = guard_control();
+	struct net_device *in = ctx->state->in, *out = ctx->state->out;
+	__u32 bits, mark;
+
+	if (!c || !in)
+		return NF_ACCEPT;
+	bits = coverage((__u32)in->ifindex);
+	if ((bits & COVERED_BRIDGE) && out && out->ifindex == in->ifindex)
+		return NF_ACCEPT; /* between ports of one bridge */
+	mark = ctx->skb->mark >> (c->mark_shift & 31) & 3;
+	if ((bits & COVERED_EXEMPT) || ((bits & COVERED_PROGRAMS) && mark != MARK_NONE))
+		return NF_ACCEPT;
+	return guard_drop(ctx, c, STAT_GUARD_FORWARD, HOOK_FORWARD);
+}
+
+SEC("netfilter")
+int guard_post_routing(struct bpf_nf_ctx *ctx)
+{
+	const struct control *c = guard_control();
+	struct net_device *out = ctx->state->out;
+
+	if (!c || !out || coverage((__u32)out->ifindex))
+		return NF_ACCEPT;
+	return guard_drop(ctx, c, STAT_GUARD_POST, HOOK_POST_ROUTING);
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The core's host in the kernel: how the tc programs read packets, images, flows and clocks.
+ *
+ * Included once, by reeve.bpf.c. Big steps (parse, classify) are functions of their own, so that the verifier looks at each once.
+ */
+#ifndef REEVE_ENGINE_BPF_HOST_BPF_H
+#define REEVE_ENGINE_BPF_HOST_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "core/image.h"
+#include "core/event.h"
+#include "core/flow.h"
+#include "engine/bpf/maps.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+#define READ_DIRECT_MAX 0x4000u /* offsets up to here are read from linear data */
+
+#ifndef memcpy
+#define memcpy(to, from, length) __builtin_memcpy(to, from, length)
+#endif
+#ifndef memset
+#define memset(to, byte, length) __builtin_memset(to, byte, length)
+#endif
+
+typedef struct __sk_buff host_packet_t;
+
+/* Linear data if it reaches that far, otherwise through the helper, which also sees paged data. */
+static __always_inline int host_read(host_packet_t *skb, __u32 offset, void *to, __u32 length)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u64 start = offset;
+
+	/* One register for the check and for the use, or the verifier does not see that they are the same. */
+	asm volatile("" : "+r"(start));
+	if (start < READ_DIRECT_MAX) {
+		void *from = data + start;
+
+		asm volatile("" : "+r"(from));
+		if (from + length <= end) {
+			memcpy(to, from, length);
+			return 0;
+		}
+	}
+	return (int)bpf_skb_load_bytes(skb, offset, to, length);
+}
+
+#include "core/packet.h"
+
+#define INNER_MAP(name, size)                                                                      \
+	struct name {                                                                              \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(max_entries, 1);                                                            \
+		__uint(map_flags, BPF_F_INNER_MAP);                                                \
+		__uint(key_size, sizeof(__u32));                                                   \
+		__uint(value_size, size);                                                          \
+	}
+
+INNER_MAP(image_pages, IMAGE_PAGE);
+INNER_MAP(rule_counters, sizeof(struct counter));
+INNER_MAP(source_pages, SOURCE_PAGE);
+
+#define SLOT_MAP(name, inner)                                                                      \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
+		__uint(max_entries, SLOTS);                                                        \
+		__uint(key_size, sizeof(__u32));                                                   \
+		__array(values, struct inner);                                                     \
+	} name SEC(".maps")
+
+SLOT_MAP(images, image_pages);
+SLOT_MAP(counters, rule_counters);
+SLOT_MAP(sources, source_pages);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} embryonic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STAT_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* When the DHCP client of an interface last sent something. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u64);
+} asked SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct answer_budget);
+} answers SEC(".maps");
+
+/* Room for a flow record while it is made; the stack is short. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} scratch SEC(".maps");
+
+/* A view of an image: the inner map and the page that was read last. */
+typedef struct {
+	void *pages;
+	const void *base;
+	__u32 page;
+} host_image_t;
+
+static __always_inline const void *image_at(host_image_t *image, __u32 page, __u32 offset)
+{
+	if (page != image->page) {
+		const void *base = bpf_map_lookup_elem(image->pages, &page);
+
+		if (!base)
+			return 0;
+		image->base = base;
+		image->page = page;
+	}
+	return image->base + offset;
+}
+
+static __always_inline const void *host_unit(host_image_t *image, __u32 unit)
+{
+	return image_at(image, unit / IMAGE_PAGE_UNITS, unit % IMAGE_PAGE_UNITS * IMAGE_UNIT);
+}
+
+static __always_inline const void *host_switch(host_image_t *image, __u32 unit)
+{
+	return image_at(image, unit / IMAGE_PAGE_UNITS,
+			(unit % IMAGE_PAGE_UNITS & ~3u) * IMAGE_UNIT);
+}
+
+#include "core/classify.h"
+
+typedef struct {
+	struct __sk_buff *skb;
+	struct packet *packet;
+	const struct image_header *header;
+	const struct control *control;
+	host_image_t image;
+	__u32 slot;
+} host_t;
+
+#include "core/judgement.h"
+#include "core/track.h"
+
+static __always_inline __u64 host_now(host_t *host)
+{
+	return bpf_ktime_get_coarse_ns();
+}
+
+static __always_inline void host_add(__u64 *counter, __u64 more)
+{
+	__sync_fetch_and_add(counter, more);
+}
+
+static __always_inline void host_count(host_t *host, enum stat stat)
+{
+	__u32 index = stat;
+	__u64 *value = bpf_map_lookup_elem(&stats, &index);
+
+	if (value)
+		(*value)++;
+}
+
+struct walk_context {
+	host_image_t image;
+	struct walk walk;
+	const struct packet *packet;
+	int result;
+};
+
+static long walk_next(__u32 i, struct walk_context *context)
+{
+	context->result = walk_step(&context->image, &context->packet->fields, &context->walk);
+	return context->result != 0;
+}
+
+/* The number of the rule that decides, or RULE_NONE. */
+__noinline int classify(struct packet *p, __u32 slot)
+{
+	const struct image_header *header;
+	struct walk_context context = {};
+	__u32 zero = 0;
+
+	if (!p)
+		return -1;
+	context.image.pages = bpf_map_lookup_elem(&images, &slot);
+	if (!context.image.pages)
+		return -1;
+	header = bpf_map_lookup_elem(context.image.pages, &zero);
+	if (!header)
+		return -1;
+	context.image.base = header;
+	context.packet = p;
+	context.walk.ref = walk_begin(&context.image, header, &p->fields);
+	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
+	return context.result == 1 ? (int)REF_INDEX(context.walk.ref) : -1;
+}
+
+static __always_inline __u32 host_classify(host_t *host)
+{
+	int rule = classify(host->packet, host->slot);
+
+	return rule < 0 ? RULE_NONE : (__u32)rule;
+}
+
+static __always_inline int host_image_rule(host_t *host, __u32 rule, struct image_rule *to)
+{
+	const struct image_rule *from = host_unit(&host->image, host->header->rule_table + rule);
+
+	if (!from)
+		return -1;
+	*to = *from;
+	return 0;
+}
+
+static __always_inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(&flows, key);
+}
+
+static __always_inline struct flow *host_embryonic_find(host_t *host, const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(&embryonic, key);
+}
+
+static __always_inline void host_flow_delete(host_t *host, const struct flow_key *key)
+{
+	bpf_map_delete_elem(&flows, key);
+}
+
+static __always_inline int host_flow_promote(host_t *host, const struct flow_key *key,
+					     const struct flow *flow)
+{
+	long error = bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST);
+
+	/* Another CPU may have been first: then it is there, which is what counts. */
+	if (error && error != -17 /* EEXIST */)
+		return -1;
+	bpf_map_delete_elem(&embryonic, key);
+	return 0;
+}
+
+static __always_inline int host_flow_create(host_t *host, const struct flow_key *key,
+					    const struct judgement *j, __u32 state,
+					    __u32 sender_high)
+{
+	struct packet *p = host->packet;
+	struct flow *flow;
+	__u32 zero = 0;
+
+	flow = bpf_map_lookup_elem(&scratch, &zero);
+	if (!flow)
+		return -1;
+	flow_fill(flow, p, j, state, sender_high, host_now(host));
+	return bpf_map_update_elem(&embryonic, key, flow, BPF_ANY) ? -1 : 0;
+}
+
+static __always_inline void host_count_rule(host_t *host, __u32 rule)
+{
+	__u32 slot = host->slot, index;
+	struct counter *counter;
+	void *inner;
+
+	inner = bpf_map_lookup_elem(&counters, &slot);
+	if (!inner)
+		return;
+	index = bpf_get_smp_processor_id() * host->header->rules + rule;
+	counter = bpf_map_lookup_elem(inner, &index);
+	if (!counter)
+		return;
+	counter->packets += host->packet->segments;
+	counter->bytes += host->packet->length;
+	counter->last_ns = bpf_ktime_get_coarse_ns();
+}
+
+/* For this host or not: the kernel's own routing is asked, for the packet as it arrived. */
+static __noinline int route(struct __sk_buff *skb, struct packet *p)
+{
+	struct bpf_fib_lookup fib = {};
+	long result;
+	__u32 i;
+
+	fib.ifindex = skb->ifindex;
+	fib.l4_protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
+	if (p->flags & PACKET_PORTS) {
+		fib.sport = bpf_htons((__u16)p->fields.word[FIELD_SRC_PORT]);
+		fib.dport = bpf_htons((__u16)p->fields.word[FIELD_DST_PORT]);
+	}
+	if (p->fields.word[FIELD_FAMILY] == 4) {
+		fib.family = AF_INET;
+		fib.tos = (__u8)(p->fields.word[FIELD_DSCP] << 2);
+		fib.ipv4_src = bpf_htonl(p->fields.word[FIELD_SRC]);
+		fib.ipv4_dst = bpf_htonl(p->fields.word[FIELD_DST]);
+	} else {
+		fib.family = AF_INET6;
+#pragma clang loop unroll(full)
+		for (i = 0; i < 4; i++) {
+			fib.ipv6_src[i] = bpf_htonl(p->fields.word[FIELD_SRC + i]);
+			fib.ipv6_dst[i] = bpf_htonl(p->fields.word[FIELD_DST + i]);
+		}
+	}
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ||
+			       result == BPF_FIB_LKUP_RET_UNSUPP_LWT ?
+		       ROUTE_FORWARD : ROUTE_SELF;
+}
+
+static __always_inline enum route host_route(host_t *host)
+{
+	return (enum route)route(host->skb, host->packet);
+}
+
+static __always_inline void event_send(host_t *host, enum event_kind kind,
+				       const struct judgement *j)
+{
+	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+	if (!event) {
+		host_count(host, STAT_EVENT_LOST);
+		return;
+	}
+	event_fill(event, kind, host->packet, j, bpf_ktime_get_ns());
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Events are made only while somebody reads them: nobody pays for what nobody sees. */
+static __always_inline void host_event(host_t *host, enum event_kind kind,
+				       const struct judgement *j)
+{
+	if (host->control->watch_until > bpf_ktime_get_coarse_ns())
+		event_send(host, kind, j);
+}
+
+static __always_inline void host_log(host_t *host, __u32 sample, const struct judgement *j)
+{
+	if (sample > 1 && bpf_get_prandom_u32() % sample)
+		return;
+	host_event(host, EVENT_LOG, j);
+}
+
+#include "core/judge.h"
+
+#endif
