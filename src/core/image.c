@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The validator: makes any byte string safe to walk.
+ *
+ * A unit does not say what it is; the reference that leads to it does. So the validator finds the nodes the way a walk
+ * does, from the dispatch table downwards, and notes at every unit as what it was referred to. Children have smaller
+ * unit numbers than their parents, hence one pass from the last unit to the first sees every node after all its
+ * parents; a second pass, upwards, sees it after all its children and adds up the longest walk. Both are linear in
+ * the size of the image.
+ *
+ * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in REF_RULE, those of sets
+ * in REF_MEMBER, and a set tree holds no REF_SET. Units that nothing refers to are never read by a walk and
+ * may hold anything, and so may tables overlap: that is wasteful, but harmless.
+ *
+ * This file runs on hosts with a C library only; the builtins below are its allocator, for the core includes no libc.
+ */
+#include "core/image.h"
+
+#include <linux/errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum mark {
+	MARK_NODE_NONE = 0,
+	MARK_KIND = 7, /* mask of the reference's kind */
+	MARK_MEMBER = 8, /* inside a set tree */
+};
+
+struct check {
+	const unsigned char *bytes;
+	const struct image_header *header;
+	uint8_t *marks; /* by unit */
+	uint32_t *walks; /* by unit: longest walk from here */
+	const char *why;
+};
+
+static const void *unit_at(const struct check *check, uint32_t unit)
+{
+	return check->bytes + (size_t)unit * IMAGE_UNIT;
+}
+
+static bool refuse(struct check *check, const char *why)
+{
+	check->why = why;
+	return false;
+}
+
+static bool all_zero(const uint32_t *words, unsigned n)
+{
+	uint32_t any = 0;
+
+	while (n--)
+		any |= words[n];
+	return !any;
+}
+
+/* Are `n` units from `first` on inside the image and behind the header? */
+static bool in_bounds(const struct check *check, uint32_t first, uint64_t n)
+{
+	uint32_t units = check->header->units;
+
+	return first >= 2 && first <= units && n <= units - first;
+}
+
+static bool check_header(struct check *check, size_t size)
+{
+	const struct image_header *header = check->header;
+	uint64_t words = (uint64_t)header->zones * header->zones * 2;
+
+	if (header->units > IMAGE_UNITS_MAX || size != (size_t)header->units * IMAGE_UNIT)
+		return refuse(check, "the length is not the one the header names");
+	if (header->zones < ZONE_FIRST || header->zones > ZONES_MAX)
+		return refuse(check, "number of zones out of range");
+	if (!header->rules || header->rules > IMAGE_RULES_MAX)
+		return refuse(check, "number of rules out of range");
+	if (!in_bounds(check, header->dispatch, (words + 7) / 8))
+		return refuse(check, "dispatch table out of bounds");
+	if (!in_bounds(check, header->rule_table, header->rules))
+		return refuse(check, "rule table out of bounds");
+	if (header->interface_mask & (header->interface_mask + 1))
+		return refuse(check, "number of interface buckets is not a power of two");
+	if (!in_bounds(check, header->interfaces, (uint64_t)header->interface_mask + 1))
+		return refuse(check, "interface table out of bounds");
+	if (header->walk_max > IMAGE_WALK_MAX)
+		return refuse(check, "walk limit out of range");
+	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD))
+		return refuse(check, "unknown flag in the header");
+	if (header->mark_shift > 30)
+		return refuse(check, "mark bits out of range");
+	if (!all_zero(header->reserved, 2))
+		return refuse(check, "reserved word of the header is not zero");
+	return true;
+}
+
+static bool check_rules(struct check *check)
+{
+	uint32_t i;
+
+	for (i = 0; i < check->header->rules; i++) {
+		const struct image_rule *rule = unit_at(check, check->header->rule_table + i);
+
+		if (rule->action > ACTION_REJECT)
+			return refuse(check, "unknown action of a rule");
+		if (rule->reject >= REJECT_KINDS)
+			return refuse(check, "unknown kind of reject");
+		if (rule->flags & ~(IMAGE_RULE_LOG | IMAGE_RULE_STATELESS | IMAGE_RULE_BUILTIN |
+				    IMAGE_RULE_DEFAULT))
+			return refuse(check, "unknown flag of a rule");
+		if ((rule->flags & IMAGE_RULE_LOG) && !rule->log_sample)
+			return refuse(check, "a logging rule samples none");
+		if (rule->reserved0 || !all_zero(rule->reserved, 4))
+			return refuse(check, "reserved part of a rule is not zero");
+	}
+	return true;
+}
+
+static bool check_interfaces(struct check *check)
+{
+	uint32_t i, j;
+
+	for (i = 0; i <= check->header->interface_mask; i++) {
+		const struct image_bucket *bucket = unit_at(check, check->header->interfaces + i);
+
+		for (j = 0; j < 4; j++) {
+			const struct image_interface *entry = &bucket->entry[j];
+
+			if (!entry->ifindex) {
+				if (entry->zone || entry->tag)
+					return refuse(check, "an empty interface entry is not zero");
+				continue;
+			}
+			if (entry->zone >= check->header->zones)
+				return refuse(check, "zone of an interface out of range");
+			if (!entry->tag)
+				return refuse(check, "zone tag of an interface is zero");
+			if ((image_hash(entry->ifindex) & check->header->interface_mask) != i)
+				return refuse(check, "an interface is in the wrong bucket");
+		}
+	}
+	return true;
+}
+
+/*
+ * Checks a reference out of unit `parent` and marks what it refers to. `member` is MARK_MEMBER inside a set tree, else 0.
+ */
+static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsigned member)
+{
+	uint32_t kind = REF_KIND(ref), index = REF_INDEX(ref);
+	unsigned mark = kind | member;
+
+	if (kind == REF_RULE) {
+		if (member || index >= check->header->rules)
+			return refuse(check, member ? "a set tree ends in a rule" :
+						      "a rule that does not exist");
+		return true;
+	}
+	if (kind == REF_MEMBER) {
+		if (!member || index > 1)
+			return refuse(check, member ? "unknown answer of a set tree" :
+						      "a set's answer outside of a set tree");
+		return true;
+	}
+	if (kind != REF_SWITCH && kind != REF_TEST && (kind != REF_SET || member))
+		return refuse(check, kind == REF_SET ? "a set inside a set tree" :
+						       "unknown kind of node");
+	if (index < 2 || index >= parent)
+		return refuse(check, "a node is not before its parent");
+	if (kind == REF_SWITCH && (index & 3 || !in_bounds(check, index, 4)))
+		return refuse(check, "a switch is misaligned or out of bounds");
+	if (check->marks[index] != MARK_NODE_NONE && check->marks[index] != mark)
+		return refuse(check, "one unit is used as two kinds of node");
+	check->marks[index] = (uint8_t)mark;
+	return true;
+}
+
+static bool check_switch(struct check *check, uint32_t unit, unsigned member)
+{
+	const struct image_switch *node = unit_at(check, unit);
+	unsigned i;
+
+	if (node->field >= FIELD_WORDS)
+		return refuse(check, "unknown field of a switch");
+	for (i = 1; i < IMAGE_SWITCH_KEYS; i++) {
+		if (node->key[i - 1] == UINT32_MAX ? node->key[i] != UINT32_MAX :
+						     node->key[i] <= node->key[i - 1])
+			return refuse(check, "the keys of a switch do not ascend");
+		if (node->key[i - 1] == UINT32_MAX && node->child[i + 1] != node->child[i])
+			return refuse(check, "the unused children of a switch differ");
+	}
+	for (i = 0; i <= IMAGE_SWITCH_KEYS; i++)
+		if (!check_ref(check, node->child[i], unit, member))
+			return false;
+	return true;
+}
+
+static bool check_test(struct check *check, uint32_t unit, unsigned member)
+{
+	const struct image_test *node = unit_at(check, unit);
+
+	if (node->field >= FIELD_WORDS)
+		return refuse(check, "unknown field of a test");
+	if (!all_zero(node->reserved, 2))
+		return refuse(check, "reserved part of a test is not zero");
+	return check_ref(check, node->yes, unit, member) && check_ref(check, node->no, unit, member);
+}
+
+static bool check_set(struct check *check, uint32_t unit)
+{
+	const struct image_set *node = unit_at(check, unit);
+
+	if (!all_zero(node->reserved, 5))
+		return refuse(check, "reserved part of a set is not zero");
+	return check_ref(check, node->root, unit, MARK_MEMBER) &&
+	       check_ref(check, node->yes, unit, 0) && check_ref(check, node->no, unit, 0);
+}
+
+/* Downwards: every node after its parents. */
+static bool check_nodes(struct check *check)
+{
+	const struct image_header *header = check->header;
+	const uint32_t *dispatch = unit_at(check, header->dispatch);
+	uint32_t i, words = header->zones * header->zones * 2;
+
+	for (i = 0; i < words; i++)
+		if (!check_ref(check, dispatch[i], header->units, 0))
+			return false;
+	for (i = header->units; i-- > 2;) {
+		unsigned mark = check->marks[i], member = mark & MARK_MEMBER;
+		bool good = true;
+
+		if ((mark & MARK_KIND) == REF_SWITCH)
+			good = check_switch(check, i, member);
+		else if ((mark & MARK_KIND) == REF_TEST)
+			good = check_test(check, i, member);
+		else if ((mark & MARK_KIND) == REF_SET)
+			good = check_set(check, i);
+		if (!good)
+			return false;
+	}
+	return true;
+}
+
+static uint32_t walk_of(const struct check *check, uint32_t ref)
+{
+	uint32_t kind = REF_KIND(ref);
+
+	if (kind == REF_RULE || kind == REF_MEMBER)
+		return kind == REF_MEMBER;
+	return check->walks[REF_INDEX(ref)];
+}
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The longest walk from a node whose children are known; may pass the limit once, and is refused then. */
+static uint32_t walk_from(const struct check *check, uint32_t unit, uint32_t kind)
+{
+	uint32_t longest = 0;
+	unsigned i;
+
+	if (kind == REF_SWITCH) {
+		const struct image_switch *node = unit_at(check, unit);
+
+		for (i = 0; i <= IMAGE_SWITCH_KEYS; i++)
+			longest = larger(longest, walk_of(check, node->child[i]));
+	} else if (kind == REF_TEST) {
+		const struct image_test *node = unit_at(check, unit);
+
+		longest = larger(walk_of(check, node->yes), walk_of(check, node->no));
+	} else {
+		const struct image_set *node = unit_at(check, unit);
+
+		longest = larger(walk_of(check, node->yes), walk_of(check, node->no)) +
+			  walk_of(check, node->root);
+	}
+	return longest + 1;
+}
+
+/* Upwards: every node after its children. */
+static bool check_walks(struct check *check)
+{
+	const struct image_header *header = check->header;
+	uint32_t i;
+
+	for (i = 2; i < header->units; i++) {
+		uint32_t kind = check->marks[i] & MARK_KIND;
+
+		if (kind == MARK_NODE_NONE)
+			continue;
+		check->walks[i] = walk_from(check, i, kind);
+		if (check->walks[i] > header->walk_max)
+			return refuse(check, "a walk is longer than the header says");
+	}
+	return true;
+}
+
+int image_validate(const void *image, size_t size, const char **why)
+{
+	struct check check = { .bytes = image, .header = image };
+	bool good;
+
+	if (size < sizeof(struct image_header) || check.header->magic != IMAGE_MAGIC) {
+		*why = "not an image";
+		return -EBADMSG;
+	}
+	if (check.header->version != IMAGE_VERSION) {
+		*why = "another version of the image format";
+		return -EPROTONOSUPPORT;
+	}
+	if (!check_header(&check, size)) {
+		*why = check.why;
+		return -EBADMSG;
+	}
+	check.marks = __builtin_calloc(check.header->units, sizeof(*check.marks));
+	check.walks = __builtin_calloc(check.header->units, sizeof(*check.walks));
+	if (!check.marks || !check.walks) {
+		__builtin_free(check.marks);
+		__builtin_free(check.walks);
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	good = check_rules(&check) && check_interfaces(&check) && check_nodes(&check) &&
+	       check_walks(&check);
+	__builtin_free(check.marks);
+	__builtin_free(check.walks);
+	if (!good) {
+		*why = check.why;
+		return -EBADMSG;
+	}
+	return 0;
+}
