@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* apply and down: the commands that change what the kernel does. */
+#include <errno.h>
+#include <string.h>
+
+#include "cli/load.h"
+#include "cli/names.h"
+#include "cli/running.h"
+
+/* What goes on after a refused apply. */
+static const char *untouched(void)
+{
+	struct problem problem = { 0 };
+	struct engine *engine;
+	int err = engine_open(&engine, &problem);
+
+	if (!err)
+		engine_close(engine);
+	if (!err)
+		return "nothing was changed: the policy applied before goes on";
+	if (err == -ENOENT)
+		return "nothing was changed: no policy is running";
+	return "nothing was changed";
+}
+
+/* --- warnings --- */
+
+/* Calls `say` for each thing about a successful apply that deserves a warning. */
+static void apply_warnings(const struct apply_report *report,
+			   void (*say)(void *context, const char *code, const char *message),
+			   void *context)
+{
+	for (size_t i = 0; i < report->interfaces.n; i++) {
+		const struct engine_interface *interface = &report->interfaces.items[i];
+		struct text text = TEXT_INIT(1 << 12);
+
+		if (interface->zone != ZONE_OTHER || interface->coverage != COVERAGE_COVERED
+		    || !interface->default_route)
+			continue;
+		text_printf(&text,
+			    "%s carries the default route, but no zone names it: its packets belong to `other`",
+			    interface->name);
+		say(context, "default-route-in-other", text_string(&text));
+		text_free(&text);
+	}
+	if (report->xfrm_policies)
+		say(context, "ipsec",
+		    "IPsec policies exist: departure sees packets encrypted, and transport mode is not filtered inside");
+}
+
+static void warn_person(void *context, const char *code, const char *message)
+{
+	(void)context;
+	(void)code;
+	complain("warning: %s", message);
+}
+
+static void warn_program(void *context, const char *code, const char *message)
+{
+	json_array_append_new(context, json_pack("{s:s, s:o, s:n}", "code", code, "message",
+						 json_text(message), "hint"));
+}
+
+/* --- what was done --- */
+
+static void report_interfaces(const struct ruleset *ruleset, const struct apply_report *report,
+			      struct text *out)
+{
+	static const struct table_column columns[] = { { "INTERFACE" }, { "ZONE" }, { "" } };
+	struct table table = TABLE_INIT(columns);
+
+	for (size_t i = 0; i < report->interfaces.n; i++) {
+		const struct engine_interface *interface = &report->interfaces.items[i];
+		bool covered = interface->coverage == COVERAGE_COVERED;
+
+		table_cell(&table, TONE_PLAIN, "%s", interface->name);
+		table_cell(&table, TONE_PLAIN, "%s",
+			   covered ? zone_name(ruleset, interface->zone) : "-");
+		if (interface->coverage == COVERAGE_PORT)
+			table_cell(&table, TONE_DIM, "left alone: port of %s", interface->master);
+		else if (interface->coverage == COVERAGE_LOOPBACK)
+			table_cell(&table, TONE_DIM, "left alone: loopback");
+		else if (interface->zone == ZONE_OTHER)
+			table_cell(&table, TONE_YELLOW, "covered; no zone names it");
+		else
+			table_cell(&table, TONE_GREEN, "covered");
+	}
+	if (table_flush(&table, out) && !out->error)
+		out->error = table.error;
+	table_free(&table);
+}
+
+static void report_print(const char *name, const struct ruleset *ruleset, bool dry_run,
+			 const struct apply_report *report)
+{
+	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
+
+	text_escaped(&out, strcmp(name, "-") == 0 ? "standard input" : name);
+	text_puts(&out, ": ");
+	text_toned(&out, TONE_GREEN, "%s",
+		   dry_run	   ? "could be applied (dry run: nothing was changed)"
+		   : report->first ? "applied"
+				   : "applied, in place of the policy before");
+	text_puts(&out, "\n\n");
+	report_interfaces(ruleset, report, &out);
+	text_putc(&out, '\n');
+	text_plural(&out, ruleset_own_rules(ruleset), "rule");
+	text_puts(&out, " of the file, image of ");
+	text_bytes(&out, report->stats.bytes);
+	text_puts(&out, "; compiled in ");
+	text_age(&out, report->compile_ns);
+	text_puts(&out, ", loaded in ");
+	text_age(&out, report->load_ns);
+	if (!dry_run) {
+		text_puts(&out, ", switched in ");
+		text_age(&out, report->flip_ns);
+	}
+	text_putc(&out, '\n');
+	output_write(&out);
+	apply_warnings(report, warn_person, NULL);
+}
+
+static void report_json(const struct loaded *loaded, bool dry_run,
+			const struct apply_report *report)
+{
+	const struct compile_stats *stats = &report->stats;
+	json_t *interfaces = json_array();
+	json_t *warnings = json_diagnostics(&loaded->diagnostics, &loaded->ruleset.sources,
+					    DIAGNOSTIC_WARNING);
+
+	for (size_t i = 0; i < report->interfaces.n; i++)
+		json_array_append_new(interfaces, interface_json(&loaded->ruleset,
+								 &report->interfaces.items[i]));
+	apply_warnings(report, warn_program, warnings);
+	output_json_take(
+		json_pack("{s:b, s:b, s:b, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok", 1,
+			  "dry_run", dry_run, "first", report->first, "rules",
+			  (json_int_t)ruleset_own_rules(&loaded->ruleset), "interfaces", interfaces,
+			  "warnings", warnings, "ns", "compile", (json_int_t)report->compile_ns,
+			  "load", (json_int_t)report->load_ns, "switch",
+			  (json_int_t)report->flip_ns, "image", "bytes", (json_int_t)stats->bytes,
+			  "walk_max", (json_int_t)stats->walk_max),
+		false);
+}
+
+static int refused(const struct arguments *arguments, const struct loaded *loaded, int err,
+		   const struct problem *problem)
+{
+	const struct source_set *sources = &loaded->ruleset.sources;
+	const char *after = untouched();
+
+	if (problem) {
+		complain_problem(&(struct arguments){ .command = arguments->command }, err, problem);
+	}
+	complain("%s", after);
+	if (arguments->json)
+		output_json_take(
+			json_pack("{s:b, s:o, s:o, s:o, s:s}", "ok", 0, "errors",
+				  json_diagnostics(&loaded->diagnostics, sources, DIAGNOSTIC_ERROR),
+				  "error", json_text(problem ? problem->what : NULL), "hint",
+				  json_text(problem && problem->hint[0] ? problem->hint : NULL),
+				  "state", after),
+			false);
+	return STATUS_FAILED;
+}
+
+int command_apply(const struct arguments *arguments)
+{
+	bool dry_run = arguments->option[OPTION_DRY_RUN] != NULL;
+	struct apply_report report = { 0 };
+	struct problem problem = { 0 };
+	struct loaded loaded;
+	int status, err;
+
+	err = policy_read(arguments, arguments->words[0], true, &loaded);
+	if (err) {
+		status = refused(arguments, &loaded, err, NULL);
+		loaded_free(&loaded);
+		return status;
+	}
+	err = engine_apply(&loaded.ruleset, dry_run, &report, &problem);
+	if (err)
+		status = refused(arguments, &loaded, err, &problem);
+	else
+		status = STATUS_DONE;
+	if (!err && arguments->json)
+		report_json(&loaded, dry_run, &report);
+	else if (!err)
+		report_print(arguments->words[0], &loaded.ruleset, dry_run, &report);
+	interface_vector_free(&report.interfaces);
+	loaded_free(&loaded);
+	return status;
+}
+
+int command_down(const struct arguments *arguments)
+{
+	struct problem problem = { 0 };
+	struct text out = TEXT_INIT(1 << 12);
+	int err = engine_down(&problem);
+
+	if (err && err != -ENOENT)
+		return complain_problem(arguments, err, &problem);
+	if (arguments->json) {
+		output_json_take(json_pack("{s:b, s:b}", "ok", 1, "was_running", !err), false);
+		return STATUS_DONE;
+	}
+	text_puts(&out, err ? "nothing was running\n"
+			    : "down: packets of this network namespace are not filtered any more\n");
+	output_write(&out);
+	return STATUS_DONE;
+}

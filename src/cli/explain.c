@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* explain: what happens to a packet, and why. */
+#include "analysis/explain.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "cli/load.h"
+#include "cli/names.h"
+#include "cli/running.h"
+#include "policy/protocols.h"
+#include "policy/tree.h"
+
+/* The policy that is asked: a file's or the running one. */
+struct asked {
+	struct loaded loaded;
+	struct running running;
+	const struct ruleset *ruleset;
+	struct places places;
+};
+
+/* STATUS_DONE, or what is to be returned after the reason was printed. */
+static int asked_open(const struct arguments *arguments, struct asked *asked)
+{
+	struct problem problem = { 0 };
+	int err;
+
+	*asked = (struct asked){ 0 };
+	if (arguments->option[OPTION_FILE]) {
+		err = policy_read(arguments, arguments->option[OPTION_FILE], false, &asked->loaded);
+		if (err && arguments->json)
+			output_json_take(json_pack("{s:b, s:o}", "ok", 0, "errors",
+						   json_diagnostics(&asked->loaded.diagnostics,
+								    &asked->loaded.ruleset.sources,
+								    DIAGNOSTIC_ERROR)),
+					 false);
+		asked->ruleset = &asked->loaded.ruleset;
+	} else {
+		err = running_open(&asked->running, &problem);
+		if (err)
+			complain_problem(arguments, err, &problem);
+		if (err == -ENOENT)
+			complain("hint: `reeve explain -f FILE …` asks a policy that is not running");
+		asked->ruleset = &asked->running.ruleset;
+	}
+	asked->places.sources = &asked->ruleset->sources;
+	return err ? STATUS_FAILED : STATUS_DONE;
+}
+
+static void asked_close(struct asked *asked)
+{
+	places_free(&asked->places);
+	loaded_free(&asked->loaded);
+	running_close(&asked->running);
+}
+
+/* The words: a default is a default, whether the file or reeve says it. */
+static const char *by_name(const struct explanation *explanation)
+{
+	return explanation->by == EXPLAINED_BUILTIN_DEFAULT ? explained_by_name(EXPLAINED_DEFAULT)
+							    : explained_by_name(explanation->by);
+}
+
+/* --- for people --- */
+
+static void print_rule(struct asked *asked, const struct rule *rule, struct text *out)
+{
+	struct text place = TEXT_INIT(1 << 20);
+
+	rule_place_text(&asked->places, rule, &place);
+	text_toned(out, TONE_BOLD, "%s", text_string(&place));
+	text_toned(out, TONE_PLAIN, "  %s  ", rule->pair);
+	text_toned(out, TONE_BOLD, "%s", rule->text);
+	text_free(&place);
+}
+
+static void print_verdict(struct asked *asked, const struct explanation *explanation,
+			  struct text *out)
+{
+	enum tone tone = explanation->verdict == ACTION_ALLOW  ? TONE_GREEN
+		       : explanation->verdict == ACTION_REJECT ? TONE_YELLOW
+							       : TONE_RED;
+
+	text_toned(out, tone, "%s", action_name(explanation->verdict));
+	if (explanation->verdict == ACTION_REJECT && explanation->reject > REJECT_DEFAULT
+	    && explanation->reject < REJECT_KINDS)
+		text_printf(out, " with %s", tree_reject_words[explanation->reject]);
+	text_toned(out, TONE_PLAIN, "  %s\n", explanation->packet);
+	if (explanation->by == EXPLAINED_SANITY) {
+		text_toned(out, TONE_PLAIN, "by      sanity: %s; no rule is asked\n",
+			   explanation->reason ? explanation->reason
+					       : sanity_text(explanation->sanity));
+		return;
+	}
+	text_puts(out, "by      ");
+	print_rule(asked, &asked->ruleset->rules[explanation->rule], out);
+	text_toned(out, TONE_DIM, "  id %s\n", asked->ruleset->rules[explanation->rule].id);
+	if (asked->ruleset->rules[explanation->rule].comment)
+		text_toned(out, TONE_PLAIN, "        # %s\n",
+			   asked->ruleset->rules[explanation->rule].comment);
+}
+
+static void print_explanation(struct asked *asked, const struct explanation *explanation)
+{
+	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
+
+	print_verdict(asked, explanation, &out);
+	for (uint32_t i = 0; i < explanation->filled_n; i++)
+		text_toned(&out, TONE_PLAIN, "%s%s %s\n", i ? "        " : "filled  ",
+			   explanation->filled[i].what, explanation->filled[i].value);
+	for (uint32_t i = 0; i < explanation->near_n; i++) {
+		const struct explain_near *near = &explanation->near[i];
+
+		text_puts(&out, i ? "        " : "near    ");
+		print_rule(asked, &asked->ruleset->rules[near->rule], &out);
+		text_toned(&out, TONE_PLAIN, "\n          but the %s is %s, not %s\n", near->what,
+			   near->is, near->wants);
+	}
+	output_write(&out);
+}
+
+/* --- for programs --- */
+
+static json_t *address_json(const struct fields *fields, unsigned field)
+{
+	struct text text = TEXT_INIT(128);
+	json_t *value;
+
+	text_address(&text, fields->word[FIELD_FAMILY], &fields->word[field]);
+	value = json_text(text_string(&text));
+	text_free(&text);
+	return value;
+}
+
+static void packet_transport_json(json_t *packet, const struct fields *fields)
+{
+	unsigned protocol = fields->word[FIELD_PROTOCOL], port = fields->word[FIELD_DST_PORT];
+	struct text flags = TEXT_INIT(128);
+
+	if (fields->word[FIELD_FRAGMENT])
+		return;
+	if (protocol_is_icmp(protocol)) {
+		json_object_set_new(packet, "type", json_integer(port >> 8));
+		json_object_set_new(packet, "code", json_integer(port & 0xff));
+	} else if (protocol < 256 && protocol_has_ports((uint8_t)protocol)) {
+		json_object_set_new(packet, "source_port",
+				    json_integer(fields->word[FIELD_SRC_PORT]));
+		json_object_set_new(packet, "destination_port", json_integer(port));
+	}
+	if (protocol == IPPROTO_TCP) {
+		text_tcp_flags(&flags, fields->word[FIELD_TCP_FLAGS]);
+		json_object_set_new(packet, "flags", json_text(text_string(&flags)));
+	}
+	text_free(&flags);
+}
+
+static json_t *packet_json(const struct ruleset *ruleset, const struct explanation *explanation)
+{
+	const struct fields *fields = &explanation->fields;
+	struct text protocol = TEXT_INIT(64);
+	json_t *packet;
+
+	text_protocol(&protocol, fields->word[FIELD_PROTOCOL]);
+	packet = json_pack(
+		"{s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:s}", "text",
+		json_text(explanation->packet), "from",
+		json_text(zone_name(ruleset, fields->word[FIELD_FROM_ZONE])), "to",
+		json_text(zone_name(ruleset, fields->word[FIELD_TO_ZONE])), "family",
+		(json_int_t)fields->word[FIELD_FAMILY], "protocol",
+		json_text(text_string(&protocol)), "source", address_json(fields, FIELD_SRC),
+		"destination", address_json(fields, FIELD_DST), "fragment",
+		fields->word[FIELD_FRAGMENT] != 0, "length", (json_int_t)fields->word[FIELD_LENGTH],
+		"ttl", (json_int_t)fields->word[FIELD_TTL], "dscp",
+		(json_int_t)fields->word[FIELD_DSCP], "mark", (json_int_t)fields->word[FIELD_MARK],
+		"state", fields->word[FIELD_STATE] == STATE_NEW ? "new" : "untracked");
+	if (packet)
+		packet_transport_json(packet, fields);
+	text_free(&protocol);
+	return packet;
+}
+
+static json_t *near_json(struct asked *asked, const struct explain_near *near)
+{
+	return json_pack("{s:o, s:o, s:o, s:o}", "rule",
+			 rule_json(&asked->places, &asked->ruleset->rules[near->rule]), "what",
+			 json_text(near->what), "is", json_text(near->is), "wants",
+			 json_text(near->wants));
+}
+
+static void print_json(struct asked *asked, const struct explanation *explanation)
+{
+	bool sane = explanation->by != EXPLAINED_SANITY;
+	bool rejects = explanation->verdict == ACTION_REJECT && explanation->reject < REJECT_KINDS;
+	json_t *filled = json_array(), *near = json_array();
+
+	for (uint32_t i = 0; i < explanation->filled_n; i++)
+		json_array_append_new(filled, json_pack("{s:o, s:o}", "what",
+							json_text(explanation->filled[i].what), "value",
+							json_text(explanation->filled[i].value)));
+	for (uint32_t i = 0; i < explanation->near_n; i++)
+		json_array_append_new(near, near_json(asked, &explanation->near[i]));
+	output_json_take(
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
+			  sane ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
+			       : json_null(),
+			  "with", json_text(!rejects ? NULL : explanation->reject == REJECT_DEFAULT
+						? "default"
+						: tree_reject_words[explanation->reject]),
+			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
+			  "reason", json_text(explanation->reason), "packet",
+			  packet_json(asked->ruleset, explanation), "filled", filled, "near", near),
+		false);
+}
+
+/* --- the question --- */
+
+/* Nothing is silently lost when the shell has taken the `>` of an unquoted arrow for itself. */
+static bool arrow_was_lost(const struct arguments *arguments)
+{
+	for (int i = 0; i < arguments->word_n; i++) {
+		size_t len = strlen(arguments->words[i]);
+
+		if (len && arguments->words[i][len - 1] == '-' && !strstr(arguments->words[i], "->"))
+			return true;
+	}
+	return false;
+}
+
+static int ask(const struct arguments *arguments, struct asked *asked, const char *question)
+{
+	struct diagnostics diagnostics = { 0 };
+	struct explanation explanation = { 0 };
+	struct source_set sources = { 0 };
+	int status = STATUS_DONE;
+	int err = explain(asked->ruleset, question, &sources, &explanation, &diagnostics);
+
+	if (err == -EINVAL) {
+		complain_diagnostics(&diagnostics, &sources);
+		if (arguments->json)
+			output_json_take(json_pack("{s:b, s:o}", "ok", 0, "errors",
+						   json_diagnostics(&diagnostics, &sources,
+								    DIAGNOSTIC_ERROR)), false);
+		status = STATUS_USAGE;
+	} else if (err) {
+		complain("cannot answer: %s", strerror(-err));
+		status = STATUS_FAILED;
+	} else if (arguments->json) {
+		print_json(asked, &explanation);
+	} else {
+		print_explanation(asked, &explanation);
+	}
+	if (!err)
+		explanation_free(&explanation);
+	diagnostics_free(&diagnostics);
+	source_set_free(&sources);
+	return status;
+}
+
+int command_explain(const struct arguments *arguments)
+{
+	struct text question = TEXT_INIT(1 << 20);
+	struct asked asked;
+	int status;
+
+	if (arrow_was_lost(arguments))
+		return usage_error(arguments,
+				   "put the question in quotes: the shell has taken `>` for a redirection");
+	for (int i = 0; i < arguments->word_n; i++)
+		text_printf(&question, "%s%s", i ? " " : "", arguments->words[i]);
+	if (text_error(&question)) {
+		text_free(&question);
+		return usage_error(arguments, "the question is too long");
+	}
+	status = asked_open(arguments, &asked);
+	if (!status)
+		status = ask(arguments, &asked, text_string(&question));
+	asked_close(&asked);
+	text_free(&question);
+	return status;
+}

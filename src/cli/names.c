@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "cli/names.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "policy/icmp.h"
+#include "policy/protocols.h"
+
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+/* A table that lacks the last value of its enum does not compile. */
+#define COMPLETE(array, n) _Static_assert(ARRAY_SIZE(array) == (n), #array)
+
+static const char *pick(const char *const *names, size_t n, unsigned i)
+{
+	return i < n && names[i] ? names[i] : "?";
+}
+
+const char *action_name(unsigned action)
+{
+	static const char *const names[] = {
+		[ACTION_ALLOW] = "allow", [ACTION_DROP] = "drop", [ACTION_REJECT] = "reject",
+	};
+
+	return pick(names, ARRAY_SIZE(names), action);
+}
+
+const char *event_kind_name(unsigned kind)
+{
+	static const char *const names[] = {
+		[EVENT_DROP] = "drop",	   [EVENT_REJECT] = "reject", [EVENT_LOG] = "log",
+		[EVENT_FLOW_NEW] = "flow", [EVENT_GUARD] = "guard",
+	};
+
+	return pick(names, ARRAY_SIZE(names), kind);
+}
+
+const char *event_hook_name(unsigned hook)
+{
+	static const char *const names[] = {
+		[HOOK_ARRIVE] = "arrive",   [HOOK_DEPART] = "depart",
+		[HOOK_LOCAL_IN] = "local-in", [HOOK_FORWARD] = "forward",
+		[HOOK_POST_ROUTING] = "post-routing",
+	};
+
+	return pick(names, ARRAY_SIZE(names), hook);
+}
+
+const char *decided_by_name(unsigned by)
+{
+	static const char *const names[] = {
+		[BY_NOTHING] = "nothing", [BY_SANITY] = "sanity", [BY_FLOW] = "flow",
+		[BY_RULE] = "rule",	  [BY_ANSWER] = "answer",
+	};
+
+	return pick(names, ARRAY_SIZE(names), by);
+}
+
+struct named {
+	const char *name, *text;
+	bool trouble;
+};
+
+static const struct named sanities[] = {
+	[SANITY_OK] = { "ok", "well-formed" },
+	[SANITY_TRUNCATED] = { "truncated", "a header ends behind the packet" },
+	[SANITY_IP_VERSION] = { "ip-version", "the IP version does not fit the EtherType" },
+	[SANITY_HEADER_LENGTH] = { "header-length", "impossible header length" },
+	[SANITY_TOTAL_LENGTH] = { "total-length", "the IP length does not fit the frame" },
+	[SANITY_EXTENSIONS] = { "extensions", "too many or broken IPv6 extension headers" },
+	[SANITY_FRAGMENT] = { "fragment", "a fragment that ends too far or hides the ports" },
+	[SANITY_VLAN_DEPTH] = { "vlan-depth", "too many VLAN tags" },
+	[SANITY_TCP_FLAGS] = { "tcp-flags", "impossible TCP flags" },
+	[SANITY_ADDRESS] = { "address", "impossible source address" },
+	[SANITY_PORT_ZERO] = { "port-zero", "port 0" },
+	[SANITY_MID_STREAM] = { "mid-stream", "TCP in mid-stream without a known flow" },
+};
+COMPLETE(sanities, SANITY_KINDS);
+
+static const struct named stats[] = {
+	[STAT_ARRIVED] = { "arrived", "packets judged on arrival" },
+	[STAT_DEPARTED] = { "departed", "packets judged on departure" },
+	[STAT_BY_FLOW] = { "by-flow", "passed as part of a known flow" },
+	[STAT_BY_RULE] = { "by-rule", "met the rules" },
+	[STAT_ALLOWED] = { "allowed", "allowed by a rule" },
+	[STAT_DROPPED] = { "dropped", "dropped by a rule, or rejected without an answer" },
+	[STAT_REJECTED] = { "rejected", "rejected with an answer" },
+	[STAT_REJECT_LIMITED] = { "reject-limited",
+				  "rejected without an answer: too many answers a second" },
+	[STAT_SANITY] = { "sanity", "dropped before any rule (`reeve watch` names the reason)" },
+	[STAT_FLOW_NEW] = { "flows-new", "flows begun" },
+	[STAT_FLOW_PROMOTED] = { "flows-replied", "flows that were answered" },
+	[STAT_FLOW_FULL] = { "flows-full",
+			     "answered flows that found the table full (`options { flows N }`)", true },
+	[STAT_FLOW_FAILED] = { "flows-failed", "dropped: no flow record could be made", true },
+	[STAT_GUARD_LOCAL] = { "guard-local-in",
+			       "dropped by the guard before a local socket", true },
+	[STAT_GUARD_FORWARD] = { "guard-forward", "dropped by the guard while forwarded", true },
+	[STAT_GUARD_POST] = { "guard-post-routing", "dropped by the guard while leaving", true },
+	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
+	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
+};
+COMPLETE(stats, STAT_COUNT);
+
+const char *sanity_name(unsigned sanity)
+{
+	return sanity < SANITY_KINDS ? sanities[sanity].name : "?";
+}
+
+const char *sanity_text(unsigned sanity)
+{
+	return sanity < SANITY_KINDS ? sanities[sanity].text : "?";
+}
+
+const char *stat_name(unsigned stat)
+{
+	return stat < STAT_COUNT ? stats[stat].name : "?";
+}
+
+const char *stat_text(unsigned stat)
+{
+	return stat < STAT_COUNT ? stats[stat].text : "?";
+}
+
+bool stat_is_trouble(unsigned stat)
+{
+	return stat < STAT_COUNT && stats[stat].trouble;
+}
+
+const char *guard_cause(enum event_hook hook)
+{
+	switch (hook) {
+	case HOOK_LOCAL_IN:
+		return "an nft or iptables rule redirected it to this host or overwrote its mark, or it came out of a tunnel with the outer packet's mark";
+	case HOOK_FORWARD:
+		return "an nft or iptables rule overwrote its mark, or it came in where no program of reeve is attached";
+	case HOOK_POST_ROUTING:
+		return "no program of reeve is attached where it was to leave";
+	default:
+		return "?";
+	}
+}
+
+const char *coverage_name(unsigned coverage)
+{
+	static const char *const names[] = {
+		[COVERAGE_COVERED] = "covered", [COVERAGE_LOOPBACK] = "loopback",
+		[COVERAGE_PORT] = "port",	[COVERAGE_MISSING] = "missing",
+	};
+
+	return pick(names, ARRAY_SIZE(names), coverage);
+}
+
+const char *rule_origin_name(unsigned origin)
+{
+	static const char *const names[] = {
+		[RULE_BUILTIN] = "builtin", [RULE_FILE] = "rule", [RULE_DEFAULT] = "default",
+		[RULE_BUILTIN_DEFAULT] = "builtin-default",
+	};
+
+	return pick(names, ARRAY_SIZE(names), origin);
+}
+
+static const char *const states[] = {
+	[FLOW_NONE] = "none",
+	[FLOW_SYN_SENT] = "syn-sent",
+	[FLOW_SYN_RECV] = "syn-recv",
+	[FLOW_SYN_SENT2] = "syn-sent2",
+	[FLOW_ESTABLISHED] = "established",
+	[FLOW_FIN_WAIT] = "fin-wait",
+	[FLOW_CLOSE_WAIT] = "close-wait",
+	[FLOW_LAST_ACK] = "last-ack",
+	[FLOW_TIME_WAIT] = "time-wait",
+	[FLOW_CLOSE] = "close",
+	[FLOW_UNREPLIED] = "unreplied",
+	[FLOW_REPLY_SEEN] = "replied",
+	[FLOW_ASSURED] = "assured",
+};
+COMPLETE(states, FLOW_STATES);
+
+const char *flow_state_name(unsigned state)
+{
+	return pick(states, ARRAY_SIZE(states), state);
+}
+
+const char *const *flow_state_names(size_t *n)
+{
+	*n = ARRAY_SIZE(states);
+	return states;
+}
+
+const char *zone_name(const struct ruleset *ruleset, unsigned zone)
+{
+	return zone < ruleset->zone_n ? ruleset->zones[zone].name : "?";
+}
+
+const char *zone_tag_name(const struct ruleset *ruleset, unsigned tag)
+{
+	for (uint32_t i = 0; i < ruleset->zone_n; i++)
+		if (ruleset->zones[i].tag == tag)
+			return ruleset->zones[i].name;
+	return "?";
+}
+
+void text_address(struct text *out, unsigned family, const uint32_t address[4])
+{
+	char string[INET6_ADDRSTRLEN];
+	uint32_t wire[4];
+
+	for (int i = 0; i < 4; i++)
+		wire[i] = htonl(address[i]);
+	if (inet_ntop(family == 6 ? AF_INET6 : AF_INET, wire, string, sizeof(string)))
+		text_puts(out, string);
+}
+
+void text_endpoint(struct text *out, unsigned family, const uint32_t address[4], unsigned port)
+{
+	if (family == 6)
+		text_putc(out, '[');
+	text_address(out, family, address);
+	text_printf(out, family == 6 ? "]:%u" : ":%u", port);
+}
+
+void text_protocol(struct text *out, unsigned protocol)
+{
+	const char *name = protocol < 256 ? protocol_name((uint8_t)protocol) : NULL;
+
+	if (name)
+		text_puts(out, name);
+	else
+		text_printf(out, "protocol %u", protocol);
+}
+
+void text_tcp_flags(struct text *out, unsigned flags)
+{
+	static const char *const names[] = { "fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr" };
+	bool first = true;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!(flags & 1u << i))
+			continue;
+		text_printf(out, "%s%s", first ? "" : ",", names[i]);
+		first = false;
+	}
+	if (first)
+		text_puts(out, "none");
+}
+
+void text_icmp(struct text *out, unsigned family, unsigned type_code)
+{
+	unsigned type = type_code >> 8 & 0xff, code = type_code & 0xff;
+	const char *name = icmp_name(family, (uint8_t)type, (int)code);
+
+	if (name)
+		text_puts(out, name);
+	else
+		text_printf(out, "type %u code %u", type, code);
+}
+
+bool protocol_is_icmp(unsigned protocol)
+{
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* status: what is running, on which interfaces, and how it fares. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/load.h"
+#include "cli/names.h"
+#include "cli/running.h"
+
+static const char *policy_name(const struct running *running)
+{
+	return running->ruleset.sources.sources.items[0].name;
+}
+
+static unsigned long long status_digest(const struct engine_status *status)
+{
+	return (unsigned long long)status->digest[1] << 32 | status->digest[0];
+}
+
+static void print_since(const struct running *running, struct text *out)
+{
+	time_t since = (time_t)running->status.applied_at, now = time(NULL);
+	char when[64] = "?";
+	struct tm tm;
+
+	if (localtime_r(&since, &tm))
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+	text_toned(out, TONE_GREEN, "running");
+	text_printf(out, " since %s (", when);
+	text_age(out, now > since ? (uint64_t)(now - since) * 1000000000 : 0);
+	text_puts(out, ")\n\npolicy     ");
+	text_escaped(out, policy_name(running));
+	text_printf(out, ", digest %016llx, applied %llu time%s\nrules      ",
+		    status_digest(&running->status),
+		    (unsigned long long)running->status.generation,
+		    running->status.generation == 1 ? "" : "s");
+	text_printf(out, "%u of the file, %u in all\n", ruleset_own_rules(&running->ruleset),
+		    running->ruleset.rule_n);
+}
+
+static void print_guard(const struct engine_status *status, const char *name, struct text *out)
+{
+	text_puts(out, "guard      ");
+	if (status->guard)
+		text_toned(out, TONE_GREEN, "on");
+	else if (!status->guard_wanted)
+		text_puts(out, "off, as the policy says");
+	else
+		text_toned(out, TONE_RED, "MISSING: somebody took it away; run `reeve apply %s` again",
+			   name);
+	text_putc(out, '\n');
+}
+
+static void print_fill(const char *what, uint32_t used, uint32_t max, struct text *out)
+{
+	bool full = max && used >= max - max / 10;
+
+	text_puts(out, what);
+	text_toned(out, full ? TONE_YELLOW : TONE_PLAIN, "%u of %u", used, max);
+}
+
+static void print_tables(const struct engine_status *status, struct text *out)
+{
+	print_fill("flows      answered ", status->flows, status->flows_max, out);
+	print_fill(", unanswered ", status->embryonic, status->embryonic_max, out);
+	text_puts(out, "\nmemory     ");
+	text_bytes(out, status->map_bytes);
+	text_puts(out, " in the kernel\n\n");
+}
+
+static void add_interface(struct table *table, const struct running *running,
+			  const struct engine_interface *interface)
+{
+	bool judged = interface->coverage == COVERAGE_COVERED
+		   || interface->coverage == COVERAGE_MISSING;
+
+	table_cell(table, TONE_PLAIN, "%s", interface->name);
+	table_cell(table, TONE_PLAIN, "%s",
+		   judged ? zone_name(&running->ruleset, interface->zone) : "-");
+	switch (interface->coverage) {
+	case COVERAGE_COVERED:
+		table_cell(table, TONE_GREEN, "covered");
+		break;
+	case COVERAGE_LOOPBACK:
+		table_cell(table, TONE_DIM, "left alone: loopback");
+		break;
+	case COVERAGE_PORT:
+		table_cell(table, TONE_DIM, "left alone: port of %s", interface->master);
+		break;
+	case COVERAGE_MISSING:
+		table_cell(table, TONE_RED, "MISSING: not filtered here; run `reeve apply %s` again",
+			   policy_name(running));
+		break;
+	}
+}
+
+static void print_interfaces(const struct running *running, struct text *out)
+{
+	static const struct table_column columns[] = { { "INTERFACE" }, { "ZONE" }, { "" } };
+	const struct interface_vector *interfaces = &running->status.interfaces;
+	struct table table = TABLE_INIT(columns);
+
+	for (size_t i = 0; i < interfaces->n; i++)
+		add_interface(&table, running, &interfaces->items[i]);
+	if (table_flush(&table, out) && !out->error)
+		out->error = table.error;
+	table_free(&table);
+}
+
+static const char *stat_cause(unsigned stat)
+{
+	switch (stat) {
+	case STAT_GUARD_LOCAL:
+		return guard_cause(HOOK_LOCAL_IN);
+	case STAT_GUARD_FORWARD:
+		return guard_cause(HOOK_FORWARD);
+	case STAT_GUARD_POST:
+		return guard_cause(HOOK_POST_ROUTING);
+	default:
+		return NULL;
+	}
+}
+
+static void print_statistics(const struct engine_status *status, struct text *out)
+{
+	static const struct table_column columns[] = { { "STATISTIC" }, { "", true }, { "" } };
+	struct table table = TABLE_INIT(columns);
+
+	for (unsigned i = 0; i < STAT_COUNT; i++) {
+		enum tone tone = stat_is_trouble(i) ? TONE_RED : TONE_PLAIN;
+		struct text figure = TEXT_INIT(64);
+		const char *cause = stat_cause(i);
+
+		if (!status->stats[i])
+			continue;
+		text_count(&figure, status->stats[i]);
+		table_cell(&table, tone, "%s", stat_name(i));
+		table_take(&table, tone, &figure);
+		table_cell(&table, TONE_PLAIN, "%s%s%s", stat_text(i), cause ? "; likely: " : "",
+			   cause ? cause : "");
+	}
+	if (table.cells.n)
+		text_putc(out, '\n');
+	if (table_flush(&table, out) && !out->error)
+		out->error = table.error;
+	table_free(&table);
+}
+
+static void print_status(const struct running *running)
+{
+	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
+
+	print_since(running, &out);
+	print_guard(&running->status, policy_name(running), &out);
+	print_tables(&running->status, &out);
+	print_interfaces(running, &out);
+	print_statistics(&running->status, &out);
+	output_write(&out);
+}
+
+static json_t *fill_json(uint32_t used, uint32_t max)
+{
+	return json_pack("{s:I, s:I}", "used", (json_int_t)used, "max", (json_int_t)max);
+}
+
+static void print_json(const struct running *running)
+{
+	const struct engine_status *status = &running->status;
+	json_t *interfaces = json_array(), *statistics = json_object();
+	char digest[17];
+
+	snprintf(digest, sizeof(digest), "%016llx", status_digest(status));
+	for (size_t i = 0; i < status->interfaces.n; i++)
+		json_array_append_new(interfaces, interface_json(&running->ruleset,
+								 &status->interfaces.items[i]));
+	for (unsigned i = 0; i < STAT_COUNT; i++)
+		json_object_set_new(statistics, stat_name(i),
+				    json_integer((json_int_t)status->stats[i]));
+	output_json_take(
+		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:{s:b, s:b}, s:o, s:o, s:I, s:o}",
+			  "running", 1, "policy", json_text(policy_name(running)), "since",
+			  (json_int_t)status->applied_at, "generation",
+			  (json_int_t)status->generation, "digest", digest, "rules",
+			  (json_int_t)ruleset_own_rules(&running->ruleset), "rules_all",
+			  (json_int_t)running->ruleset.rule_n, "interfaces", interfaces, "guard",
+			  "wanted", status->guard_wanted, "alive", status->guard, "flows",
+			  fill_json(status->flows, status->flows_max), "embryonic",
+			  fill_json(status->embryonic, status->embryonic_max), "memory",
+			  (json_int_t)status->map_bytes, "statistics", statistics),
+		false);
+}
+
+static int not_running(const struct arguments *arguments)
+{
+	struct text out = TEXT_INIT(1 << 12);
+
+	if (arguments->json) {
+		output_json_take(json_pack("{s:b}", "running", 0), false);
+		return STATUS_DONE;
+	}
+	text_puts(&out, "not running: no policy is applied in this network namespace\n");
+	output_write(&out);
+	return STATUS_DONE;
+}
+
+int command_status(const struct arguments *arguments)
+{
+	struct problem problem = { 0 };
+	struct running running;
+	int err = running_open(&running, &problem);
+
+	if (err == -ENOENT)
+		return not_running(arguments);
+	if (err)
+		return complain_problem(arguments, err, &problem);
+	if (arguments->json)
+		print_json(&running);
+	else
+		print_status(&running);
+	running_close(&running);
+	return STATUS_DONE;
+}
