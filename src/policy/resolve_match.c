@@ -21,7 +21,6 @@
 #define TCP_SYN 2
 #define TCP_RST 4
 #define TCP_ACK 16
-#define LENGTH_MAX 65535
 
 static const struct range zero = { 0, 0 };
 static const struct range one = { 1, 1 };
@@ -196,15 +195,6 @@ static int constrain(struct plan *plan, enum field field, uint32_t lo, uint32_t 
 	return 0;
 }
 
-/* Lengths have no upper end: a packet that stands for many (GSO) can be longer than 65535. */
-static int plan_length(struct plan *plan, const struct tree_span *span)
-{
-	bool open = span->comparison == TREE_GREATER || span->comparison == TREE_GREATER_EQUAL;
-
-	return constrain(plan, FIELD_LENGTH, span->lo,
-			 open && span->hi == LENGTH_MAX ? UINT32_MAX : span->hi);
-}
-
 static int plan_mark(struct plan *plan, const struct tree_condition *condition)
 {
 	uint32_t own = UINT32_C(3) << plan->resolver->mark_shift;
@@ -234,7 +224,7 @@ static int plan_condition(struct plan *plan, const struct tree_condition *condit
 {
 	switch (condition->kind) {
 	case TREE_LENGTH:
-		return plan_length(plan, &condition->span);
+		return constrain(plan, FIELD_LENGTH, condition->span.lo, condition->span.hi);
 	case TREE_TTL:
 		return constrain(plan, FIELD_TTL, condition->span.lo, condition->span.hi);
 	case TREE_DSCP:
@@ -318,6 +308,9 @@ static int nothing_left(struct plan *plan)
 			 "nothing matches this: the set holds no address of a family that fits");
 		return 0;
 	}
+	if (!from || !to)
+		return resolve_error(plan->resolver, plan->position, "empty-match", NULL,
+				     "this list of addresses is empty, so nothing matches");
 	if (!(from & to))
 		return resolve_error(plan->resolver, match->to->position, "empty-match", NULL,
 				     "`from` is %s and `to` is %s: no packet has both",

@@ -60,3 +60,16 @@ int name_table_put(struct name_table *table, struct arena *arena, const char *na
 	table->n++;
 	return 0;
 }
+
+int name_table_set(struct name_table *table, struct arena *arena, const char *name, uint32_t value)
+{
+	struct name_slot *slot;
+
+	if (!table->n)
+		return name_table_put(table, arena, name, value);
+	slot = slot_of(table->slots, table->room, name, XXH3_64bits(name, strlen(name)));
+	if (!slot->name)
+		return name_table_put(table, arena, name, value);
+	slot->value = value;
+	return 0;
+}

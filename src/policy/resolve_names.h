@@ -26,5 +26,7 @@ struct name_table {
 bool name_table_get(const struct name_table *table, const char *name, uint32_t *value);
 /* Adds a name that is not there yet. The name is borrowed for the life of the table. -ENOMEM. */
 int name_table_put(struct name_table *table, struct arena *arena, const char *name, uint32_t value);
+/* Adds a name, or changes the value of one that is there. */
+int name_table_set(struct name_table *table, struct arena *arena, const char *name, uint32_t value);
 
 #endif

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "policy/builtin.h"
+#include "policy/format.h"
+#include "policy/resolve.h"
+
+#define FILE_RULES_MAX (RULES_MAX - 16) /* leaves room for the built-in ones */
+#define ID_DIGITS 10
+#define ID_MASK ((UINT64_C(1) << (ID_DIGITS * 4)) - 1)
+
+static const enum action actions[] = {
+	[TREE_ALLOW] = ACTION_ALLOW,
+	[TREE_DROP] = ACTION_DROP,
+	[TREE_REJECT] = ACTION_REJECT,
+};
+
+/* A pair of zones as a rule needs it. */
+struct pair {
+	uint64_t from, to;
+	const char *text;
+};
+
+/* What resolver.text holds, kept. */
+static int keep_text(struct resolver *resolver, const char **kept)
+{
+	if (text_error(&resolver->text))
+		return -ENOMEM;
+	*kept = arena_copy(resolver->arena, text_string(&resolver->text), resolver->text.len);
+	return *kept ? 0 : -ENOMEM;
+}
+
+static struct text *fresh_text(struct resolver *resolver)
+{
+	resolver->text.len = 0;
+	text_add(&resolver->text, "", 0);
+	return &resolver->text;
+}
+
+static int resolve_pair(struct resolver *resolver, const struct tree_pair *tree, struct pair *pair)
+{
+	int from = resolve_side(resolver, &tree->from, &pair->from);
+	int to = resolve_side(resolver, &tree->to, &pair->to);
+
+	if (from || to)
+		return -EINVAL;
+	if (pair->from == UINT64_C(1) << ZONE_SELF && pair->to == pair->from)
+		return resolve_error(resolver, tree->position, "self-to-self",
+				     "`any -> self` is what comes in, `self -> any` what goes out",
+				     "what this host sends to itself is not filtered");
+	format_pair(tree, fresh_text(resolver));
+	return keep_text(resolver, &pair->text);
+}
+
+/* --- options of a rule -------------------------------------------------------- */
+
+static int resolve_mark_set(struct resolver *resolver, const struct tree_option *option,
+			    struct rule *rule)
+{
+	uint32_t own = UINT32_C(3) << resolver->mark_shift;
+	const struct tree_masked *masked = &option->masked;
+
+	if ((masked->value | (masked->has_mask ? masked->mask : 0)) & own)
+		return resolve_error(resolver, option->position, "mark-bits",
+				     "`options { mark-bits N }` moves them",
+				     "bits %d and %d of the mark are reeve's own",
+				     resolver->mark_shift, resolver->mark_shift + 1);
+	rule->mark_set = (struct masked){ .mask = masked->mask & ~own, .value = masked->value };
+	return 0;
+}
+
+static int resolve_id(struct resolver *resolver, const struct tree_word *name, struct rule *rule)
+{
+	if (!strncmp(name->text, BUILTIN_ID_PREFIX, strlen(BUILTIN_ID_PREFIX)))
+		return resolve_error(resolver, name->position, "reserved-id", NULL,
+				     "ids that begin with `" BUILTIN_ID_PREFIX "` are reeve's own");
+	if (!name->text[0])
+		return resolve_error(resolver, name->position, "empty-id", NULL,
+				     "an id is not empty");
+	return resolve_copy(resolver, name->text, &rule->id);
+}
+
+static int resolve_option(struct resolver *resolver, const struct tree_option *option,
+			  struct rule *rule)
+{
+	switch (option->kind) {
+	case TREE_OPTION_LOG:
+		rule->log = true;
+		rule->log_sample = option->log.sample ? option->log.sample : 1;
+		return resolve_copy(resolver, option->log.text, &rule->log_text);
+	case TREE_OPTION_COUNT:
+		return resolve_copy(resolver, option->name.text, &rule->count);
+	case TREE_OPTION_MARK_SET:
+		return resolve_mark_set(resolver, option, rule);
+	case TREE_OPTION_STATELESS:
+		rule->stateless = true;
+		return 0;
+	case TREE_OPTION_ID:
+		return resolve_id(resolver, &option->name, rule);
+	case TREE_OPTION_LIMIT:
+	case TREE_OPTION_TIMEOUT:
+	case TREE_OPTION_MAX_FLOWS:
+	case TREE_OPTION_ADD:
+	case TREE_OPTION_KINDS:
+		break;
+	}
+	return resolve_error(resolver, option->position, "not-supported", NULL,
+			     "`%s` is not supported yet", tree_option_words[option->kind]);
+}
+
+/* A reset answers TCP only: asking for one where no TCP can match is a slip. */
+static int check_reject(struct resolver *resolver, const struct tree_rule *tree,
+			const struct rule *rule)
+{
+	if (rule->reject != REJECT_TCP_RESET || !rule->clause_n)
+		return 0;
+	for (uint32_t i = 0; i < rule->clause_n; i++) {
+		const struct ranges *protocol = &rule->clauses[i].field[FIELD_PROTOCOL];
+
+		if (!protocol->n || protocol->items[0].lo == IPPROTO_TCP)
+			return 0;
+	}
+	return resolve_error(resolver, tree->position, "reject-protocol",
+			     "leave `with tcp-reset` out, or reject tcp",
+			     "`tcp-reset` answers tcp only, this rule is about other protocols");
+}
+
+static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
+			const struct pair *pair, struct rule *rule)
+{
+	struct clauses clauses = { 0 };
+	bool to_self = pair->to == UINT64_C(1) << ZONE_SELF;
+	int result, err;
+
+	*rule = (struct rule){ .origin = RULE_FILE,
+			       .from = pair->from,
+			       .to = pair->to,
+			       .reject = tree->reject,
+			       .log_sample = 1,
+			       .pair = pair->text,
+			       .position = tree->position };
+	if (tree->action == TREE_LIMIT)
+		return resolve_error(resolver, tree->position, "not-supported", NULL,
+				     "`limit` is not supported yet");
+	rule->action = actions[tree->action];
+	result = resolve_match(resolver, &tree->match, tree->position, to_self, &clauses);
+	for (uint32_t i = 0; result != -ENOMEM && i < tree->option_n; i++) {
+		err = resolve_option(resolver, &tree->options[i], rule);
+		result = err ? err : result;
+	}
+	if (result)
+		return result;
+	rule->clauses = clauses.items;
+	rule->clause_n = clauses.n;
+	if (check_reject(resolver, tree, rule))
+		return -EINVAL;
+	if (tree->trivia && resolve_copy(resolver, tree->trivia->trailing, &rule->comment))
+		return -ENOMEM;
+	format_rule(tree, fresh_text(resolver));
+	return keep_text(resolver, &rule->text);
+}
+
+/* --- policies ------------------------------------------------------------------ */
+
+/* The default of a policy; `pairs` finds an earlier one of the same pair. */
+static int resolve_default(struct resolver *resolver, const struct tree_policy *tree,
+			   const struct pair *pair, struct name_table *pairs,
+			   struct rule_vector *defaults)
+{
+	static const struct clause everything = { .families = FAMILY_BITS_ALL };
+	struct rule rule = { .origin = RULE_DEFAULT,
+			     .from = pair->from,
+			     .to = pair->to,
+			     .clauses = &everything,
+			     .clause_n = 1,
+			     .action = actions[tree->default_action],
+			     .reject = tree->default_reject,
+			     .log_sample = 1,
+			     .pair = pair->text,
+			     .position = tree->default_position };
+	const char *key = arena_printf(&resolver->scratch, "%" PRIx64 " %" PRIx64, pair->from,
+				       pair->to);
+	uint32_t earlier;
+
+	if (!key)
+		return -ENOMEM;
+	if (name_table_get(pairs, key, &earlier))
+		return resolve_error(resolver, tree->default_position, "duplicate-default", NULL,
+				     "`%s` already has a default at %s", pair->text,
+				     resolve_place(resolver, defaults->items[earlier].position));
+	if (name_table_put(pairs, &resolver->scratch, key, (uint32_t)defaults->n))
+		return -ENOMEM;
+	format_default(tree, fresh_text(resolver));
+	if (keep_text(resolver, &rule.text) || rule_vector_push(defaults, rule))
+		return -ENOMEM;
+	return 0;
+}
+
+static int resolve_policy(struct resolver *resolver, const struct tree_policy *tree,
+			  struct name_table *pairs, struct rule_vector *rules,
+			  struct rule_vector *defaults)
+{
+	struct pair pair = { 0 };
+	int result = resolve_pair(resolver, &tree->pair, &pair);
+	bool known = !result;
+
+	if (result == -ENOMEM)
+		return result;
+	if (!known)
+		pair = (struct pair){ .from = 0, .to = UINT64_C(1) << ZONE_SELF, .text = "" };
+	if (known && tree->has_default)
+		result = resolve_default(resolver, tree, &pair, pairs, defaults);
+	for (uint32_t i = 0; result != -ENOMEM && i < tree->rule_n; i++) {
+		struct rule rule;
+		int err = resolve_rule(resolver, &tree->rules[i], &pair, &rule);
+
+		if (!err && known && rule_vector_push(rules, rule))
+			err = -ENOMEM;
+		result = err ? err : result;
+	}
+	return result;
+}
+
+int resolve_rules(struct resolver *resolver, const struct statement_vector *statements,
+		  struct rule_vector *rules, struct rule_vector *defaults)
+{
+	struct name_table pairs = { 0 };
+	int result = 0;
+
+	for (size_t i = 0; i < statements->n; i++) {
+		int err;
+
+		if (statements->items[i]->kind != TREE_POLICY)
+			continue;
+		err = resolve_policy(resolver, &statements->items[i]->policy, &pairs, rules,
+				     defaults);
+		if (err == -ENOMEM)
+			return err;
+		if (rules->n + defaults->n > FILE_RULES_MAX)
+			return resolve_error(resolver, statements->items[i]->position,
+					     "too-many-rules", NULL,
+					     "more than %u rules by the end of this policy",
+					     FILE_RULES_MAX);
+		result = err ? err : result;
+	}
+	return result;
+}
+
+/* --- ids ------------------------------------------------------------------------- */
+
+/* The n-th rule of this hash: the hash alone, then with an ordinal. Skips what a person has taken. */
+static int make_id(struct resolver *resolver, struct name_table *ids, struct name_table *ordinals,
+		   struct rule *rule, uint32_t index)
+{
+	struct text *text = fresh_text(resolver);
+	uint32_t ordinal = 1;
+	const char *hash;
+
+	text_printf(text, "%s\n%s", rule->pair, rule->text);
+	if (text_error(text))
+		return -ENOMEM;
+	hash = arena_printf(resolver->arena, "%0*" PRIx64, ID_DIGITS,
+			    (uint64_t)XXH64(text_string(text), text->len, 0) & ID_MASK);
+	if (!hash)
+		return -ENOMEM;
+	if (name_table_get(ordinals, hash, &ordinal))
+		ordinal++;
+	for (;; ordinal++) {
+		rule->id = ordinal == 1 ? hash :
+					  arena_printf(resolver->arena, "%s.%u", hash, ordinal);
+		if (!rule->id)
+			return -ENOMEM;
+		if (!name_table_get(ids, rule->id, NULL))
+			break;
+	}
+	if (name_table_set(ordinals, &resolver->scratch, hash, ordinal))
+		return -ENOMEM;
+	return name_table_put(ids, &resolver->scratch, rule->id, index);
+}
+
+int resolve_ids(struct resolver *resolver, struct rule *rules, uint32_t n)
+{
+	struct name_table ids = { 0 }, ordinals = { 0 };
+	uint32_t earlier;
+	int result = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (!rules[i].id)
+			continue;
+		if (name_table_get(&ids, rules[i].id, &earlier))
+			result = resolve_error(resolver, rules[i].position, "duplicate-id", NULL,
+					       "id `%s` is already given to the rule at %s",
+					       rules[i].id,
+					       resolve_place(resolver, rules[earlier].position));
+		else if (name_table_put(&ids, &resolver->scratch, rules[i].id, i))
+			return -ENOMEM;
+	}
+	for (uint32_t i = 0; !result && i < n; i++)
+		if (!rules[i].id && make_id(resolver, &ids, &ordinals, &rules[i], i))
+			return -ENOMEM;
+	return result;
+}
