@@ -34,7 +34,7 @@ enum sanity {
 };
 
 /* Statistics, per CPU, summed for people. */
-enum stat {
+enum statistic {
 	STAT_ARRIVED,	    /* packets judged on arrival */
 	STAT_DEPARTED,	    /* packets judged on departure */
 	STAT_BY_FLOW,	    /* passed as part of a flow */

@@ -24,7 +24,7 @@
  *							  an embryonic one
  *	void host_add(__u64 *counter, __u64 more)	  an atomic addition
  *	enum route host_route(host_t *)			  for this host, or to be forwarded?
- *	void host_count(host_t *, enum stat)
+ *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_event(host_t *, enum event_kind, const struct judgement *)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)	  every sample-th becomes an event
@@ -91,9 +91,15 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	count = found->direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
 	host_add(&count->packets, p->segments);
 	host_add(&count->bytes, p->length);
+	j->outcome = OUTCOME_PASS;
+	j->by = BY_FLOW;
+	j->rule = flow->rule;
+	j->mark_mask = flow->mark_mask;
+	j->mark_value = flow->mark_value;
 	if (found->embryonic) {
 		if (found->direction == DIRECTION_REPLY && !(flow->flags & FLOW_REPLIED))
 			flow->flags |= FLOW_REPLIED;
+		/* The record is gone behind a promotion: its room may already be somebody else's. */
 		if (flow_promotable(flow, found->direction)) {
 			if (!host_flow_promote(host, key, flow))
 				host_count(host, STAT_FLOW_PROMOTED);
@@ -101,11 +107,6 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 				host_count(host, STAT_FLOW_FULL);
 		}
 	}
-	j->outcome = OUTCOME_PASS;
-	j->by = BY_FLOW;
-	j->rule = flow->rule;
-	j->mark_mask = flow->mark_mask;
-	j->mark_value = flow->mark_value;
 	host_count(host, STAT_BY_FLOW);
 	return 0;
 }

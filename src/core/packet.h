@@ -18,16 +18,8 @@
 
 #include "core/event.h"
 #include "core/field.h"
+#include "core/protocol.h"
 #include "core/types.h"
-
-#define PROTOCOL_ICMP 1
-#define PROTOCOL_IGMP 2
-#define PROTOCOL_TCP 6
-#define PROTOCOL_UDP 17
-#define PROTOCOL_DCCP 33
-#define PROTOCOL_ICMPV6 58
-#define PROTOCOL_SCTP 132
-#define PROTOCOL_UDPLITE 136
 
 #define EXTENSION_HOP_BY_HOP 0
 #define EXTENSION_ROUTING 43

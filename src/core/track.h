@@ -19,8 +19,7 @@
 
 #include "core/flow.h"
 #include "core/packet.h"
-
-#define SECOND 1000000000ull
+#include "core/timeout.h"
 
 enum direction {
 	DIRECTION_ORIGINAL = 0,
@@ -81,41 +80,6 @@ static const __u8 tcp_next[TCP_STATES][2][SEGMENTS] = {
 #undef CL
 #undef __
 #undef XX
-
-/* How long a flow may be silent, in seconds; the values conntrack has by default. */
-static const __u32 flow_timeout[FLOW_STATES] = {
-	[FLOW_SYN_SENT] = 120,	 [FLOW_SYN_RECV] = 60,	  [FLOW_SYN_SENT2] = 120,
-	[FLOW_ESTABLISHED] = 432000, [FLOW_FIN_WAIT] = 120, [FLOW_CLOSE_WAIT] = 60,
-	[FLOW_LAST_ACK] = 30,	 [FLOW_TIME_WAIT] = 120,  [FLOW_CLOSE] = 10,
-	[FLOW_UNREPLIED] = 30,	 [FLOW_REPLY_SEEN] = 30,  [FLOW_ASSURED] = 120,
-};
-
-#define FLOW_TIMEOUT_GENERIC 600 /* protocols other than TCP, UDP and ICMP */
-#define FLOW_TIMEOUT_PICKED_UP 300 /* TCP taken up in mid-stream, while nobody has answered */
-#define FLOW_ASSURED_AFTER (2 * SECOND)
-
-static __always_inline __u64 flow_lifetime(const struct flow *flow)
-{
-	__u32 state = flow->state;
-
-	if (flow->protocol == PROTOCOL_TCP) {
-		if ((flow->flags & (FLOW_PICKED_UP | FLOW_REPLIED)) == FLOW_PICKED_UP &&
-		    state == FLOW_ESTABLISHED)
-			return FLOW_TIMEOUT_PICKED_UP * SECOND;
-	} else if (flow->protocol != PROTOCOL_UDP && flow->protocol != PROTOCOL_ICMP &&
-		   flow->protocol != PROTOCOL_ICMPV6) {
-		return FLOW_TIMEOUT_GENERIC * SECOND;
-	}
-	return state < FLOW_STATES ? flow_timeout[state] * SECOND : 0;
-}
-
-/* Clocks of two CPUs may differ a little: a flow seen "in the future" is alive. */
-static __always_inline int flow_expired(const struct flow *flow, __u64 now)
-{
-	__u64 seen = flow->seen;
-
-	return now > seen && now - seen > flow_lifetime(flow);
-}
 
 /*
  * The key of the packet's flow. Returns 1 if the sender is key->high. The key is written word by word, so that no byte of it is left over

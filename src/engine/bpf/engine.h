@@ -85,7 +85,7 @@ struct engine_status {
 	uint64_t applied_at;		    /* seconds since 1970 */
 	uint32_t digest[2];
 	uint32_t flows, flows_max, embryonic, embryonic_max; /* entries in the tables, expired ones included */
-	uint64_t stats[STAT_COUNT];	    /* by enum stat, see core/event.h */
+	uint64_t stats[STAT_COUNT];	    /* by enum statistic, see core/event.h */
 	uint64_t map_bytes;		    /* kernel memory of all maps */
 };
 

@@ -79,7 +79,7 @@ static __always_inline __u32 coverage(__u32 ifindex)
 }
 
 static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct control *c,
-				      enum stat stat, enum event_hook hook)
+				      enum statistic stat, enum event_hook hook)
 {
 	const struct nf_hook_state *state = ctx->state;
 	struct net_device *in = state->in, *out = state->out;
@@ -106,7 +106,7 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct contr
 						     event->in_ifindex;
 	event->from_zone = 0xffff;
 	event->to_zone = 0xffff;
-	event->generation = c->generation[c->active & 1];
+	event->generation = c->slot[c->active & 1].generation;
 	bpf_ringbuf_submit(event, 0);
 	return NF_DROP;
 }
@@ -117,7 +117,12 @@ static __always_inline const struct control *guard_control(void)
 	__u32 zero = 0;
 
 	c = bpf_map_lookup_elem(&control, &zero);
-	return c && c->guard ? c : 0;
+	return c && c->slot[c->active & 1].guard ? c : 0;
+}
+
+static __always_inline __u32 mark_state(struct bpf_nf_ctx *ctx, const struct control *c)
+{
+	return ctx->skb->mark >> (c->slot[c->active & 1].mark_shift & 31) & 3;
 }
 
 SEC("netfilter")
@@ -130,7 +135,7 @@ int guard_local_in(struct bpf_nf_ctx *ctx)
 	if (!c || !in)
 		return NF_ACCEPT;
 	bits = coverage((__u32)in->ifindex);
-	mark = ctx->skb->mark >> (c->mark_shift & 31) & 3;
+	mark = mark_state(ctx, c);
 	if ((bits & COVERED_EXEMPT) || ((bits & COVERED_PROGRAMS) && mark == MARK_SELF))
 		return NF_ACCEPT;
 	return guard_drop(ctx, c, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
@@ -148,7 +153,7 @@ int guard_forward(struct bpf_nf_ctx *ctx)
 	bits = coverage((__u32)in->ifindex);
 	if ((bits & COVERED_BRIDGE) && out && out->ifindex == in->ifindex)
 		return NF_ACCEPT; /* between ports of one bridge */
-	mark = ctx->skb->mark >> (c->mark_shift & 31) & 3;
+	mark = mark_state(ctx, c);
 	if ((bits & COVERED_EXEMPT) || ((bits & COVERED_PROGRAMS) && mark != MARK_NONE))
 		return NF_ACCEPT;
 	return guard_drop(ctx, c, STAT_GUARD_FORWARD, HOOK_FORWARD);

@@ -190,7 +190,7 @@ static __always_inline void host_add(__u64 *counter, __u64 more)
 	__sync_fetch_and_add(counter, more);
 }
 
-static __always_inline void host_count(host_t *host, enum stat stat)
+static __always_inline void host_count(host_t *host, enum statistic stat)
 {
 	__u32 index = stat;
 	__u64 *value = bpf_map_lookup_elem(&stats, &index);

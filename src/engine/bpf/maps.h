@@ -12,19 +12,26 @@
 
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
-	__u32 active;		  /* slot of the running image, 0 or 1 */
-	__u32 layout;		  /* LAYOUT_VERSION */
-	__u32 generation[SLOTS];  /* of the policy in each slot; 0: none yet */
-	__u64 applied_at[SLOTS];  /* seconds since 1970 */
-	__u64 watch_until;	  /* CLOCK_MONOTONIC; before it somebody reads events */
-	__u32 rules[SLOTS];	  /* rules of the image in each slot */
-	__u32 cpus;		  /* possible CPUs, for the counters' index */
-	__u32 mark_shift;	  /* the image's, for the guard */
-	__u32 guard;		  /* 0: the guard lets everything pass */
+	__u32 active; /* slot of the running image, 0 or 1 */
+	__u32 layout; /* LAYOUT_VERSION */
+	struct control_slot {
+		__u32 generation; /* of the policy in this slot; counts applies; 0: none yet */
+		__u32 rules;	  /* of the image in this slot */
+		__u32 mark_shift; /* as in its header, for the guard */
+		__u32 guard;	  /* 0: the guard lets everything pass */
+		__u64 applied_at; /* seconds since 1970 */
+		__u64 image_size;
+		__u64 source_size;
+	} slot[SLOTS];
+	__u64 watch_until; /* CLOCK_MONOTONIC; before it somebody reads events */
+	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 reserved;
 };
 
-/* A value of a counters map; its index is cpu * rules + rule. */
+/*
+ * A value of a counters map; its index is cpu * rules + rule. Behind the rows of the CPUs comes one more, which programs do not
+ * touch: what earlier policies counted for rules of the same id.
+ */
 struct counter {
 	__u64 packets, bytes, last_ns;
 };

@@ -181,7 +181,7 @@ static __always_inline int arrive(struct __sk_buff *skb, __u32 ethernet)
 	j.hook = HOOK_ARRIVE;
 	j.ifindex = skb->ifindex;
 	j.in_ifindex = skb->ifindex;
-	j.generation = host.control->generation[host.slot & 1];
+	j.generation = host.control->slot[host.slot & 1].generation;
 	if (dhcp_to(&p, 1)) {
 		__u64 *when = bpf_map_lookup_elem(&asked, &j.ifindex);
 
@@ -216,7 +216,7 @@ static __always_inline int depart(struct __sk_buff *skb, __u32 ethernet)
 	j.hook = HOOK_DEPART;
 	j.ifindex = skb->ifindex;
 	j.in_ifindex = skb->ingress_ifindex;
-	j.generation = host.control->generation[host.slot & 1];
+	j.generation = host.control->slot[host.slot & 1].generation;
 	judge_depart(&host, &j, mark, skb->tc_index);
 	if (j.outcome != OUTCOME_PASS)
 		return refuse(&host, &j, ethernet);

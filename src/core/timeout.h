@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * How long flows live. Looked at when a packet meets a flow, and by whoever lists flows.
+ */
+#ifndef REEVE_CORE_TIMEOUT_H
+#define REEVE_CORE_TIMEOUT_H
+
+#include "core/flow.h"
+#include "core/protocol.h"
+
+#define SECOND 1000000000ull
+
+/* How long a flow may be silent, in seconds; the values conntrack has by default. */
+static const __u32 flow_timeout[FLOW_STATES] = {
+	[FLOW_SYN_SENT] = 120,	 [FLOW_SYN_RECV] = 60,	  [FLOW_SYN_SENT2] = 120,
+	[FLOW_ESTABLISHED] = 432000, [FLOW_FIN_WAIT] = 120, [FLOW_CLOSE_WAIT] = 60,
+	[FLOW_LAST_ACK] = 30,	 [FLOW_TIME_WAIT] = 120,  [FLOW_CLOSE] = 10,
+	[FLOW_UNREPLIED] = 30,	 [FLOW_REPLY_SEEN] = 30,  [FLOW_ASSURED] = 120,
+};
+
+#define FLOW_TIMEOUT_GENERIC 600 /* protocols other than TCP, UDP and ICMP */
+#define FLOW_TIMEOUT_PICKED_UP 300 /* TCP taken up in mid-stream, while nobody has answered */
+#define FLOW_ASSURED_AFTER (2 * SECOND)
+
+static __always_inline __u64 flow_lifetime(const struct flow *flow)
+{
+	__u32 state = flow->state;
+
+	if (flow->protocol == PROTOCOL_TCP) {
+		if ((flow->flags & (FLOW_PICKED_UP | FLOW_REPLIED)) == FLOW_PICKED_UP &&
+		    state == FLOW_ESTABLISHED)
+			return FLOW_TIMEOUT_PICKED_UP * SECOND;
+	} else if (flow->protocol != PROTOCOL_UDP && flow->protocol != PROTOCOL_ICMP &&
+		   flow->protocol != PROTOCOL_ICMPV6) {
+		return FLOW_TIMEOUT_GENERIC * SECOND;
+	}
+	return state < FLOW_STATES ? flow_timeout[state] * SECOND : 0;
+}
+
+/* Clocks of two CPUs may differ a little: a flow seen "in the future" is alive. */
+static __always_inline int flow_expired(const struct flow *flow, __u64 now)
+{
+	__u64 seen = flow->seen;
+
+	return now > seen && now - seen > flow_lifetime(flow);
+}
+
+#endif

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Changing what runs: apply and down.
+ *
+ * The order of an apply is that of safety. Everything that can fail for the policy's sake (compiling, loading) comes before anything changes.
+ * Then the image goes into the free slot; new interfaces get their programs (under the old policy they belong to `other`); the flip;
+ * last, what is not needed any more is taken away. The first apply fills the slot before any program is attached, so
+ * no packet ever meets a program without a policy.
+ */
+#include "engine/bpf/attach.h"
+#include "engine/bpf/problem.h"
+#include "engine/bpf/slots.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static const char *link_name_of(const struct link_vector *links, uint32_t ifindex)
+{
+	for (size_t i = 0; i < links->n; i++)
+		if (links->items[i].ifindex == ifindex)
+			return links->items[i].name;
+	return "";
+}
+
+static int interfaces_from(const struct link_vector *links, const struct ruleset *ruleset,
+			   struct interface_vector *interfaces, struct problem *problem)
+{
+	for (size_t i = 0; i < links->n; i++) {
+		const struct link *link = &links->items[i];
+		struct engine_interface one = {
+			.ifindex = link->ifindex,
+			.zone = ruleset_interface_zone(ruleset, link->name),
+			.coverage = link_coverage(link, ruleset),
+			.default_route = link->default_route,
+		};
+
+		memcpy(one.name, link->name, sizeof(one.name));
+		if (link->port)
+			snprintf(one.master, sizeof(one.master), "%s",
+				 link_name_of(links, link->master));
+		if (interface_vector_push(interfaces, one)) {
+			interface_vector_free(interfaces);
+			return problem_set(problem, -ENOMEM, "out of memory");
+		}
+	}
+	return 0;
+}
+
+int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *interfaces,
+		      struct problem *problem)
+{
+	struct link_vector links = { 0 };
+	int err = links_read(&links, problem);
+
+	if (!err)
+		err = interfaces_from(&links, ruleset, interfaces, problem);
+	link_vector_free(&links);
+	return err;
+}
+
+static int compile_for(const struct ruleset *ruleset, const struct interface_vector *interfaces,
+		       struct image *image, struct problem *problem)
+{
+	cleanup_free struct compile_interface *zones =
+		calloc(interfaces->n ? interfaces->n : 1, sizeof(*zones));
+	const char *why = "";
+	uint32_t n = 0;
+	int err;
+
+	if (!zones)
+		return problem_set(problem, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < interfaces->n; i++)
+		if (interfaces->items[i].coverage == COVERAGE_COVERED)
+			zones[n++] = (struct compile_interface){ interfaces->items[i].ifindex,
+								 interfaces->items[i].zone };
+	err = image_compile(ruleset, zones, n, image, &why);
+	if (err)
+		return problem_set(problem, err, "the policy cannot be compiled: %s", why);
+	err = image_validate(image->bytes, image->size, &why);
+	if (err) {
+		image_free(image);
+		return problem_set(problem, err, "the compiled policy is not sound: %s", why);
+	}
+	return 0;
+}
+
+/* Sizes of tables are given when they are made. */
+static int sizes_check(const struct loaded *loaded, const struct policy_options *options,
+		       struct problem *problem)
+{
+	static const struct {
+		enum loaded_map map;
+		const char *option;
+	} tables[] = { { MAP_FLOWS, "flows" }, { MAP_EMBRYONIC, "embryonic-flows" } };
+	const uint32_t wanted[] = { options->flows_max, options->embryonic_max };
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		struct bpf_map_info info = { 0 };
+		uint32_t size = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(loaded->maps[tables[i].map], &info, &size))
+			return problem_set(problem, -errno, "cannot look at the flow tables: ");
+		if (info.max_entries != wanted[i]) {
+			problem_set(problem, -EBUSY,
+				    "option `%s %u`: the running table has room for %u, and its "
+				    "size cannot change while it runs",
+				    tables[i].option, wanted[i], info.max_entries);
+			problem_hint(problem, "`reeve down`, then apply again (live flows are "
+					      "lost); or `options { %s %u }`",
+				     tables[i].option, info.max_entries);
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
+/* Finds what runs or loads it; *first tells which. */
+static int loaded_get(struct loaded *loaded, const struct pins *pins, bool have_pins,
+		      const struct policy_options *options, bool *first, struct problem *problem)
+{
+	int err = have_pins ? loaded_find(loaded, pins, problem) : -ENOENT;
+
+	if (!err && slots_running(loaded)) {
+		*first = false;
+		return sizes_check(loaded, options, problem);
+	}
+	if (err && err != -ENOENT)
+		return err;
+	/* Nothing, or what an apply left that never got as far as to run. */
+	loaded_close(loaded);
+	*first = true;
+	return loaded_load(loaded, options, problem);
+}
+
+static int change(struct loaded *loaded, struct pins *pins, const struct link_vector *links,
+		  const struct ruleset *ruleset, const struct image *image,
+		  struct apply_report *report, struct problem *problem)
+{
+	uint64_t start = now_ns();
+	uint32_t slot;
+	int err = 0;
+
+	if (report->first)
+		err = loaded_pin(loaded, pins, problem);
+	if (!err)
+		err = slots_fill(loaded, ruleset, image, &slot, problem);
+	if (!err && report->first)
+		err = slots_flip(loaded, ruleset, slot, problem);
+	if (!err)
+		err = attach_all(loaded, pins, links, ruleset, problem);
+	if (!err && !report->first)
+		err = slots_flip(loaded, ruleset, slot, problem);
+	if (!err)
+		attach_tidy(loaded, pins, links, ruleset);
+	report->flip_ns = now_ns() - start;
+	return err;
+}
+
+static int apply_locked(const struct ruleset *ruleset, bool dry_run, struct pins *pins,
+			bool have_pins, struct apply_report *report, struct problem *problem)
+{
+	struct link_vector links = { 0 };
+	struct image image = { 0 };
+	struct loaded loaded;
+	uint64_t start = now_ns(), compiled;
+	struct problem ignored;
+	int err;
+
+	loaded_init(&loaded);
+	err = links_read(&links, problem);
+	if (!err)
+		err = interfaces_from(&links, ruleset, &report->interfaces, problem);
+	if (!err)
+		err = compile_for(ruleset, &report->interfaces, &image, problem);
+	compiled = now_ns();
+	report->compile_ns = compiled - start;
+	if (!err)
+		err = loaded_get(&loaded, pins, have_pins, &ruleset->options, &report->first,
+				 problem);
+	report->load_ns = now_ns() - compiled;
+	if (!err && !dry_run) {
+		err = change(&loaded, pins, &links, ruleset, &image, report, problem);
+		/* A first apply that failed leaves nothing behind. */
+		if (err && report->first)
+			pins_clear(pins, &ignored);
+	}
+	report->stats = image.stats;
+	report->xfrm_policies = xfrm_policies_exist();
+	loaded_close(&loaded);
+	image_free(&image);
+	link_vector_free(&links);
+	return err;
+}
+
+int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_report *report,
+		 struct problem *problem)
+{
+	struct apply_report result = { 0 };
+	struct pins pins = PINS_CLOSED;
+	bool have_pins = true;
+	int err;
+
+	err = pins_open(&pins, !dry_run, problem);
+	if (err == -ENOENT && dry_run) {
+		have_pins = false;
+		err = 0;
+	}
+	if (!err)
+		err = apply_locked(ruleset, dry_run, &pins, have_pins, &result, problem);
+	if (err && err != -ENOENT && !dry_run && pins.lock >= 0 && have_pins)
+		rmdir(pins.folder); /* only if this call made it: a folder with pins stays */
+	pins_close(&pins);
+	if (err) {
+		interface_vector_free(&result.interfaces);
+		return err;
+	}
+	*report = result;
+	return 0;
+}
+
+int engine_down(struct problem *problem)
+{
+	struct pins pins = PINS_CLOSED;
+	int err;
+
+	err = pins_open(&pins, false, problem);
+	if (!err)
+		err = pins_lock(&pins, problem);
+	if (!err)
+		err = pins_clear(&pins, problem);
+	pins_close(&pins);
+	return err;
+}

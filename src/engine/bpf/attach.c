@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "engine/bpf/attach.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/netfilter.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "engine/bpf/problem.h"
+#include "engine/bpf/sys.h"
+
+#define NAME_MAX_LEN 48
+/* In front of conntrack and NAT; another program there makes the guard step aside, one by one. */
+#define GUARD_PRIORITY (-390)
+#define GUARD_PRIORITY_TRIES 32
+
+VECTOR(name_vector, char *);
+
+static const struct {
+	const char *name;
+	enum loaded_program program;
+	uint32_t hook;
+} guard_hooks[] = {
+	{ "local_in", PROGRAM_GUARD_LOCAL_IN, NF_INET_LOCAL_IN },
+	{ "forward", PROGRAM_GUARD_FORWARD, NF_INET_FORWARD },
+	{ "post_routing", PROGRAM_GUARD_POST_ROUTING, NF_INET_POST_ROUTING },
+};
+
+static const struct {
+	const char *name;
+	uint32_t family;
+} guard_families[] = {
+	{ "ipv4", NFPROTO_IPV4 },
+	{ "ipv6", NFPROTO_IPV6 },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+enum coverage link_coverage(const struct link *link, const struct ruleset *ruleset)
+{
+	if (ruleset_names_interface(ruleset, link->name))
+		return COVERAGE_COVERED;
+	if (link->loopback)
+		return COVERAGE_LOOPBACK;
+	return link->port ? COVERAGE_PORT : COVERAGE_COVERED;
+}
+
+static void link_name(char name[NAME_MAX_LEN], uint32_t ifindex, bool departure)
+{
+	snprintf(name, NAME_MAX_LEN, "%s_%u", departure ? "depart" : "arrive", ifindex);
+}
+
+static void guard_name(char name[NAME_MAX_LEN], size_t hook, size_t family)
+{
+	snprintf(name, NAME_MAX_LEN, "guard_%s_%s", guard_hooks[hook].name,
+		 guard_families[family].name);
+}
+
+static bool link_alive(const struct pins *pins, const char *name, uint32_t ifindex)
+{
+	cleanup_fd int fd = pins_get(pins, name);
+	struct sys_link_info info;
+
+	return fd >= 0 && !sys_link_info(fd, &info) && info.ifindex == ifindex;
+}
+
+bool attached(const struct pins *pins, uint32_t ifindex)
+{
+	char arrive[NAME_MAX_LEN], depart[NAME_MAX_LEN];
+
+	link_name(arrive, ifindex, false);
+	link_name(depart, ifindex, true);
+	return link_alive(pins, arrive, ifindex) && link_alive(pins, depart, ifindex);
+}
+
+bool guard_attached(const struct pins *pins)
+{
+	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++) {
+		for (size_t family = 0; family < COUNT(guard_families); family++) {
+			cleanup_fd int fd = -1;
+			char name[NAME_MAX_LEN];
+
+			guard_name(name, hook, family);
+			fd = pins_get(pins, name);
+			if (fd < 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Pins the link under its name and notes the name, so that a failure later can undo it. */
+static int link_keep(const struct pins *pins, const char *name, int fd, struct name_vector *made)
+{
+	char *copy = strdup(name);
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	err = pins_put(pins, name, fd);
+	if (!err)
+		err = name_vector_push(made, copy);
+	if (err)
+		free(copy);
+	return err;
+}
+
+static int attach_one(struct loaded *loaded, const struct pins *pins, const struct link *link,
+		      bool departure, struct name_vector *made)
+{
+	enum loaded_program program;
+	cleanup_fd int fd = -1;
+	char name[NAME_MAX_LEN];
+
+	link_name(name, link->ifindex, departure);
+	if (link_alive(pins, name, link->ifindex))
+		return 0;
+	if (departure)
+		program = link->ethernet ? PROGRAM_DEPART_ETHERNET : PROGRAM_DEPART_RAW;
+	else
+		program = link->ethernet ? PROGRAM_ARRIVE_ETHERNET : PROGRAM_ARRIVE_RAW;
+	fd = sys_tcx_link(loaded->programs[program], link->ifindex, departure);
+	return fd < 0 ? fd : link_keep(pins, name, fd, made);
+}
+
+static int covered_set(struct loaded *loaded, uint32_t ifindex, uint32_t bits)
+{
+	return bpf_map_update_elem(loaded->maps[MAP_COVERED], &ifindex, &bits, BPF_ANY) ? -errno :
+											   0;
+}
+
+static int attach_interface(struct loaded *loaded, const struct pins *pins,
+			    const struct link *link, enum coverage coverage,
+			    struct name_vector *made, struct problem *problem)
+{
+	uint32_t bits = COVERED_EXEMPT;
+	int err = 0;
+
+	if (coverage == COVERAGE_COVERED) {
+		bits = COVERED_PROGRAMS | (link->bridge ? COVERED_BRIDGE : 0u);
+		err = attach_one(loaded, pins, link, false, made);
+		if (!err)
+			err = attach_one(loaded, pins, link, true, made);
+		if (err == -ENODEV)
+			return 0; /* it has just vanished */
+	}
+	if (err == -EINVAL || err == -EOPNOTSUPP) {
+		problem_set(problem, -ENOSYS, "the kernel has no tcx hook for `%s`", link->name);
+		problem_hint(problem, "reeve needs Linux 6.6 or newer");
+		return -ENOSYS;
+	}
+	if (!err)
+		err = covered_set(loaded, link->ifindex, bits);
+	return err ? problem_set(problem, err, "cannot attach to interface `%s`: ", link->name) : 0;
+}
+
+static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size_t hook,
+			    size_t family, struct name_vector *made)
+{
+	cleanup_fd int fd = -1;
+	char name[NAME_MAX_LEN];
+
+	guard_name(name, hook, family);
+	fd = pins_get(pins, name);
+	if (fd >= 0)
+		return 0;
+	for (int i = 0; i < GUARD_PRIORITY_TRIES; i++) {
+		fd = sys_netfilter_link(loaded->programs[guard_hooks[hook].program],
+					guard_families[family].family, guard_hooks[hook].hook,
+					GUARD_PRIORITY + i);
+		if (fd != -EBUSY)
+			break;
+	}
+	return fd < 0 ? fd : link_keep(pins, name, fd, made);
+}
+
+static int attach_guard(struct loaded *loaded, const struct pins *pins, struct name_vector *made,
+			struct problem *problem)
+{
+	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++) {
+		for (size_t family = 0; family < COUNT(guard_families); family++) {
+			int err = attach_guard_one(loaded, pins, hook, family, made);
+
+			/* A kernel without IPv6 has nothing to guard there. */
+			if (err == -EAFNOSUPPORT && guard_families[family].family == NFPROTO_IPV6)
+				continue;
+			if (err)
+				return problem_set(problem, err,
+						   "cannot attach the guard to %s (%s): ",
+						   guard_hooks[hook].name,
+						   guard_families[family].name);
+		}
+	}
+	return 0;
+}
+
+int attach_all(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+	       const struct ruleset *ruleset, struct problem *problem)
+{
+	struct name_vector made = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < links->n; i++)
+		err = attach_interface(loaded, pins, &links->items[i],
+				       link_coverage(&links->items[i], ruleset), &made, problem);
+	if (!err)
+		err = attach_guard(loaded, pins, &made, problem);
+	for (size_t i = 0; i < made.n; i++) {
+		if (err)
+			pins_remove(pins, made.items[i]);
+		free(made.items[i]);
+	}
+	name_vector_free(&made);
+	return err;
+}
+
+struct tidy {
+	const struct pins *pins;
+	const struct link_vector *links;
+	const struct ruleset *ruleset;
+};
+
+static bool should_be_covered(const struct tidy *tidy, uint32_t ifindex)
+{
+	for (size_t i = 0; i < tidy->links->n; i++)
+		if (tidy->links->items[i].ifindex == ifindex)
+			return link_coverage(&tidy->links->items[i], tidy->ruleset) ==
+			       COVERAGE_COVERED;
+	return false;
+}
+
+static int tidy_visit(void *context, const char *name)
+{
+	const struct tidy *tidy = context;
+	unsigned int ifindex;
+	int end = 0;
+
+	if ((sscanf(name, "arrive_%u%n", &ifindex, &end) != 1 &&
+	     sscanf(name, "depart_%u%n", &ifindex, &end) != 1) ||
+	    name[end])
+		return 0;
+	if (!should_be_covered(tidy, ifindex))
+		pins_remove(tidy->pins, name);
+	return 0;
+}
+
+int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+		const struct ruleset *ruleset)
+{
+	struct tidy tidy = { pins, links, ruleset };
+	uint32_t key, next, *previous = NULL;
+	int fd = loaded->maps[MAP_COVERED];
+
+	while (!bpf_map_get_next_key(fd, previous, &next)) {
+		bool known = false;
+
+		for (size_t i = 0; i < links->n && !known; i++)
+			known = links->items[i].ifindex == next;
+		if (!known)
+			bpf_map_delete_elem(fd, &next);
+		/* Behind a deleted key the walk begins again: entries are few. */
+		key = next;
+		previous = known ? &key : NULL;
+	}
+	return pins_each(pins, tidy_visit, &tidy);
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Coverage: which interfaces get programs, and the links that hold them there.
+ */
+#ifndef REEVE_ENGINE_BPF_ATTACH_H
+#define REEVE_ENGINE_BPF_ATTACH_H
+
+#include "engine/bpf/interfaces.h"
+#include "engine/bpf/loaded.h"
+
+/* What reeve does with an interface under this policy: never COVERAGE_MISSING. */
+enum coverage link_coverage(const struct link *link, const struct ruleset *ruleset);
+
+/*
+ * Attaches programs to every interface that should have them and has not, then the guard, and tells the guard. On failure what this call
+ * attached is taken off again. Interfaces that vanish meanwhile are skipped.
+ */
+int attach_all(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+	       const struct ruleset *ruleset, struct problem *problem);
+/* Takes programs off interfaces that should not have them any more, and forgets interfaces that are gone. */
+int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+		const struct ruleset *ruleset);
+/* Are both programs of this interface in place? */
+bool attached(const struct pins *pins, uint32_t ifindex);
+/* Are all links of the guard in place? */
+bool guard_attached(const struct pins *pins);
+
+#endif

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "engine/bpf/interfaces.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/xfrm.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "engine/bpf/problem.h"
+
+#define BUFFER_SIZE ((size_t)64 * 1024)
+
+static void socket_close(struct mnl_socket **socket)
+{
+	if (*socket)
+		mnl_socket_close(*socket);
+}
+
+/* Sends a dump request and hands each message to `take`. 0 or -errno. */
+static int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+{
+	cleanup(socket_close) struct mnl_socket *socket = mnl_socket_open(protocol);
+	cleanup_free char *buffer = malloc(BUFFER_SIZE);
+	unsigned int port;
+	ssize_t len;
+	int more = 1;
+
+	if (!buffer)
+		return -ENOMEM;
+	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
+		return -errno;
+	port = mnl_socket_get_portid(socket);
+	while (more > 0) {
+		len = mnl_socket_recvfrom(socket, buffer, BUFFER_SIZE);
+		if (len < 0)
+			return -errno;
+		more = mnl_cb_run(buffer, (size_t)len, request->nlmsg_seq, port, receive, context);
+		if (more < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int link_info_receive(const struct nlattr *attr, void *context)
+{
+	const char *kind = mnl_attr_get_payload(attr);
+	struct link *link = context;
+
+	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+		link->bridge = !strcmp(kind, "bridge");
+	if (mnl_attr_get_type(attr) == IFLA_INFO_SLAVE_KIND)
+		link->port = !strcmp(kind, "bridge") || !strcmp(kind, "bond") ||
+			     !strcmp(kind, "team") || !strcmp(kind, "openvswitch");
+	return MNL_CB_OK;
+}
+
+static int link_attr_receive(const struct nlattr *attr, void *context)
+{
+	struct link *link = context;
+
+	switch (mnl_attr_get_type(attr)) {
+	case IFLA_IFNAME:
+		snprintf(link->name, sizeof(link->name), "%s", mnl_attr_get_str(attr));
+		break;
+	case IFLA_MASTER:
+		link->master = mnl_attr_get_u32(attr);
+		break;
+	case IFLA_LINKINFO:
+		return mnl_attr_parse_nested(attr, link_info_receive, link);
+	}
+	return MNL_CB_OK;
+}
+
+static bool has_ethernet_header(unsigned int type)
+{
+	return type == ARPHRD_ETHER || type == ARPHRD_LOOPBACK;
+}
+
+static int link_receive(const struct nlmsghdr *message, void *context)
+{
+	const struct ifinfomsg *header = mnl_nlmsg_get_payload(message);
+	struct link_vector *links = context;
+	struct link link = { .ifindex = (uint32_t)header->ifi_index };
+
+	if (message->nlmsg_type != RTM_NEWLINK)
+		return MNL_CB_OK;
+	link.ethernet = has_ethernet_header(header->ifi_type);
+	link.loopback = header->ifi_flags & IFF_LOOPBACK;
+	if (mnl_attr_parse(message, sizeof(*header), link_attr_receive, &link) < 0)
+		return MNL_CB_ERROR;
+	return link_vector_push(links, link) ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+static void default_route_set(struct link_vector *links, uint32_t ifindex)
+{
+	for (size_t i = 0; i < links->n; i++)
+		if (links->items[i].ifindex == ifindex)
+			links->items[i].default_route = true;
+}
+
+static int route_attr_receive(const struct nlattr *attr, void *context)
+{
+	if (mnl_attr_get_type(attr) == RTA_OIF)
+		default_route_set(context, mnl_attr_get_u32(attr));
+	if (mnl_attr_get_type(attr) == RTA_MULTIPATH) {
+		const unsigned char *at = mnl_attr_get_payload(attr);
+		size_t left = mnl_attr_get_payload_len(attr);
+
+		while (left >= sizeof(struct rtnexthop)) {
+			const struct rtnexthop *hop = (const void *)at;
+			size_t size = ((size_t)hop->rtnh_len + 3) & ~(size_t)3;
+
+			if (size < sizeof(*hop) || size > left)
+				break;
+			default_route_set(context, (uint32_t)hop->rtnh_ifindex);
+			at += size;
+			left -= size;
+		}
+	}
+	return MNL_CB_OK;
+}
+
+static int route_receive(const struct nlmsghdr *message, void *context)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+
+	if (message->nlmsg_type != RTM_NEWROUTE || route->rtm_dst_len ||
+	    route->rtm_type != RTN_UNICAST)
+		return MNL_CB_OK;
+	return mnl_attr_parse(message, sizeof(*route), route_attr_receive, context);
+}
+
+static struct nlmsghdr *request_new(char *buffer, uint16_t type, size_t header, unsigned char family)
+{
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	unsigned char *extra;
+
+	request->nlmsg_type = type;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request->nlmsg_seq = (uint32_t)time(NULL);
+	extra = mnl_nlmsg_put_extra_header(request, header);
+	extra[0] = family; /* the first byte of both ifinfomsg and rtmsg */
+	return request;
+}
+
+static int link_compare(const void *a, const void *b)
+{
+	const struct link *left = a, *right = b;
+
+	return (left->ifindex > right->ifindex) - (left->ifindex < right->ifindex);
+}
+
+int links_read(struct link_vector *links, struct problem *problem)
+{
+	static const unsigned char families[] = { AF_INET, AF_INET6 };
+	char buffer[256];
+	int err;
+
+	err = netlink_dump(NETLINK_ROUTE,
+			   request_new(buffer, RTM_GETLINK, sizeof(struct ifinfomsg), AF_UNSPEC),
+			   link_receive, links);
+	if (err) {
+		link_vector_free(links);
+		return problem_set(problem, err, "cannot list the interfaces: ");
+	}
+	qsort(links->items, links->n, sizeof(links->items[0]), link_compare);
+	/* Routes only decide a warning: without IPv6, say, there is none to give. */
+	for (size_t i = 0; i < sizeof(families); i++)
+		netlink_dump(NETLINK_ROUTE,
+			     request_new(buffer, RTM_GETROUTE, sizeof(struct rtmsg), families[i]),
+			     route_receive, links);
+	return 0;
+}
+
+static int policy_receive(const struct nlmsghdr *message, void *context)
+{
+	if (message->nlmsg_type == XFRM_MSG_NEWPOLICY)
+		*(bool *)context = true;
+	return MNL_CB_OK;
+}
+
+bool xfrm_policies_exist(void)
+{
+	struct nlmsghdr *request;
+	bool exist = false;
+	char buffer[512];
+
+	request = mnl_nlmsg_put_header(buffer);
+	request->nlmsg_type = XFRM_MSG_GETPOLICY;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request->nlmsg_seq = (uint32_t)time(NULL);
+	mnl_nlmsg_put_extra_header(request, sizeof(struct xfrm_userpolicy_id));
+	netlink_dump(NETLINK_XFRM, request, policy_receive, &exist);
+	return exist;
+}

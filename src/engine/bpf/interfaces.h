@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The interfaces of this network namespace, from rtnetlink.
+ */
+#ifndef REEVE_ENGINE_BPF_INTERFACES_H
+#define REEVE_ENGINE_BPF_INTERFACES_H
+
+#include "engine/bpf/engine.h"
+
+struct link {
+	char name[16];
+	uint32_t ifindex;
+	uint32_t master;	 /* ifindex, or 0 */
+	bool ethernet;		 /* frames begin with an Ethernet header */
+	bool loopback;
+	bool bridge;
+	bool port;		 /* of a bridge, bond, team or Open vSwitch: its master is covered instead */
+	bool default_route;
+};
+
+VECTOR(link_vector, struct link);
+
+/* All of them, by index. 0 or -errno. */
+int links_read(struct link_vector *links, struct problem *problem);
+/* Do IPsec policies exist in this namespace? */
+bool xfrm_policies_exist(void);
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "engine/bpf/loaded.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "engine/bpf/problem.h"
+#include "engine/bpf/sys.h"
+
+#include "guard.skel.h"
+#include "reeve.skel.h"
+
+const char *const loaded_map_names[MAP_COUNT] = {
+	[MAP_IMAGES] = "images",   [MAP_COUNTERS] = "counters",	  [MAP_SOURCES] = "sources",
+	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
+	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
+	[MAP_COVERED] = "covered", [MAP_CONTROL] = "control",
+};
+
+static const char *const program_names[PROGRAM_COUNT] = {
+	[PROGRAM_ARRIVE_ETHERNET] = "arrive_ethernet",
+	[PROGRAM_ARRIVE_RAW] = "arrive_raw",
+	[PROGRAM_DEPART_ETHERNET] = "depart_ethernet",
+	[PROGRAM_DEPART_RAW] = "depart_raw",
+	[PROGRAM_GUARD_LOCAL_IN] = "guard_local_in",
+	[PROGRAM_GUARD_FORWARD] = "guard_forward",
+	[PROGRAM_GUARD_POST_ROUTING] = "guard_post_routing",
+};
+
+void loaded_init(struct loaded *loaded)
+{
+	memset(loaded, 0, sizeof(*loaded));
+	for (size_t i = 0; i < MAP_COUNT; i++)
+		loaded->maps[i] = -1;
+	for (size_t i = 0; i < PROGRAM_COUNT; i++)
+		loaded->programs[i] = -1;
+}
+
+static int silent_print(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+	return 0;
+}
+
+static int control_map(struct loaded *loaded)
+{
+	void *value = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED,
+			   loaded->maps[MAP_CONTROL], 0);
+
+	if (value == MAP_FAILED)
+		return -errno;
+	loaded->control = value;
+	return 0;
+}
+
+/* Copies of descriptors: the skeletons close their own. */
+static int keep_maps(struct loaded *loaded, struct bpf_object *object)
+{
+	for (size_t i = 0; i < MAP_COUNT; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, loaded_map_names[i]);
+
+		if (!map || loaded->maps[i] >= 0)
+			continue;
+		loaded->maps[i] = dup(bpf_map__fd(map));
+		if (loaded->maps[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int keep_programs(struct loaded *loaded, struct bpf_object *object)
+{
+	for (size_t i = 0; i < PROGRAM_COUNT; i++) {
+		struct bpf_program *program =
+			bpf_object__find_program_by_name(object, program_names[i]);
+
+		if (!program)
+			continue;
+		loaded->programs[i] = dup(bpf_program__fd(program));
+		if (loaded->programs[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int load_reeve(struct loaded *loaded, const struct policy_options *options)
+{
+	struct reeve *skeleton = reeve__open();
+	int err;
+
+	if (!skeleton)
+		return -errno;
+	bpf_map__set_max_entries(skeleton->maps.flows, options->flows_max);
+	bpf_map__set_max_entries(skeleton->maps.embryonic, options->embryonic_max);
+	err = reeve__load(skeleton);
+	if (!err)
+		err = keep_maps(loaded, skeleton->obj);
+	if (!err)
+		err = keep_programs(loaded, skeleton->obj);
+	reeve__destroy(skeleton);
+	return err;
+}
+
+static int load_guard(struct loaded *loaded)
+{
+	struct guard *skeleton = guard__open();
+	struct bpf_program *program;
+	int err;
+
+	if (!skeleton)
+		return -errno;
+	bpf_object__for_each_program(program, skeleton->obj) {
+		bpf_program__set_type(program, (enum bpf_prog_type)SYS_PROG_TYPE_NETFILTER);
+		bpf_program__set_expected_attach_type(program,
+						      (enum bpf_attach_type)SYS_ATTACH_NETFILTER);
+	}
+	err = bpf_map__reuse_fd(skeleton->maps.control, loaded->maps[MAP_CONTROL]);
+	if (!err)
+		err = bpf_map__reuse_fd(skeleton->maps.stats, loaded->maps[MAP_STATS]);
+	if (!err)
+		err = bpf_map__reuse_fd(skeleton->maps.events, loaded->maps[MAP_EVENTS]);
+	if (!err)
+		err = guard__load(skeleton);
+	if (!err)
+		err = keep_maps(loaded, skeleton->obj);
+	if (!err)
+		err = keep_programs(loaded, skeleton->obj);
+	guard__destroy(skeleton);
+	return err;
+}
+
+int loaded_load(struct loaded *loaded, const struct policy_options *options,
+		struct problem *problem)
+{
+	libbpf_print_fn_t print = libbpf_set_print(silent_print);
+	int err;
+
+	err = load_reeve(loaded, options);
+	if (err == -ENOMEM) {
+		problem_set(problem, err, "not enough memory for the flow tables (%u + %u flows)",
+			    options->flows_max, options->embryonic_max);
+		problem_hint(problem, "smaller ones: `options { flows N }`");
+	} else if (err) {
+		problem_set(problem, err, "the kernel does not load the packet programs: ");
+		problem_hint(problem, "reeve needs Linux 6.6 or newer with BPF (tcx)");
+	} else {
+		err = load_guard(loaded);
+		if (err) {
+			problem_set(problem, err, "the kernel does not load the guard: ");
+			problem_hint(problem, "it needs BPF programs on Netfilter (Linux 6.4 or "
+					      "newer, CONFIG_NETFILTER_BPF_LINK)");
+		}
+	}
+	libbpf_set_print(print);
+	if (!err) {
+		err = control_map(loaded);
+		if (err)
+			problem_set(problem, err, "cannot map the control block: ");
+	}
+	if (err) {
+		loaded_close(loaded);
+		return err;
+	}
+	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
+	loaded->control->layout = LAYOUT_VERSION;
+	return 0;
+}
+
+int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	const char *name = "";
+	int err = 0;
+
+	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
+		name = program_names[i];
+		err = pins_put(pins, name, loaded->programs[i]);
+	}
+	for (size_t i = 0; !err && i < MAP_COUNT; i++) {
+		name = loaded_map_names[i];
+		err = pins_put(pins, name, loaded->maps[i]);
+	}
+	return err ? problem_set(problem, err, "cannot pin `%s`: ", name) : 0;
+}
+
+int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	int err = 0;
+
+	for (size_t i = MAP_COUNT; !err && i-- > 0;) {
+		loaded->maps[i] = pins_get(pins, loaded_map_names[i]);
+		err = loaded->maps[i] < 0 ? loaded->maps[i] : 0;
+	}
+	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
+		loaded->programs[i] = pins_get(pins, program_names[i]);
+		err = loaded->programs[i] < 0 ? loaded->programs[i] : 0;
+	}
+	if (!err)
+		err = control_map(loaded);
+	if (!err && loaded->control->layout != LAYOUT_VERSION) {
+		err = problem_set(problem, -EPROTO,
+				  "what runs here was loaded by another version of reeve (layout "
+				  "%u, this one has %u)",
+				  loaded->control->layout, LAYOUT_VERSION);
+		problem_hint(problem, "`reeve down`, then `reeve apply FILE`; or use that version");
+	} else if (err == -ENOENT) {
+		problem_set(problem, err, "nothing is applied in this network namespace");
+		problem_hint(problem, "reeve apply FILE");
+	} else if (err) {
+		problem_set(problem, err, "cannot open what is pinned: ");
+	}
+	if (err)
+		loaded_close(loaded);
+	return err;
+}
+
+void loaded_close(struct loaded *loaded)
+{
+	if (loaded->control)
+		munmap(loaded->control, sizeof(struct control));
+	for (size_t i = 0; i < MAP_COUNT; i++)
+		cleanup_fd_(&loaded->maps[i]);
+	for (size_t i = 0; i < PROGRAM_COUNT; i++)
+		cleanup_fd_(&loaded->programs[i]);
+	loaded_init(loaded);
+}

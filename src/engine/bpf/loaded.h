@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The programs and maps of this namespace: loaded once, found again by their pins.
+ */
+#ifndef REEVE_ENGINE_BPF_LOADED_H
+#define REEVE_ENGINE_BPF_LOADED_H
+
+#include "engine/bpf/maps.h"
+#include "engine/bpf/pins.h"
+
+enum loaded_map {
+	MAP_IMAGES,
+	MAP_COUNTERS,
+	MAP_SOURCES,
+	MAP_FLOWS,
+	MAP_EMBRYONIC,
+	MAP_STATS,
+	MAP_EVENTS,
+	MAP_ASKED,
+	MAP_ANSWERS,
+	MAP_COVERED,
+	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
+	MAP_COUNT,
+};
+
+enum loaded_program {
+	PROGRAM_ARRIVE_ETHERNET,
+	PROGRAM_ARRIVE_RAW,
+	PROGRAM_DEPART_ETHERNET,
+	PROGRAM_DEPART_RAW,
+	PROGRAM_GUARD_LOCAL_IN,
+	PROGRAM_GUARD_FORWARD,
+	PROGRAM_GUARD_POST_ROUTING,
+	PROGRAM_COUNT,
+};
+
+struct loaded {
+	int maps[MAP_COUNT];
+	int programs[PROGRAM_COUNT]; /* -1 when opened from pins for reading only */
+	struct control *control;     /* the map's value, shared with the programs */
+};
+
+extern const char *const loaded_map_names[MAP_COUNT];
+
+/* Nothing open. */
+void loaded_init(struct loaded *loaded);
+/* Loads and verifies everything anew. Nothing is pinned yet. -ENOSYS when the kernel lacks something. */
+int loaded_load(struct loaded *loaded, const struct policy_options *options,
+		struct problem *problem);
+/* Pins what loaded_load made. */
+int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/*
+ * Finds it by its pins. -ENOENT when there is none, or an unfinished one; -EPROTO when it belongs to another version. The control map is
+ * mapped for writing.
+ */
+int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem);
+void loaded_close(struct loaded *loaded);
+
+#endif

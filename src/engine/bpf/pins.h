@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Where everything that runs is pinned: a bpffs of reeve's own, a folder for each network namespace.
+ *
+ *	/run/reeve/bpf/<cookie>/	the namespace's SO_NETNS_COOKIE in hex (inode numbers are reused, cookies are not)
+ *		control, images, …	maps, by their names
+ *		arrive_ethernet, …	programs
+ *		arrive_<ifindex>, depart_<ifindex>, guard_<hook>_<family>   links
+ *
+ * The file system is mounted in the mount namespace of PID 1, and reached from everywhere as /proc/1/root/run/reeve/bpf: a mount
+ * made under `ip netns exec` would vanish with that command, and every pin with it.
+ */
+#ifndef REEVE_ENGINE_BPF_PINS_H
+#define REEVE_ENGINE_BPF_PINS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/bpf/engine.h"
+
+#define PIN_PATH_MAX 160
+
+struct pins {
+	char folder[PIN_PATH_MAX / 2]; /* of this namespace, as this process reaches it */
+	int lock; /* holds the lock while >= 0 */
+};
+
+#define PINS_CLOSED { .lock = -1 }
+
+/*
+ * Finds the folder. With `create` the file system is mounted and the folder made when they are missing, and the lock is taken: one
+ * change at a time on the whole machine. Without, -ENOENT when there is no folder.
+ */
+int pins_open(struct pins *pins, bool create, struct problem *problem);
+/* Takes the lock of changes on what pins_open found. */
+int pins_lock(struct pins *pins, struct problem *problem);
+void pins_close(struct pins *pins);
+
+void pins_path(const struct pins *pins, const char *name, char path[PIN_PATH_MAX]);
+/* A file descriptor of the pinned object, or -errno. */
+int pins_get(const struct pins *pins, const char *name);
+/* Pins a descriptor; an older pin of that name is replaced. 0 or -errno. */
+int pins_put(const struct pins *pins, const char *name, int fd);
+int pins_remove(const struct pins *pins, const char *name);
+/* Calls `visit` for each pinned name; it may remove that name. Stops at the first non-zero return and hands it on. */
+int pins_each(const struct pins *pins, int (*visit)(void *context, const char *name), void *context);
+/* Removes all pins and the folder; the file system too when no other namespace has one. The lock is kept till pins_close. */
+int pins_clear(struct pins *pins, struct problem *problem);
+
+#endif

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Looking at what runs: status, counters, flows, events. Nothing here changes a verdict.
+ */
+#include "engine/bpf/attach.h"
+#include "engine/bpf/problem.h"
+#include "engine/bpf/slots.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "core/timeout.h"
+
+#define BATCH 4096u
+#define WATCH_POLL_MS 200
+#define WATCH_LEASE (2ull * 1000000000u)
+
+struct engine {
+	struct pins pins;
+	struct loaded loaded;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int engine_open(struct engine **engine, struct problem *problem)
+{
+	cleanup_free struct engine *new = calloc(1, sizeof(*new));
+	int err;
+
+	if (!new)
+		return problem_set(problem, -ENOMEM, "out of memory");
+	new->pins.lock = -1;
+	loaded_init(&new->loaded);
+	err = pins_open(&new->pins, false, problem);
+	if (!err)
+		err = loaded_find(&new->loaded, &new->pins, problem);
+	if (!err && !slots_running(&new->loaded)) {
+		loaded_close(&new->loaded);
+		err = problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
+		problem_hint(problem, "reeve apply FILE");
+	}
+	if (err)
+		return err;
+	*engine = take(new);
+	return 0;
+}
+
+void engine_close(struct engine *engine)
+{
+	if (!engine)
+		return;
+	loaded_close(&engine->loaded);
+	pins_close(&engine->pins);
+	free(engine);
+}
+
+static uint32_t running_slot(const struct engine *engine)
+{
+	return engine->loaded.control->active & 1;
+}
+
+int engine_sources(struct engine *engine, struct source_set *sources, struct problem *problem)
+{
+	return slots_sources(&engine->loaded, running_slot(engine), sources, problem);
+}
+
+int engine_image(struct engine *engine, struct image *image, struct problem *problem)
+{
+	return slots_image(&engine->loaded, running_slot(engine), image, problem);
+}
+
+int engine_counters(struct engine *engine, struct rule_counter **counters, uint32_t *n,
+		    struct problem *problem)
+{
+	return slots_counters(&engine->loaded, running_slot(engine), counters, n, problem);
+}
+
+/* Statistics are per CPU. */
+static int stats_read(const struct engine *engine, uint64_t stats[STAT_COUNT],
+		      struct problem *problem)
+{
+	uint32_t cpus = engine->loaded.control->cpus;
+	cleanup_free uint64_t *values = calloc(cpus, sizeof(*values));
+
+	if (!values)
+		return problem_set(problem, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < STAT_COUNT; i++) {
+		if (bpf_map_lookup_elem(engine->loaded.maps[MAP_STATS], &i, values))
+			return problem_set(problem, -errno, "cannot read the statistics: ");
+		stats[i] = 0;
+		for (uint32_t cpu = 0; cpu < cpus; cpu++)
+			stats[i] += values[cpu];
+	}
+	return 0;
+}
+
+struct batch {
+	struct flow_key keys[BATCH];
+	struct flow flows[BATCH];
+};
+
+/* Reads a flow table in batches. `visit` may be NULL: then the entries are only counted. */
+static int table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
+		      bool *stopped)
+{
+	cleanup_free struct batch *batch = malloc(sizeof(*batch));
+	uint64_t now = now_ns();
+	uint32_t position, n;
+	bool more = false;
+	int err;
+
+	if (!batch)
+		return -ENOMEM;
+	do {
+		n = BATCH;
+		err = bpf_map_lookup_batch(fd, more ? &position : NULL, &position, batch->keys,
+					   batch->flows, &n, NULL) ?
+			      -errno : 0;
+		if (err && err != -ENOENT)
+			return err;
+		*total += n;
+		for (uint32_t i = 0; visit && i < n && !*stopped; i++)
+			if (!flow_expired(&batch->flows[i], now))
+				*stopped = visit(context, &batch->keys[i], &batch->flows[i],
+						 embryonic);
+		more = true;
+	} while (!err && !*stopped);
+	return 0;
+}
+
+int engine_flows(struct engine *engine, flow_visitor *visit, void *context, struct problem *problem)
+{
+	bool stopped = false;
+	uint32_t total = 0;
+	int err;
+
+	err = table_read(engine->loaded.maps[MAP_FLOWS], false, visit, context, &total, &stopped);
+	if (!err && !stopped)
+		err = table_read(engine->loaded.maps[MAP_EMBRYONIC], true, visit, context, &total,
+				 &stopped);
+	return err ? problem_set(problem, err, "cannot read the flow tables: ") : 0;
+}
+
+/* Kernel memory of a map, as its fdinfo tells. */
+static uint64_t map_memory(int fd)
+{
+	cleanup_file FILE *file = NULL;
+	char path[48], line[128];
+	uint64_t bytes = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "memlock: %lu", &bytes) == 1)
+			break;
+	return bytes;
+}
+
+static uint64_t inner_memory(int outer, uint32_t slot)
+{
+	cleanup_fd int fd = -1;
+	uint32_t id;
+
+	if (bpf_map_lookup_elem(outer, &slot, &id))
+		return 0;
+	fd = bpf_map_get_fd_by_id(id);
+	return fd < 0 ? 0 : map_memory(fd);
+}
+
+static uint64_t all_memory(const struct engine *engine)
+{
+	static const enum loaded_map outers[] = { MAP_IMAGES, MAP_COUNTERS, MAP_SOURCES };
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < MAP_COUNT; i++)
+		sum += map_memory(engine->loaded.maps[i]);
+	for (size_t i = 0; i < sizeof(outers) / sizeof(outers[0]); i++)
+		sum += inner_memory(engine->loaded.maps[outers[i]], running_slot(engine));
+	return sum;
+}
+
+static uint32_t map_room(int fd)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.max_entries;
+}
+
+/* The running policy, for names and zones. */
+static int running_ruleset(struct engine *engine, struct ruleset *ruleset, struct problem *problem)
+{
+	struct diagnostics diagnostics = { 0 };
+	struct source_set sources = { 0 };
+	int err;
+
+	err = engine_sources(engine, &sources, problem);
+	if (err)
+		return err;
+	if (!sources.sources.n) {
+		source_set_free(&sources);
+		return problem_set(problem, -EBADMSG, "the running policy has no text");
+	}
+	err = policy_load(sources.sources.items[0].name, &sources, ruleset, &diagnostics);
+	diagnostics_free(&diagnostics);
+	if (err) {
+		ruleset_free(ruleset);
+		return problem_set(problem, err,
+				   "the running policy does not parse with this version of reeve");
+	}
+	return 0;
+}
+
+static int interfaces_read(struct engine *engine, struct interface_vector *interfaces,
+			   struct problem *problem)
+{
+	struct ruleset ruleset = { 0 };
+	int err;
+
+	err = running_ruleset(engine, &ruleset, problem);
+	if (err)
+		return err;
+	err = engine_interfaces(&ruleset, interfaces, problem);
+	for (size_t i = 0; !err && i < interfaces->n; i++) {
+		struct engine_interface *one = &interfaces->items[i];
+
+		if (one->coverage == COVERAGE_COVERED && !attached(&engine->pins, one->ifindex))
+			one->coverage = COVERAGE_MISSING;
+	}
+	ruleset_free(&ruleset);
+	return err;
+}
+
+int engine_status(struct engine *engine, struct engine_status *status, struct problem *problem)
+{
+	const struct control_slot *slot = &engine->loaded.control->slot[running_slot(engine)];
+	struct engine_status result = {
+		.guard = guard_attached(&engine->pins),
+		.guard_wanted = slot->guard,
+		.generation = slot->generation,
+		.applied_at = slot->applied_at,
+		.flows_max = map_room(engine->loaded.maps[MAP_FLOWS]),
+		.embryonic_max = map_room(engine->loaded.maps[MAP_EMBRYONIC]),
+		.map_bytes = all_memory(engine),
+	};
+	struct image image = { 0 };
+	bool stopped = false;
+	int err;
+
+	err = engine_image(engine, &image, problem);
+	if (!err) {
+		const struct image_header *header = (const void *)image.bytes;
+
+		memcpy(result.digest, header->digest, sizeof(result.digest));
+		image_free(&image);
+		err = stats_read(engine, result.stats, problem);
+	}
+	if (!err && (table_read(engine->loaded.maps[MAP_FLOWS], false, NULL, NULL, &result.flows,
+				&stopped) ||
+		     table_read(engine->loaded.maps[MAP_EMBRYONIC], true, NULL, NULL,
+				&result.embryonic, &stopped)))
+		err = problem_set(problem, -EIO, "cannot read the flow tables");
+	if (!err)
+		err = interfaces_read(engine, &result.interfaces, problem);
+	if (!err)
+		*status = result;
+	return err;
+}
+
+struct watch {
+	const struct engine *engine;
+	event_visitor *visit;
+	void *context;
+	uint64_t started;
+	uint64_t lost; /* as last told */
+	int stopped;
+};
+
+static uint64_t events_lost(const struct engine *engine)
+{
+	uint64_t stats[STAT_COUNT];
+	struct problem ignored;
+
+	return stats_read(engine, stats, &ignored) ? 0 : stats[STAT_EVENT_LOST];
+}
+
+static int watch_receive(void *context, void *data, size_t size)
+{
+	struct watch *watch = context;
+	uint64_t lost;
+	struct event event;
+
+	if (size < sizeof(event))
+		return 0;
+	memcpy(&event, data, sizeof(event));
+	if (event.time_ns < watch->started)
+		return 0; /* left over from an earlier reader */
+	lost = events_lost(watch->engine);
+	watch->stopped = watch->visit(watch->context, &event, lost - watch->lost);
+	watch->lost = lost;
+	return watch->stopped ? -ECANCELED : 0;
+}
+
+/* One reader at a time: a ring has one reading position. The lock ends with the process. */
+static int watch_lock(const struct engine *engine, struct problem *problem)
+{
+	int fd = open(engine->pins.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return problem_set(problem, -errno, "cannot lock the events: ");
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		int err = -errno;
+
+		close(fd);
+		problem_set(problem, err, "somebody else is watching already");
+		problem_hint(problem, "one `reeve watch` at a time can read the events of a "
+				      "network namespace");
+		return err;
+	}
+	return fd;
+}
+
+int engine_watch(struct engine *engine, event_visitor *visit, void *context,
+		 const volatile int *stop, struct problem *problem)
+{
+	struct watch watch = {
+		.engine = engine,
+		.visit = visit,
+		.context = context,
+		.started = now_ns(),
+		.lost = events_lost(engine),
+	};
+	cleanup_fd int lock = watch_lock(engine, problem);
+	struct ring_buffer *ring;
+	int err = 0;
+
+	if (lock < 0)
+		return lock;
+	ring = ring_buffer__new(engine->loaded.maps[MAP_EVENTS], watch_receive, &watch, NULL);
+	if (!ring)
+		return problem_set(problem, -errno, "cannot read the events: ");
+	while (!*stop && !watch.stopped) {
+		__atomic_store_n(&engine->loaded.control->watch_until, now_ns() + WATCH_LEASE,
+				 __ATOMIC_RELAXED);
+		err = ring_buffer__poll(ring, WATCH_POLL_MS);
+		if (err == -EINTR || err == -ECANCELED || err >= 0)
+			err = 0;
+		else
+			break;
+	}
+	__atomic_store_n(&engine->loaded.control->watch_until, 0, __ATOMIC_RELAXED);
+	ring_buffer__free(ring);
+	return err ? problem_set(problem, err, "cannot read the events: ") : 0;
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Slots: the two places for a policy in the kernel, of which one is running.
+ *
+ * A policy is put whole into the other slot (image, counters, sources; image and sources frozen), then one word is written. A packet
+ * reads that word once, so it is judged by the old policy or by the new. The old slot is emptied after every program that may still
+ * read it has ended.
+ */
+#ifndef REEVE_ENGINE_BPF_SLOTS_H
+#define REEVE_ENGINE_BPF_SLOTS_H
+
+#include "engine/bpf/loaded.h"
+
+/* Puts the policy into the slot that is not running. *slot is which. */
+int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
+	       uint32_t *slot, struct problem *problem);
+/* Makes `slot` the running one, carries over the counters of rules that stay, and empties the other. */
+int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
+	       struct problem *problem);
+/* Is any policy running? */
+bool slots_running(const struct loaded *loaded);
+
+/* The bundle of sources in a slot, as a sealed set of the caller's. */
+int slots_sources(const struct loaded *loaded, uint32_t slot, struct source_set *sources,
+		  struct problem *problem);
+int slots_image(const struct loaded *loaded, uint32_t slot, struct image *image,
+		struct problem *problem);
+/* Counters of a slot summed over CPUs and what was carried over; malloc'ed. */
+int slots_counters(const struct loaded *loaded, uint32_t slot, struct rule_counter **counters,
+		   uint32_t *n, struct problem *problem);
+
+#endif

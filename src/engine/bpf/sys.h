@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Thin wrappers over bpf(2) for what libbpf 1.1 does not know yet: tcx and netfilter links (Documentation/bpf in the kernel).
+ */
+#ifndef REEVE_ENGINE_BPF_SYS_H
+#define REEVE_ENGINE_BPF_SYS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Values of the kernel's enums that older headers lack. */
+enum {
+	SYS_PROG_TYPE_NETFILTER = 32,
+	SYS_ATTACH_NETFILTER = 45,
+	SYS_ATTACH_TCX_INGRESS = 46,
+	SYS_ATTACH_TCX_EGRESS = 47,
+};
+
+/* A new link on the tcx hook of a device, before all others there. A file descriptor, or -errno. */
+int sys_tcx_link(int program, uint32_t ifindex, bool egress);
+/* A new link on a Netfilter hook of this namespace. `family` is NFPROTO_IPV4 or NFPROTO_IPV6. */
+int sys_netfilter_link(int program, uint32_t family, uint32_t hook, int32_t priority);
+
+struct sys_link_info {
+	uint32_t type, id, program;
+	uint32_t ifindex; /* tcx: 0 when the device is gone or somebody detached the link */
+};
+
+/* 0 or -errno. */
+int sys_link_info(int link, struct sys_link_info *info);
+
+#endif
