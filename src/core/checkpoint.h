@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The two checkpoints, from the frame that the engine is handed to the mark that it gets: what stands around judge.h.
+ *
+ * What is judged on arrival: packets for this host by their link layer (host, broadcast, multicast). Other hosts' packets, seen in
+ * promiscuous mode, are left alone; own multicast that comes back was judged when it left, and so were reeve's own answers.
+ *
+ * The including host header defines, before this file, what frame.h and judge.h ask for, host_packet_t having also
+ * the members mark, tc_index, ifindex and ingress_ifindex of struct __sk_buff, written to as well as read; and:
+ *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
+ *	int host_open(host_t *)				  opens the running image: `header` and `image`; negative when there is none
+ *	__u32 host_generation(host_t *)			  of the policy opened
+ *	const __u64 *host_asked(host_t *, __u32 ifindex)  when the DHCP client of the interface last sent; 0 if it never has
+ *	void host_asks(host_t *, __u32 ifindex, __u64 now)
+ */
+#ifndef REEVE_CORE_CHECKPOINT_H
+#define REEVE_CORE_CHECKPOINT_H
+
+#include "core/frame.h"
+#include "core/judge.h"
+
+#define DHCP_ANSWER_WITHIN (120 * SECOND)
+
+/* Writes the rule's mark and reeve's two bits; the rule may not touch the latter. */
+static __always_inline void mark_write(host_packet_t *skb, const struct image_header *header,
+				       const struct judgement *j, __u32 state)
+{
+	__u32 shift = header->mark_shift & 31, mark = skb->mark;
+
+	mark = (mark & ~j->mark_mask) | (j->mark_value & j->mark_mask);
+	mark = (mark & ~(3u << shift)) | state << shift;
+	if (mark != skb->mark)
+		skb->mark = mark;
+}
+
+/* UDP ports of DHCP (RFC 2131) and DHCPv6 (RFC 8415): client and server. */
+static __always_inline int dhcp_to(const struct packet *p, int client)
+{
+	int v6 = p->fields.word[FIELD_FAMILY] == 6;
+	__u32 client_port = v6 ? 546 : 68, server_port = v6 ? 547 : 67;
+
+	return p->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP &&
+	       p->fields.word[FIELD_DST_PORT] == (client ? client_port : server_port) &&
+	       p->fields.word[FIELD_SRC_PORT] == (client ? server_port : client_port);
+}
+
+/* May this packet be answered when it is rejected? (RFC 1122, 3.2.2) */
+static __always_inline int answerable(const struct packet *p)
+{
+	const __u32 *src = &p->fields.word[FIELD_SRC];
+
+	if (p->flags & (PACKET_ICMP_ERROR | PACKET_GROUP))
+		return 0;
+	if (p->fields.word[FIELD_FRAGMENT] || (p->fields.word[FIELD_TCP_FLAGS] & TCP_RST))
+		return 0;
+	return src[0] || src[1] || src[2] || src[3];
+}
+
+/*
+ * On arrival. host->packet and *j are zero. Afterwards j->outcome tells what to do; if it is OUTCOME_PASS, skb->mark and
+ * skb->tc_index are as departure and the guard expect them. j->by is BY_NOTHING for what was left alone or deferred.
+ */
+static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
+					      struct judgement *j, __u32 ethernet)
+{
+	__u32 type = skb->pkt_type, shift;
+	struct packet *p = host->packet;
+
+	if (type != PACKET_TYPE_HOST && type != PACKET_TYPE_BROADCAST &&
+	    type != PACKET_TYPE_MULTICAST && type != PACKET_TYPE_LOOPBACK)
+		return;
+	if (host_parse(skb, p, ethernet, 1) != FRAME_IP)
+		return;
+	if (host_open(host)) {
+		j->outcome = OUTCOME_DROP;
+		return;
+	}
+	shift = host->header->mark_shift & 31;
+	if (type == PACKET_TYPE_LOOPBACK) {
+		/* Own multicast that comes back: it was judged when it left. */
+		mark_write(skb, host->header, j, MARK_SELF);
+		return;
+	}
+	if (skb->tc_index) {
+		int own = skb->tc_index == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY;
+
+		skb->tc_index = 0;
+		if (own) {
+			j->by = BY_ANSWER;
+			mark_write(skb, host->header, j, MARK_SELF);
+			return;
+		}
+	}
+	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	j->hook = HOOK_ARRIVE;
+	j->ifindex = skb->ifindex;
+	j->in_ifindex = skb->ifindex;
+	j->generation = host_generation(host);
+	if (dhcp_to(p, 1)) {
+		const __u64 *when = host_asked(host, j->ifindex);
+
+		if (when && host_now(host) - *when < DHCP_ANSWER_WITHIN)
+			p->fields.word[FIELD_EXPECTED] = 1;
+	}
+	judge_arrive(host, j);
+	if (j->outcome != OUTCOME_PASS)
+		return;
+	mark_write(skb, host->header, j, j->mark);
+	if (j->mark == MARK_REPLY)
+		skb->tc_index = j->leave_tag;
+}
+
+/* At departure; as checkpoint_arrive(). */
+static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
+					      struct judgement *j, __u32 ethernet)
+{
+	struct packet *p = host->packet;
+	__u32 shift, mark;
+
+	if (host_parse(skb, p, ethernet, 0) != FRAME_IP)
+		return;
+	if (host_open(host)) {
+		j->outcome = OUTCOME_DROP;
+		return;
+	}
+	shift = host->header->mark_shift & 31;
+	mark = skb->ingress_ifindex ? skb->mark >> shift & 3 : MARK_NONE;
+	if (mark == MARK_REPLY && skb->tc_index == TAG_ANSWER) {
+		j->by = BY_ANSWER;
+		return;
+	}
+	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	j->hook = HOOK_DEPART;
+	j->ifindex = skb->ifindex;
+	j->in_ifindex = skb->ingress_ifindex;
+	j->generation = host_generation(host);
+	judge_depart(host, j, mark, skb->tc_index);
+	if (j->outcome != OUTCOME_PASS)
+		return;
+	if (!j->in_ifindex && dhcp_to(p, 0))
+		host_asks(host, j->ifindex, host_now(host));
+	if (j->mark_mask)
+		mark_write(skb, host->header, j, mark);
+}
+
+#endif

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* uthash calls exit() without memory, unless it is told to leave the new element out and say so in its handle. */
+#define HASH_NONFATAL_OOM 1
+
+#include "engine/user/engine.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "base/cleanup.h"
+#include "core/image.h"
+#include "engine/user/flow_table.h"
+
+/* When the DHCP client of an interface last sent something. */
+struct asked {
+	uint32_t ifindex;
+	__u64 when;
+	UT_hash_handle hh;
+};
+
+struct user_engine {
+	struct user_options options;
+	unsigned char *image; /* valid */
+	struct user_counter *counters; /* by rule */
+	uint32_t generation;
+	uint64_t now;
+	uint64_t random;
+	struct flow_table flows, embryonic;
+	struct asked *asked;
+	uint64_t stats[STAT_COUNT];
+};
+
+#include "engine/user/host_user.h"
+
+/* A copy of the image, after it was found valid, and counters for its rules. */
+static int image_take_in(const void *image, size_t size, unsigned char **copy,
+			 struct user_counter **counters, const char **why)
+{
+	cleanup_free unsigned char *bytes = malloc(size ? size : 1);
+	const struct image_header *header = (const void *)bytes;
+	int err;
+
+	if (!bytes) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	memcpy(bytes, image, size);
+	err = image_validate(bytes, size, why);
+	if (err)
+		return err;
+	*counters = calloc(header->rules, sizeof(**counters));
+	if (!*counters) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	*copy = take(bytes);
+	return 0;
+}
+
+int user_engine_new(const void *image, size_t size, const struct user_options *options,
+		    struct user_engine **engine, const char **why)
+{
+	struct user_engine *new = calloc(1, sizeof(*new));
+	int err;
+
+	if (!new) {
+		*why = "out of memory";
+		return -ENOMEM;
+	}
+	err = image_take_in(image, size, &new->image, &new->counters, why);
+	if (err) {
+		free(new);
+		return err;
+	}
+	new->options = *options;
+	new->generation = 1;
+	new->random = 0x9e3779b97f4a7c15u;
+	new->flows.max = options->flows_max;
+	new->embryonic.max = options->embryonic_max;
+	*engine = new;
+	return 0;
+}
+
+void user_engine_free(struct user_engine *engine)
+{
+	if (!engine)
+		return;
+	user_engine_flush(engine);
+	free(engine->counters);
+	free(engine->image);
+	free(engine);
+}
+
+int user_engine_swap(struct user_engine *engine, const void *image, size_t size, const char **why)
+{
+	struct user_counter *counters;
+	unsigned char *copy;
+	int err;
+
+	err = image_take_in(image, size, &copy, &counters, why);
+	if (err)
+		return err;
+	free(engine->image);
+	free(engine->counters);
+	engine->image = copy;
+	engine->counters = counters;
+	engine->generation++;
+	return 0;
+}
+
+void user_engine_set_clock(struct user_engine *engine, uint64_t now)
+{
+	engine->now = now;
+}
+
+/* A frame shorter than an Ethernet header has no protocol, and is none of ours. */
+static void frame_protocol(struct user_frame *frame)
+{
+	be16 protocol = 0;
+
+	if (!frame->ethernet)
+		return;
+	host_read(frame, ETHERNET_HEADER - (uint32_t)sizeof(protocol), &protocol, sizeof(protocol));
+	frame->protocol = protocol;
+}
+
+static void conclude(struct user_engine *engine, struct user_verdict *verdict)
+{
+	if (verdict->judgement.outcome == OUTCOME_PASS) {
+		verdict->action = USER_NEXT;
+	} else if (verdict->judgement.outcome == OUTCOME_REJECT && answerable(&verdict->packet)) {
+		verdict->action = USER_ANSWER;
+		engine->stats[STAT_REJECTED]++;
+	} else {
+		verdict->action = USER_DROP;
+		if (verdict->judgement.outcome == OUTCOME_REJECT)
+			engine->stats[STAT_DROPPED]++;
+	}
+}
+
+void user_engine_arrive(struct user_engine *engine, struct user_frame *frame,
+			struct user_verdict *verdict)
+{
+	host_t host = { .engine = engine, .frame = frame, .packet = &verdict->packet };
+
+	*verdict = (struct user_verdict){ 0 };
+	frame_protocol(frame);
+	checkpoint_arrive(&host, frame, &verdict->judgement, frame->ethernet);
+	conclude(engine, verdict);
+}
+
+void user_engine_depart(struct user_engine *engine, struct user_frame *frame,
+			struct user_verdict *verdict)
+{
+	host_t host = { .engine = engine, .frame = frame, .packet = &verdict->packet };
+
+	*verdict = (struct user_verdict){ 0 };
+	frame_protocol(frame);
+	checkpoint_depart(&host, frame, &verdict->judgement, frame->ethernet);
+	conclude(engine, verdict);
+}
+
+const struct user_counter *user_engine_counters(const struct user_engine *engine)
+{
+	return engine->counters;
+}
+
+uint32_t user_engine_rules(const struct user_engine *engine)
+{
+	return ((const struct image_header *)(const void *)engine->image)->rules;
+}
+
+const uint64_t *user_engine_stats(const struct user_engine *engine)
+{
+	return engine->stats;
+}
+
+const struct flow *user_engine_flow(const struct user_engine *engine, const struct flow_key *key,
+				    bool *embryonic)
+{
+	const struct flow *flow = flow_table_look(&engine->flows, key);
+
+	*embryonic = !flow;
+	return flow ? flow : flow_table_look(&engine->embryonic, key);
+}
+
+struct visit {
+	int (*call)(void *context, const struct flow_key *key, const struct flow *flow,
+		    bool embryonic);
+	void *context;
+	uint64_t now;
+	bool embryonic;
+};
+
+static int visit_live(void *context, const struct flow_key *key, const struct flow *flow)
+{
+	const struct visit *visit = context;
+
+	if (flow_expired(flow, visit->now))
+		return 0;
+	return visit->call(visit->context, key, flow, visit->embryonic);
+}
+
+int user_engine_flows(const struct user_engine *engine,
+		      int (*call)(void *context, const struct flow_key *key,
+				  const struct flow *flow, bool embryonic),
+		      void *context)
+{
+	struct visit visit = { call, context, engine->now, false };
+	int stop;
+
+	stop = flow_table_each(&engine->flows, visit_live, &visit);
+	if (stop)
+		return stop;
+	visit.embryonic = true;
+	return flow_table_each(&engine->embryonic, visit_live, &visit);
+}
+
+void user_engine_flush(struct user_engine *engine)
+{
+	struct asked *asked, *next;
+
+	flow_table_clear(&engine->flows);
+	flow_table_clear(&engine->embryonic);
+	HASH_ITER(hh, engine->asked, asked, next) {
+		HASH_DELETE(hh, engine->asked, asked);
+		free(asked);
+	}
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A packet in memory, as the core's host_packet_t; and the core's types that speak of packets.
+ */
+#ifndef REEVE_ENGINE_USER_FRAME_H
+#define REEVE_ENGINE_USER_FRAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/*
+ * A frame and what a kernel knows of it. The members that struct __sk_buff has too are named and mean the same as there. With `ethernet`
+ * the frame begins with an Ethernet header, from which the engine takes `protocol`; without, it begins with the IP header.
+ */
+struct user_frame {
+	const uint8_t *bytes; /* borrowed */
+	uint32_t len;
+	bool ethernet;
+	uint32_t protocol; /* EtherType in network byte order; without `ethernet` the caller says it */
+	uint32_t pkt_type; /* enum packet_type, core/frame.h: 0 for this host, 1 broadcast, 2 multicast, 3 other host */
+	uint32_t vlan_present, vlan_tci; /* a tag that the device has taken out of the frame */
+	uint32_t gso_size, gso_segs;	 /* 0 unless it stands for several packets */
+	uint32_t ifindex;		 /* where it is */
+	uint32_t ingress_ifindex;	 /* at departure: where it arrived; 0 for the host's own */
+	uint32_t mark;			 /* changed by the checkpoints */
+	uint32_t tc_index;		 /* likewise */
+};
+
+typedef struct user_frame host_packet_t;
+
+static inline int host_read(host_packet_t *frame, uint32_t offset, void *to, uint32_t length)
+{
+	if (offset > frame->len || length > frame->len - offset)
+		return -1;
+	memcpy(to, frame->bytes + offset, length);
+	return 0;
+}
+
+/* The core tells clang how to unroll its loops; other compilers do not know the pragma. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#include "core/frame.h"
+#include "core/judgement.h"
+#pragma GCC diagnostic pop
+
+#endif
