@@ -88,18 +88,6 @@ static __always_inline __u32 pseudo_sum(const __u32 *src, const __u32 *dst, __u3
 	return checksum_sum(&pseudo, sizeof(pseudo), 0);
 }
 
-/* May this packet be answered at all? */
-static __always_inline int answerable(const struct packet *p)
-{
-	const __u32 *src = &p->fields.word[FIELD_SRC];
-
-	if (p->flags & (PACKET_ICMP_ERROR | PACKET_GROUP))
-		return 0;
-	if (p->fields.word[FIELD_FRAGMENT] || (p->fields.word[FIELD_TCP_FLAGS] & TCP_RST))
-		return 0;
-	return src[0] || src[1] || src[2] || src[3];
-}
-
 /* One second's budget, over all CPUs. A race lets a few more through, never none. */
 static __always_inline int answer_allowed(void)
 {

@@ -51,7 +51,7 @@ static __always_inline int host_read(host_packet_t *skb, __u32 offset, void *to,
 	return (int)bpf_skb_load_bytes(skb, offset, to, length);
 }
 
-#include "core/packet.h"
+#include "core/frame.h"
 
 #define INNER_MAP(name, size)                                                                      \
 	struct name {                                                                              \
@@ -376,6 +376,54 @@ static __always_inline void host_log(host_t *host, __u32 sample, const struct ju
 	host_event(host, EVENT_LOG, j);
 }
 
-#include "core/judge.h"
+/* A global function: verified once, whoever calls it. */
+__noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 ethernet, __u32 arriving)
+{
+	if (!p)
+		return FRAME_OTHER;
+	return frame_parse(skb, p, ethernet, arriving);
+}
+
+static __always_inline int host_parse(struct __sk_buff *skb, struct packet *p, __u32 ethernet,
+				      __u32 arriving)
+{
+	return parse(skb, p, ethernet, arriving);
+}
+
+static __always_inline int host_open(host_t *host)
+{
+	__u32 zero = 0;
+
+	host->control = bpf_map_lookup_elem(&control, &zero);
+	if (!host->control)
+		return -1;
+	host->slot = *(volatile const __u32 *)&host->control->active & 1;
+	host->image.pages = bpf_map_lookup_elem(&images, &host->slot);
+	if (!host->image.pages)
+		return -1;
+	host->header = bpf_map_lookup_elem(host->image.pages, &zero);
+	if (!host->header)
+		return -1;
+	host->image.base = host->header;
+	host->image.page = 0;
+	return 0;
+}
+
+static __always_inline __u32 host_generation(host_t *host)
+{
+	return host->control->slot[host->slot & 1].generation;
+}
+
+static __always_inline const __u64 *host_asked(host_t *host, __u32 ifindex)
+{
+	return bpf_map_lookup_elem(&asked, &ifindex);
+}
+
+static __always_inline void host_asks(host_t *host, __u32 ifindex, __u64 now)
+{
+	bpf_map_update_elem(&asked, &ifindex, &now, BPF_ANY);
+}
+
+#include "core/checkpoint.h"
 
 #endif
