@@ -81,24 +81,29 @@ static void print_verdict(struct asked *asked, const struct explanation *explana
 	enum tone tone = explanation->verdict == ACTION_ALLOW  ? TONE_GREEN
 		       : explanation->verdict == ACTION_REJECT ? TONE_YELLOW
 							       : TONE_RED;
+	const struct rule *rule;
 
 	text_toned(out, tone, "%s", action_name(explanation->verdict));
 	if (explanation->verdict == ACTION_REJECT && explanation->reject > REJECT_DEFAULT
 	    && explanation->reject < REJECT_KINDS)
 		text_printf(out, " with %s", tree_reject_words[explanation->reject]);
-	text_toned(out, TONE_PLAIN, "  %s\n", explanation->packet);
+	text_toned(out, TONE_PLAIN, "  %s", explanation->packet);
+	text_puts(out, "\nby      ");
 	if (explanation->by == EXPLAINED_SANITY) {
-		text_toned(out, TONE_PLAIN, "by      sanity: %s; no rule is asked\n",
+		text_toned(out, TONE_PLAIN, "sanity: %s; no rule is asked",
 			   explanation->reason ? explanation->reason
 					       : sanity_text(explanation->sanity));
+		text_putc(out, '\n');
 		return;
 	}
-	text_puts(out, "by      ");
-	print_rule(asked, &asked->ruleset->rules[explanation->rule], out);
-	text_toned(out, TONE_DIM, "  id %s\n", asked->ruleset->rules[explanation->rule].id);
-	if (asked->ruleset->rules[explanation->rule].comment)
-		text_toned(out, TONE_PLAIN, "        # %s\n",
-			   asked->ruleset->rules[explanation->rule].comment);
+	rule = &asked->ruleset->rules[explanation->rule];
+	print_rule(asked, rule, out);
+	text_toned(out, TONE_DIM, "  id %s", rule->id);
+	text_putc(out, '\n');
+	if (rule->comment) {
+		text_toned(out, TONE_PLAIN, "        # %s", rule->comment);
+		text_putc(out, '\n');
+	}
 }
 
 static void print_explanation(struct asked *asked, const struct explanation *explanation)
@@ -106,16 +111,21 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 
 	print_verdict(asked, explanation, &out);
-	for (uint32_t i = 0; i < explanation->filled_n; i++)
-		text_toned(&out, TONE_PLAIN, "%s%s %s\n", i ? "        " : "filled  ",
-			   explanation->filled[i].what, explanation->filled[i].value);
+	for (uint32_t i = 0; i < explanation->filled_n; i++) {
+		text_puts(&out, i ? "        " : "filled  ");
+		text_toned(&out, TONE_PLAIN, "%s %s", explanation->filled[i].what,
+			   explanation->filled[i].value);
+		text_putc(&out, '\n');
+	}
 	for (uint32_t i = 0; i < explanation->near_n; i++) {
 		const struct explain_near *near = &explanation->near[i];
 
 		text_puts(&out, i ? "        " : "near    ");
 		print_rule(asked, &asked->ruleset->rules[near->rule], &out);
-		text_toned(&out, TONE_PLAIN, "\n          but the %s is %s, not %s\n", near->what,
-			   near->is, near->wants);
+		text_puts(&out, "\n          ");
+		text_toned(&out, TONE_PLAIN, "but the %s is %s, not %s", near->what, near->is,
+			   near->wants);
+		text_putc(&out, '\n');
 	}
 	output_write(&out);
 }
@@ -237,11 +247,12 @@ static int ask(const struct arguments *arguments, struct asked *asked, const cha
 	int err = explain(asked->ruleset, question, &sources, &explanation, &diagnostics);
 
 	if (err == -EINVAL) {
-		complain_diagnostics(&diagnostics, &sources);
 		if (arguments->json)
 			output_json_take(json_pack("{s:b, s:o}", "ok", 0, "errors",
 						   json_diagnostics(&diagnostics, &sources,
 								    DIAGNOSTIC_ERROR)), false);
+		else
+			complain_diagnostics(&diagnostics, &sources);
 		status = STATUS_USAGE;
 	} else if (err) {
 		complain("cannot answer: %s", strerror(-err));

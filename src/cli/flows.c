@@ -87,10 +87,10 @@ static void add_row(struct listing *listing, const struct flow_key *key, const s
 	flow_ends(key, flow, &ends);
 	text_protocol(&protocol, key->protocol);
 	endpoint(key, ends.from, ends.from_port, &from);
+	text_puts(&to, "-> ");
 	endpoint(key, ends.to, ends.to_port, &to);
 	if (protocol_is_icmp(key->protocol))
 		text_printf(&from, " id %u", ends.from_port);
-	text_puts(&from, " ->");
 	table_take(table, TONE_PLAIN, &protocol);
 	table_take(table, TONE_PLAIN, &from);
 	table_take(table, TONE_PLAIN, &to);

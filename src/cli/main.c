@@ -9,6 +9,7 @@
  * Operands and options may be mixed; `--` ends the options. A question holds `->`, which getopt would
  * take for an option when it stands alone: such a word is handed on as an operand.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -353,11 +354,27 @@ static int help(const char *word)
 	return command ? print_command_help(command) : unknown_command(word);
 }
 
+/*
+ * A closed standard descriptor would be given to the next file that is opened. The placeholder is read-only, so
+ * writing to a closed standard output still fails.
+ */
+static void hold_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
 	const struct command *command;
 
+	hold_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, see output.c */
 	if (!word) {
 		struct text out = TEXT_INIT(1 << 16);

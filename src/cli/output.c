@@ -400,11 +400,19 @@ static void table_print_cell(const struct table *table, size_t column, enum tone
 		text_puts(out, "  ");
 	if (table->columns[column].right)
 		pad(out, missing);
-	tone_begin(out, tone);
+	tone_begin(out, width ? tone : TONE_PLAIN);
 	text_puts(out, string);
-	tone_end(out, tone);
+	tone_end(out, width ? tone : TONE_PLAIN);
 	if (!table->columns[column].right && column + 1 < table->column_n)
 		pad(out, missing);
+}
+
+/* Ends a row: blanks before the line end help nobody. */
+static void table_end_row(struct text *out)
+{
+	while (!out->error && out->len > 0 && out->bytes[out->len - 1] == ' ')
+		out->len--;
+	text_putc(out, '\n');
 }
 
 static void table_measure(struct table *table, size_t rows)
@@ -431,8 +439,10 @@ int table_flush(struct table *table, struct text *out)
 	table_measure(table, rows);
 	if (!table->titled && !table->bare && rows > 0) {
 		for (size_t column = 0; column < table->column_n; column++)
-			table_print_cell(table, column, TONE_BOLD, table->columns[column].title, out);
-		text_putc(out, '\n');
+			table_print_cell(table, column,
+					 table->columns[column].title[0] ? TONE_BOLD : TONE_PLAIN,
+					 table->columns[column].title, out);
+		table_end_row(out);
 		table->titled = true;
 	}
 	for (size_t i = 0; i < rows * table->column_n; i++) {
@@ -440,7 +450,7 @@ int table_flush(struct table *table, struct text *out)
 
 		table_print_cell(table, i % table->column_n, cell->tone, cell->string, out);
 		if (i % table->column_n == table->column_n - 1)
-			text_putc(out, '\n');
+			table_end_row(out);
 		free(take(cell->string));
 	}
 	table->cells.n = 0;

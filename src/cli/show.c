@@ -44,12 +44,14 @@ static void show_text(const struct running *running)
 		const struct source *source = &sources->items[i];
 
 		if (strcmp(source->name, SERVICES_FILE) == 0) {
-			text_toned(&out, TONE_DIM, "\n# names of services came from %s", source->name);
+			text_putc(&out, '\n');
+			text_toned(&out, TONE_DIM, "# names of services came from %s", source->name);
 			text_putc(&out, '\n');
 			continue;
 		}
 		if (i > 0) {
-			text_toned(&out, TONE_DIM, "\n# file %s", source->name);
+			text_putc(&out, '\n');
+			text_toned(&out, TONE_DIM, "# file %s", source->name);
 			text_putc(&out, '\n');
 		}
 		add_source(source, &out);

@@ -18,7 +18,7 @@ static unsigned long long status_digest(const struct engine_status *status)
 	return (unsigned long long)status->digest[1] << 32 | status->digest[0];
 }
 
-static void print_since(const struct running *running, struct text *out)
+static void print_policy(const struct running *running, struct text *out)
 {
 	time_t since = (time_t)running->status.applied_at, now = time(NULL);
 	char when[64] = "?";
@@ -27,14 +27,13 @@ static void print_since(const struct running *running, struct text *out)
 	if (localtime_r(&since, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
 	text_toned(out, TONE_GREEN, "running");
-	text_printf(out, " since %s (", when);
+	text_printf(out, ", applied %s (", when);
 	text_age(out, now > since ? (uint64_t)(now - since) * 1000000000 : 0);
-	text_puts(out, ")\n\npolicy     ");
+	text_puts(out, " ago)\n\npolicy     ");
 	text_escaped(out, policy_name(running));
-	text_printf(out, ", digest %016llx, applied %llu time%s\nrules      ",
+	text_printf(out, ", digest %016llx, generation %llu\nrules      ",
 		    status_digest(&running->status),
-		    (unsigned long long)running->status.generation,
-		    running->status.generation == 1 ? "" : "s");
+		    (unsigned long long)running->status.generation);
 	text_printf(out, "%u of the file, %u in all\n", ruleset_own_rules(&running->ruleset),
 		    running->ruleset.rule_n);
 }
@@ -89,7 +88,7 @@ static void add_interface(struct table *table, const struct running *running,
 		table_cell(table, TONE_DIM, "left alone: port of %s", interface->master);
 		break;
 	case COVERAGE_MISSING:
-		table_cell(table, TONE_RED, "MISSING: not filtered here; run `reeve apply %s` again",
+		table_cell(table, TONE_RED, "MISSING: it came after the last apply, or the programs were taken away; run `reeve apply %s` again",
 			   policy_name(running));
 		break;
 	}
@@ -151,7 +150,7 @@ static void print_status(const struct running *running)
 {
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 
-	print_since(running, &out);
+	print_policy(running, &out);
 	print_guard(&running->status, policy_name(running), &out);
 	print_tables(&running->status, &out);
 	print_interfaces(running, &out);
