@@ -169,39 +169,46 @@ static int change(struct loaded *loaded, struct pins *pins, const struct link_ve
 	return err;
 }
 
-static int apply_locked(const struct ruleset *ruleset, bool dry_run, struct pins *pins,
-			bool have_pins, struct apply_report *report, struct problem *problem)
+/* What an apply works with; made before anything of the running state is looked at. */
+struct plan {
+	struct link_vector links;
+	struct image image;
+};
+
+static int plan_make(const struct ruleset *ruleset, struct plan *plan, struct apply_report *report,
+		     struct problem *problem)
 {
-	struct link_vector links = { 0 };
-	struct image image = { 0 };
-	struct loaded loaded;
-	uint64_t start = now_ns(), compiled;
+	uint64_t start = now_ns();
+	int err;
+
+	err = links_read(&plan->links, problem);
+	if (!err)
+		err = interfaces_from(&plan->links, ruleset, &report->interfaces, problem);
+	if (!err)
+		err = compile_for(ruleset, &report->interfaces, &plan->image, problem);
+	report->compile_ns = now_ns() - start;
+	report->stats = plan->image.stats;
+	return err;
+}
+
+static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan, bool dry_run,
+			  struct pins *pins, bool have_pins, struct apply_report *report,
+			  struct problem *problem)
+{
+	uint64_t start = now_ns();
 	struct problem ignored;
+	struct loaded loaded;
 	int err;
 
 	loaded_init(&loaded);
-	err = links_read(&links, problem);
-	if (!err)
-		err = interfaces_from(&links, ruleset, &report->interfaces, problem);
-	if (!err)
-		err = compile_for(ruleset, &report->interfaces, &image, problem);
-	compiled = now_ns();
-	report->compile_ns = compiled - start;
-	if (!err)
-		err = loaded_get(&loaded, pins, have_pins, &ruleset->options, &report->first,
-				 problem);
-	report->load_ns = now_ns() - compiled;
-	if (!err && !dry_run) {
-		err = change(&loaded, pins, &links, ruleset, &image, report, problem);
-		/* A first apply that failed leaves nothing behind. */
-		if (err && report->first)
-			pins_clear(pins, &ignored);
-	}
-	report->stats = image.stats;
-	report->xfrm_policies = xfrm_policies_exist();
+	err = loaded_get(&loaded, pins, have_pins, &ruleset->options, &report->first, problem);
+	report->load_ns = now_ns() - start;
+	if (!err && !dry_run)
+		err = change(&loaded, pins, &plan->links, ruleset, &plan->image, report, problem);
 	loaded_close(&loaded);
-	image_free(&image);
-	link_vector_free(&links);
+	/* A first apply that failed leaves nothing behind, not even the mount. */
+	if (err && report->first && !dry_run)
+		pins_clear(pins, &ignored);
 	return err;
 }
 
@@ -210,23 +217,29 @@ int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_repor
 {
 	struct apply_report result = { 0 };
 	struct pins pins = PINS_CLOSED;
+	struct plan plan = { 0 };
 	bool have_pins = true;
 	int err;
 
-	err = pins_open(&pins, !dry_run, problem);
+	err = problem_capabilities(problem);
+	if (!err)
+		err = plan_make(ruleset, &plan, &result, problem);
+	if (!err)
+		err = pins_open(&pins, !dry_run, problem);
 	if (err == -ENOENT && dry_run) {
 		have_pins = false;
 		err = 0;
 	}
 	if (!err)
-		err = apply_locked(ruleset, dry_run, &pins, have_pins, &result, problem);
-	if (err && err != -ENOENT && !dry_run && pins.lock >= 0 && have_pins)
-		rmdir(pins.folder); /* only if this call made it: a folder with pins stays */
+		err = plan_carry_out(ruleset, &plan, dry_run, &pins, have_pins, &result, problem);
 	pins_close(&pins);
+	image_free(&plan.image);
+	link_vector_free(&plan.links);
 	if (err) {
 		interface_vector_free(&result.interfaces);
 		return err;
 	}
+	result.xfrm_policies = xfrm_policies_exist();
 	*report = result;
 	return 0;
 }
