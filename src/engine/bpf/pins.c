@@ -21,7 +21,6 @@
 #include "base/cleanup.h"
 #include "engine/bpf/problem.h"
 
-#define PID1 "/proc/1/root"
 #define HOME "/run/reeve"
 #define MOUNT_POINT HOME "/bpf"
 #define MODE 0700
@@ -45,14 +44,76 @@ static int namespace_cookie(uint64_t *cookie, struct problem *problem)
 	return 0;
 }
 
-static bool mounted(void)
+static bool root_reachable(int pid)
 {
+	char path[PIN_PATH_MAX];
 	struct statfs info;
 
-	return !statfs(PID1 MOUNT_POINT, &info) && (uint32_t)info.f_type == (uint32_t)BPF_FS_MAGIC;
+	snprintf(path, sizeof(path), "/proc/%d/root/", pid);
+	if (statfs(path, &info))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pid);
+	return !access(path, R_OK);
 }
 
-/* In the child, inside PID 1's mount namespace. The exit status is an errno. */
+/* One line of text of a file under /proc; "" when it cannot be read. */
+static void proc_read(int pid, const char *file, char *line, int size)
+{
+	cleanup_file FILE *stream = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	line[0] = '\0';
+	stream = fopen(path, "re");
+	if (!stream || !fgets(line, size, stream))
+		line[0] = '\0';
+}
+
+static int parent_of(int pid)
+{
+	char line[512], *end;
+	int parent = 0;
+
+	proc_read(pid, "stat", line, sizeof(line));
+	end = strrchr(line, ')'); /* a command's name may hold anything */
+	return end && sscanf(end, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
+/*
+ * A process in the mount namespace that everybody shares: PID 1; or kthreadd, which stays in the first one, where PID 1 does not let
+ * itself be looked at; or else the furthest ancestor that does.
+ */
+static int root_process(void)
+{
+	char name[32];
+	int found = getpid();
+
+	if (root_reachable(1))
+		return 1;
+	proc_read(2, "comm", name, sizeof(name));
+	if (!strcmp(name, "kthreadd\n") && root_reachable(2))
+		return 2;
+	for (int pid = parent_of(found); pid > 0 && root_reachable(pid); pid = parent_of(pid))
+		found = pid;
+	return found;
+}
+
+/* `path` as this process reaches it. */
+static void root_path(const struct pins *pins, const char *path, char result[PIN_PATH_MAX])
+{
+	snprintf(result, PIN_PATH_MAX, "/proc/%d/root%s", pins->root, path);
+}
+
+static bool mounted(const struct pins *pins)
+{
+	char path[PIN_PATH_MAX];
+	struct statfs info;
+
+	root_path(pins, MOUNT_POINT, path);
+	return !statfs(path, &info) && (uint32_t)info.f_type == (uint32_t)BPF_FS_MAGIC;
+}
+
+/* In the child, inside the common mount namespace. The exit status is an errno. */
 static int mount_here(void)
 {
 	if ((mkdir(HOME, MODE) && errno != EEXIST) || (mkdir(MOUNT_POINT, MODE) && errno != EEXIST))
@@ -71,16 +132,19 @@ static int unmount_here(void)
 	return 0;
 }
 
-/* Runs `work` in PID 1's mount namespace, in a child, because a mount namespace is entered for good. */
-static int in_first_namespace(int (*work)(void))
+/* Runs `work` in the common mount namespace, in a child, because a mount namespace is entered for good. */
+static int in_root_namespace(const struct pins *pins, int (*work)(void))
 {
+	char path[PIN_PATH_MAX];
 	int status;
-	pid_t pid = fork();
+	pid_t pid;
 
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", pins->root);
+	pid = fork();
 	if (pid < 0)
 		return -errno;
 	if (!pid) {
-		int fd = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		_exit(fd < 0 || setns(fd, CLONE_NEWNS) ? errno : work());
 	}
@@ -90,14 +154,14 @@ static int in_first_namespace(int (*work)(void))
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
-static int mount_ensure(struct problem *problem)
+static int mount_ensure(const struct pins *pins, struct problem *problem)
 {
 	int err;
 
-	if (mounted())
+	if (mounted(pins))
 		return 0;
-	err = in_first_namespace(mount_here);
-	if (!err && !mounted())
+	err = in_root_namespace(pins, mount_here);
+	if (!err && !mounted(pins))
 		err = -EIO;
 	if (err) {
 		problem_set(problem, err, "cannot mount a bpf file system at " MOUNT_POINT ": ");
@@ -109,9 +173,11 @@ static int mount_ensure(struct problem *problem)
 
 int pins_lock(struct pins *pins, struct problem *problem)
 {
+	char path[PIN_PATH_MAX];
 	int err;
 
-	pins->lock = open(PID1 HOME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root_path(pins, HOME, path);
+	pins->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pins->lock >= 0 && !flock(pins->lock, LOCK_EX))
 		return 0;
 	err = -errno;
@@ -130,23 +196,25 @@ int pins_open(struct pins *pins, bool create, struct problem *problem)
 		err = namespace_cookie(&cookie, problem);
 	if (err)
 		return err;
-	snprintf(pins->folder, sizeof(pins->folder), PID1 MOUNT_POINT "/%" PRIx64, cookie);
+	pins->root = root_process();
+	snprintf(pins->folder, sizeof(pins->folder), "/proc/%d/root" MOUNT_POINT "/%" PRIx64,
+		 pins->root, cookie);
 	if (!create) {
-		if (mounted() && !stat(pins->folder, &info))
+		if (mounted(pins) && !stat(pins->folder, &info))
 			return 0;
 		problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
 		problem_hint(problem, "reeve apply FILE");
 		return -ENOENT;
 	}
-	err = mount_ensure(problem);
+	err = mount_ensure(pins, problem);
 	if (!err)
 		err = pins_lock(pins, problem);
 	/* Somebody else's `down` may have unmounted it before we had the lock. */
 	if (!err)
-		err = mount_ensure(problem);
+		err = mount_ensure(pins, problem);
 	if (!err && mkdir(pins->folder, MODE) && errno != EEXIST) {
 		err = -errno;
-		problem_set(problem, err, "cannot make %s: ", pins->folder + strlen(PID1));
+		problem_set(problem, err, "cannot make a folder in " MOUNT_POINT ": ");
 	}
 	if (err)
 		pins_close(pins);
@@ -231,6 +299,7 @@ static bool folder_empty(const char *path)
 int pins_clear(struct pins *pins, struct problem *problem)
 {
 	/* Removing while reading may skip entries on this file system: until nothing is left. */
+	char path[PIN_PATH_MAX];
 	int err = 0, rounds = 0;
 
 	while (!err && !folder_empty(pins->folder) && rounds++ < 1000)
@@ -238,11 +307,11 @@ int pins_clear(struct pins *pins, struct problem *problem)
 	if (!err && rmdir(pins->folder) && errno != ENOENT)
 		err = -errno;
 	if (err)
-		return problem_set(problem, err, "cannot remove the pins in %s: ",
-				   pins->folder + strlen(PID1));
-	if (!folder_empty(PID1 MOUNT_POINT))
+		return problem_set(problem, err, "cannot remove the pins in " MOUNT_POINT ": ");
+	root_path(pins, MOUNT_POINT, path);
+	if (!folder_empty(path))
 		return 0;
-	err = in_first_namespace(unmount_here);
+	err = in_root_namespace(pins, unmount_here);
 	if (err == -EBUSY)
 		return 0; /* somebody looks into it; it is empty, and harmless */
 	return err ? problem_set(problem, err, "cannot unmount " MOUNT_POINT ": ") : 0;

@@ -8,7 +8,8 @@
  *		arrive_<ifindex>, depart_<ifindex>, guard_<hook>_<family>   links
  *
  * The file system is mounted in the mount namespace of PID 1, and reached from everywhere as /proc/1/root/run/reeve/bpf: a mount
- * made under `ip netns exec` would vanish with that command, and every pin with it.
+ * made under `ip netns exec` would vanish with that command, and every pin with it. Where PID 1 does not let itself be looked at, another
+ * process of that namespace serves.
  */
 #ifndef REEVE_ENGINE_BPF_PINS_H
 #define REEVE_ENGINE_BPF_PINS_H
@@ -22,7 +23,8 @@
 
 struct pins {
 	char folder[PIN_PATH_MAX / 2]; /* of this namespace, as this process reaches it */
-	int lock; /* holds the lock while >= 0 */
+	int root;		       /* a process in the mount namespace where it is */
+	int lock;		       /* holds the lock while >= 0 */
 };
 
 #define PINS_CLOSED { .lock = -1 }
