@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "analysis/explain.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "analysis/evaluate.h"
+#include "analysis/explain_fill.h"
+#include "analysis/explain_near.h"
+#include "policy/parser.h"
+#include "policy/protocols.h"
+
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+
+static const char *const by_names[] = {
+	[EXPLAINED_RULE] = "rule",
+	[EXPLAINED_DEFAULT] = "default",
+	[EXPLAINED_BUILTIN] = "builtin",
+	[EXPLAINED_BUILTIN_DEFAULT] = "builtin-default",
+	[EXPLAINED_SANITY] = "sanity",
+};
+
+static const enum explained_by by_origin[] = {
+	[RULE_BUILTIN] = EXPLAINED_BUILTIN,
+	[RULE_FILE] = EXPLAINED_RULE,
+	[RULE_DEFAULT] = EXPLAINED_DEFAULT,
+	[RULE_BUILTIN_DEFAULT] = EXPLAINED_BUILTIN_DEFAULT,
+};
+
+const char *explained_by_name(enum explained_by by)
+{
+	return by_names[by];
+}
+
+/* --- sanity ------------------------------------------------------------------- */
+
+static const char *insane_flags(uint32_t flags)
+{
+	if ((flags & SYN) && (flags & FIN))
+		return "SYN together with FIN";
+	if ((flags & SYN) && (flags & RST))
+		return "SYN together with RST";
+	if ((flags & FIN) && (flags & RST))
+		return "FIN together with RST";
+	return flags & (SYN | ACK | RST) ? NULL : "none of SYN, ACK and RST is set";
+}
+
+static bool is_loopback(const uint32_t address[4], uint32_t family)
+{
+	if (family == 4)
+		return address[0] >> 24 == 127;
+	return !address[0] && !address[1] && !address[2] && address[3] == 1;
+}
+
+static const char *insane_addresses(const uint32_t *word)
+{
+	const uint32_t *src = &word[FIELD_SRC], *dst = &word[FIELD_DST];
+	bool arrives = word[FIELD_FROM_ZONE] != ZONE_SELF;
+
+	if (word[FIELD_FAMILY] == 4 && src[0] == 0xffffffff)
+		return "the source is the broadcast address";
+	if (word[FIELD_FAMILY] == 4 ? src[0] >> 28 == 14 : src[0] >> 24 == 0xff)
+		return "the source is a multicast address";
+	if (arrives && (is_loopback(src, word[FIELD_FAMILY]) || is_loopback(dst, word[FIELD_FAMILY])))
+		return "a loopback address from outside";
+	return NULL;
+}
+
+/* The checks of the packet parser that a question can fail. */
+static enum sanity judge_sanity(const struct fields *fields, const char **reason)
+{
+	const uint32_t *word = fields->word;
+	bool whole = !word[FIELD_FRAGMENT];
+
+	*reason = insane_addresses(word);
+	if (*reason)
+		return SANITY_ADDRESS;
+	if (whole && word[FIELD_PROTOCOL] == IPPROTO_TCP) {
+		*reason = "port 0";
+		if (!word[FIELD_SRC_PORT] || !word[FIELD_DST_PORT])
+			return SANITY_PORT_ZERO;
+		*reason = insane_flags(word[FIELD_TCP_FLAGS]);
+		if (*reason)
+			return SANITY_TCP_FLAGS;
+	}
+	if (whole && word[FIELD_PROTOCOL] == IPPROTO_UDP && !word[FIELD_DST_PORT]) {
+		*reason = "port 0";
+		return SANITY_PORT_ZERO;
+	}
+	*reason = NULL;
+	return SANITY_OK;
+}
+
+/* --- the packet as a question ------------------------------------------------------ */
+
+static void put_service(const uint32_t *word, struct text *out)
+{
+	const char *name = protocol_name((uint8_t)word[FIELD_PROTOCOL]);
+	bool icmp = word[FIELD_PROTOCOL] == (word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+
+	if (protocol_has_ports((uint8_t)word[FIELD_PROTOCOL]) && word[FIELD_FRAGMENT])
+		text_printf(out, " %s", name);
+	else if (protocol_has_ports((uint8_t)word[FIELD_PROTOCOL]))
+		text_printf(out, " %u/%s", word[FIELD_DST_PORT], name);
+	else if (icmp && word[FIELD_FRAGMENT])
+		text_printf(out, " %s", name);
+	else if (icmp)
+		text_printf(out, " %s type %u code %u", name, word[FIELD_DST_PORT] >> 8,
+			    word[FIELD_DST_PORT] & 0xff);
+	else
+		text_printf(out, " proto %u", word[FIELD_PROTOCOL]);
+}
+
+/* Only what differs from a plain packet. */
+static void put_conditions(const uint32_t *word, struct text *out)
+{
+	if (word[FIELD_PROTOCOL] == IPPROTO_TCP && !word[FIELD_FRAGMENT] &&
+	    word[FIELD_TCP_FLAGS] != SYN) {
+		text_puts(out, " flags ");
+		explain_flags(word[FIELD_TCP_FLAGS], out);
+		text_puts(out, "/fin,syn,rst,psh,ack,urg,ece,cwr");
+	}
+	if (word[FIELD_LENGTH] != 60)
+		text_printf(out, " length %u", word[FIELD_LENGTH]);
+	if (word[FIELD_DSCP])
+		text_printf(out, " dscp %u", word[FIELD_DSCP]);
+	if (word[FIELD_MARK])
+		text_printf(out, " mark 0x%x", word[FIELD_MARK]);
+	if (word[FIELD_MAC_HIGH] || word[FIELD_MAC_LOW])
+		text_printf(out, " mac %02x:%02x:%02x:%02x:%02x:%02x", word[FIELD_MAC_HIGH] >> 8,
+			    word[FIELD_MAC_HIGH] & 255, word[FIELD_MAC_LOW] >> 24,
+			    word[FIELD_MAC_LOW] >> 16 & 255, word[FIELD_MAC_LOW] >> 8 & 255,
+			    word[FIELD_MAC_LOW] & 255);
+	if (word[FIELD_FRAGMENT])
+		text_puts(out, " fragment");
+	if (word[FIELD_TTL] != 64)
+		text_printf(out, " ttl %u", word[FIELD_TTL]);
+}
+
+static const char *packet_text(const struct ruleset *ruleset, const struct fields *fields,
+			       struct arena *arena)
+{
+	const uint32_t *word = fields->word;
+	struct text text = TEXT_INIT(65536);
+	const char *kept = NULL;
+
+	text_printf(&text, "%s -> %s", ruleset->zones[word[FIELD_FROM_ZONE]].name,
+		    ruleset->zones[word[FIELD_TO_ZONE]].name);
+	put_service(word, &text);
+	text_puts(&text, " from ");
+	explain_address(&word[FIELD_SRC], word[FIELD_FAMILY], &text);
+	if (word[FIELD_SRC_PORT])
+		text_printf(&text, " port %u", word[FIELD_SRC_PORT]);
+	text_puts(&text, " to ");
+	explain_address(&word[FIELD_DST], word[FIELD_FAMILY], &text);
+	put_conditions(word, &text);
+	if (!text_error(&text))
+		kept = arena_copy(arena, text_string(&text), text.len);
+	text_free(&text);
+	return kept;
+}
+
+/* --- the answer ------------------------------------------------------------------------ */
+
+static int judge(const struct ruleset *ruleset, struct explanation *e)
+{
+	const struct rule *rule;
+
+	e->sanity = judge_sanity(&e->fields, &e->reason);
+	if (e->sanity != SANITY_OK) {
+		e->by = EXPLAINED_SANITY;
+		e->verdict = ACTION_DROP;
+		e->rule = UINT32_MAX;
+		return 0;
+	}
+	e->rule = evaluate(ruleset, &e->fields);
+	rule = &ruleset->rules[e->rule];
+	e->by = by_origin[rule->origin];
+	e->verdict = rule->action;
+	e->reject = rule->action == ACTION_REJECT ? rule->reject : REJECT_DEFAULT;
+	return explain_near(ruleset, &e->fields, e->rule, &e->arena, e->near, &e->near_n);
+}
+
+static int answer(const struct ruleset *ruleset, const struct question_meaning *meaning,
+		  struct explanation *e)
+{
+	struct filled_vector filled = { 0 };
+	int err = explain_fill(ruleset, meaning, &e->arena, &e->fields, &filled);
+
+	if (!err) {
+		e->filled = (const void *)arena_copy(&e->arena, filled.items,
+						     filled.n * sizeof(*filled.items));
+		e->filled_n = (uint32_t)filled.n;
+		e->packet = packet_text(ruleset, &e->fields, &e->arena);
+		err = e->filled && e->packet ? judge(ruleset, e) : -ENOMEM;
+	}
+	filled_vector_free(&filled);
+	return err;
+}
+
+int explain(const struct ruleset *ruleset, const char *question, struct source_set *sources,
+	    struct explanation *explanation, struct diagnostics *diagnostics)
+{
+	struct explanation result = { 0 };
+	struct question_meaning meaning = { 0 };
+	const struct question *parsed;
+	struct arena scratch = { 0 };
+	int err = question_parse(question, sources, &scratch, diagnostics, &parsed);
+
+	if (!err)
+		err = resolve_question(ruleset, parsed, sources, &scratch, diagnostics, &meaning);
+	if (!err && !meaning.clauses.n) {
+		diagnose(diagnostics, DIAGNOSTIC_ERROR, parsed->position, "empty-question", NULL,
+			 "no packet is like this");
+		err = -EINVAL;
+	}
+	if (!err)
+		err = answer(ruleset, &meaning, &result);
+	arena_free(&scratch);
+	if (err) {
+		arena_free(&result.arena);
+		return err;
+	}
+	*explanation = result;
+	return 0;
+}
+
+void explanation_free(struct explanation *explanation)
+{
+	if (!explanation)
+		return;
+	arena_free(&explanation->arena);
+	*explanation = (struct explanation){ 0 };
+}
