@@ -120,7 +120,7 @@ static int resolve_block(struct resolver *resolver, const struct tree_settings *
 	for (uint32_t i = 0; i < tree->n; i++) {
 		const struct tree_setting *item = &tree->items[i];
 		const struct setting *setting = setting_find(resolver, &item->name);
-		uint32_t value;
+		uint32_t value = 0;
 		size_t row;
 
 		if (!setting || setting_value(resolver, setting, &item->value, &value)) {
