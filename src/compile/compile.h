@@ -28,8 +28,8 @@ struct image {
 };
 
 /*
- * `interfaces` may be in any order; those of ZONE_OTHER need not be listed. -ENOMEM, -E2BIG when a limit of the image is passed;
- * *why is then a static text for the person.
+ * `interfaces` may be in any order; those of ZONE_OTHER need not be listed. -ENOMEM; -E2BIG when a limit of the image is passed; -EINVAL when the
+ * rules leave a packet undecided or an interface names a zone that does not exist. *why is then a static text for the person.
  */
 int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,
 		  uint32_t interface_n, struct image *image, const char **why);

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes (node.c), and here the
+ * frame: which pairs of zones share a tree, and the image around the nodes.
+ *
+ * Layout: header, nodes, rule table, dispatch table, interface buckets.
+ *
+ * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each class gets a tree for
+ * each family. Where many classes have many rules in common, that would multiply the rules by the pairs; then there is one tree
+ * a family, below which the zones are fields like any other.
+ */
+#include "compile/compile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "base/cleanup.h"
+#include "compile/tree.h"
+
+#define PAIRS_MAX (ZONES_MAX * ZONES_MAX)
+#define CLASS_COPIES 6u		  /* entries in all lists, for each term, until one tree for all is made */
+#define CLASS_ENTRIES 200000u	  /* and besides */
+#define CLASS_SCAN (1ull << 28)	  /* terms looked at on behalf of all classes */
+#define WORK_TERM 100u		  /* search for cuts: entries looked at for each entry of the lists */
+#define WORK_LEAST 4000000u
+
+/* Pairs of zones by class. */
+struct classes {
+	uint16_t of[PAIRS_MAX]; /* by from * zones + to */
+	uint32_t n;
+	uint32_t zones;
+};
+
+struct zone_sets {
+	uint64_t from, to;
+};
+
+VECTOR(zone_sets_vector, struct zone_sets);
+
+static int zone_sets_compare(const void *a, const void *b)
+{
+	const struct zone_sets *x = a, *y = b;
+
+	if (x->from != y->from)
+		return x->from < y->from ? -1 : 1;
+	return (x->to > y->to) - (x->to < y->to);
+}
+
+/* Divides each class into the pairs inside and outside of the sets. */
+static void classes_divide(struct classes *classes, const struct zone_sets *sets)
+{
+	uint32_t inside[PAIRS_MAX] = { 0 }, all[PAIRS_MAX] = { 0 }, fresh[PAIRS_MAX] = { 0 };
+	uint32_t pairs = classes->zones * classes->zones, i;
+
+	for (i = 0; i < pairs; i++) {
+		all[classes->of[i]]++;
+		if (sets->from >> (i / classes->zones) & 1 && sets->to >> (i % classes->zones) & 1)
+			inside[classes->of[i]]++;
+	}
+	for (i = 0; i < pairs; i++) {
+		uint32_t class = classes->of[i];
+
+		if (!(sets->from >> (i / classes->zones) & 1 &&
+		      sets->to >> (i % classes->zones) & 1))
+			continue;
+		if (inside[class] == all[class])
+			continue;
+		if (!fresh[class])
+			fresh[class] = classes->n++;
+		classes->of[i] = (uint16_t)fresh[class];
+	}
+}
+
+static int classes_make(const struct ruleset *ruleset, struct classes *classes)
+{
+	struct zone_sets_vector list = { 0 };
+	size_t i;
+	int err = 0;
+
+	memset(classes, 0, sizeof(*classes));
+	classes->n = 1;
+	classes->zones = ruleset->zone_n;
+	for (i = 0; i < ruleset->rule_n && !err; i++) {
+		struct zone_sets sets = { ruleset->rules[i].from, ruleset->rules[i].to };
+
+		if (!list.n || zone_sets_compare(&list.items[list.n - 1], &sets))
+			err = zone_sets_vector_push(&list, sets);
+	}
+	if (!err && list.n)
+		qsort(list.items, list.n, sizeof(*list.items), zone_sets_compare);
+	for (i = 0; i < list.n && !err; i++)
+		if (!i || zone_sets_compare(&list.items[i - 1], &list.items[i]))
+			classes_divide(classes, &list.items[i]);
+	zone_sets_vector_free(&list);
+	return err;
+}
+
+/* Everything image_compile() works with. */
+struct work {
+	const struct ruleset *ruleset;
+	struct terms terms;
+	struct nodes nodes;
+	struct tree tree;
+	struct classes classes;
+	uint32_t *dispatch;
+};
+
+static void work_free(struct work *work)
+{
+	tree_free(&work->tree);
+	nodes_free(&work->nodes);
+	terms_free(&work->terms);
+	free(work->dispatch);
+}
+
+/* A pair of each class: its number by class. */
+static void class_pairs(const struct classes *classes, uint32_t pairs[PAIRS_MAX])
+{
+	uint32_t i = classes->zones * classes->zones;
+
+	while (i--)
+		pairs[classes->of[i]] = i;
+}
+
+/* How many terms there are in the lists of all classes. */
+static uint64_t class_entries(const struct work *work, const uint32_t pairs[PAIRS_MAX])
+{
+	uint32_t zones = work->classes.zones, i;
+	uint64_t sum = 0;
+	size_t j;
+
+	for (i = 0; i < work->classes.n; i++) {
+		uint32_t from = pairs[i] / zones, to = pairs[i] % zones;
+
+		for (j = 0; j < work->terms.list.n; j++) {
+			const struct rule *rule =
+				&work->ruleset->rules[work->terms.list.items[j].rule];
+
+			sum += rule->from >> from & rule->to >> to & 1;
+		}
+	}
+	return sum * 2;
+}
+
+static int entries_make(const struct terms *terms, uint32_t family, struct entry **entries,
+			uint32_t *n)
+{
+	uint32_t bit = family == 6 ? FAMILY_BIT_6 : FAMILY_BIT_4, i, kept = 0;
+	struct entry *list = calloc(terms->list.n + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (i = 0; i < terms->list.n; i++)
+		if (terms->list.items[i].families & bit)
+			list[kept++] = (struct entry){ i, terms->list.items[i].dims };
+	*entries = list;
+	*n = kept;
+	return 0;
+}
+
+/* One tree for all pairs. */
+static void build_merged(struct work *work, const struct entry *entries, uint32_t n,
+			 struct box *box, uint32_t family)
+{
+	uint32_t zones = work->classes.zones, i, ref;
+
+	box->range[DIM_FROM].hi[0] = zones - 1;
+	box->range[DIM_TO].hi[0] = zones - 1;
+	ref = tree_build(&work->tree, entries, n, box, TREE_NO_FAIL);
+	for (i = 0; i < zones * zones; i++)
+		work->dispatch[i * 2 + (family == 6)] = ref;
+}
+
+/* A tree for each class of pairs. */
+static void build_classes(struct work *work, const struct entry *entries, uint32_t n,
+			  struct box *box, uint32_t family, const uint32_t pairs[PAIRS_MAX])
+{
+	uint32_t zones = work->classes.zones, refs[PAIRS_MAX] = { 0 }, i;
+
+	for (i = 0; i < work->classes.n; i++) {
+		struct address_range *from = &box->range[DIM_FROM], *to = &box->range[DIM_TO];
+
+		from->lo[0] = from->hi[0] = pairs[i] / zones;
+		to->lo[0] = to->hi[0] = pairs[i] % zones;
+		refs[i] = tree_build(&work->tree, entries, n, box, TREE_NO_FAIL);
+	}
+	for (i = 0; i < zones * zones; i++)
+		work->dispatch[i * 2 + (family == 6)] = refs[work->classes.of[i]];
+}
+
+static int build_trees(struct work *work)
+{
+	uint64_t terms = work->terms.list.n, entries = terms * 2;
+	uint32_t pairs[PAIRS_MAX] = { 0 }, family, n;
+	bool merged = work->classes.n * terms > CLASS_SCAN;
+	int err;
+
+	class_pairs(&work->classes, pairs);
+	if (!merged) {
+		entries = class_entries(work, pairs);
+		merged = entries > terms * CLASS_COPIES + CLASS_ENTRIES;
+	}
+	err = tree_init(&work->tree, &work->terms, &work->nodes, entries * WORK_TERM + WORK_LEAST);
+	if (err)
+		return err;
+	for (family = 4; family <= 6; family += 2) {
+		cleanup_free struct entry *list = NULL;
+		struct box box;
+
+		err = entries_make(&work->terms, family, &list, &n);
+		if (err)
+			return err;
+		box_whole(family, &box);
+		if (merged)
+			build_merged(work, list, n, &box, family);
+		else
+			build_classes(work, list, n, &box, family, pairs);
+		if (work->nodes.error)
+			return work->nodes.error;
+	}
+	return 0;
+}
+
+/* Interfaces by bucket. */
+struct interfaces {
+	struct image_bucket *buckets;
+	uint32_t n;
+};
+
+static int interface_compare(const void *a, const void *b)
+{
+	const struct compile_interface *x = a, *y = b;
+
+	if (x->ifindex != y->ifindex)
+		return x->ifindex < y->ifindex ? -1 : 1;
+	return (x->zone > y->zone) - (x->zone < y->zone);
+}
+
+/* Fills `n` buckets; false if one of them overflows. */
+static bool buckets_fill(const struct ruleset *ruleset, const struct compile_interface *list,
+			 uint32_t list_n, struct image_bucket *buckets, uint32_t n)
+{
+	uint32_t i, j;
+
+	for (i = 0; i < list_n; i++) {
+		struct image_interface *entry = buckets[image_hash(list[i].ifindex) & (n - 1)].entry;
+
+		for (j = 0; j < 4 && entry[j].ifindex; j++)
+			;
+		if (j == 4)
+			return false;
+		entry[j].ifindex = list[i].ifindex;
+		entry[j].zone = (uint16_t)list[i].zone;
+		entry[j].tag = ruleset->zones[list[i].zone].tag;
+	}
+	return true;
+}
+
+static int interfaces_make(const struct ruleset *ruleset,
+			   const struct compile_interface *interfaces, uint32_t interface_n,
+			   struct interfaces *made)
+{
+	cleanup_free struct compile_interface *list = calloc((size_t)interface_n + 1, sizeof(*list));
+	uint32_t i, n = 0, buckets = 1;
+
+	if (!list)
+		return -ENOMEM;
+	memcpy(list, interfaces, interface_n * sizeof(*list));
+	qsort(list, interface_n, sizeof(*list), interface_compare);
+	for (i = 0; i < interface_n; i++) {
+		if (list[i].zone >= ruleset->zone_n)
+			return -EINVAL;
+		if (list[i].ifindex && list[i].zone != ZONE_OTHER &&
+		    (!n || list[n - 1].ifindex != list[i].ifindex))
+			list[n++] = list[i];
+	}
+	while (buckets < n / 2)
+		buckets *= 2;
+	for (; buckets <= IMAGE_UNITS_MAX; buckets *= 2) {
+		struct image_bucket *filled = calloc(buckets, sizeof(*filled));
+
+		if (!filled)
+			return -ENOMEM;
+		if (buckets_fill(ruleset, list, n, filled, buckets)) {
+			*made = (struct interfaces){ filled, buckets };
+			return 0;
+		}
+		free(filled);
+	}
+	return -E2BIG;
+}
+
+static struct image_rule image_rule_make(const struct rule *rule)
+{
+	struct image_rule made = {
+		.action = (uint8_t)rule->action,
+		.reject = (uint8_t)rule->reject,
+		.mark_mask = rule->mark_set.mask,
+		.mark_value = rule->mark_set.value,
+	};
+
+	if (rule->log) {
+		made.flags |= IMAGE_RULE_LOG;
+		made.log_sample = rule->log_sample ? rule->log_sample : 1;
+	}
+	if (rule->stateless)
+		made.flags |= IMAGE_RULE_STATELESS;
+	if (rule->origin == RULE_BUILTIN || rule->origin == RULE_BUILTIN_DEFAULT)
+		made.flags |= IMAGE_RULE_BUILTIN;
+	if (rule->origin == RULE_DEFAULT || rule->origin == RULE_BUILTIN_DEFAULT)
+		made.flags |= IMAGE_RULE_DEFAULT;
+	return made;
+}
+
+static uint32_t dispatch_words(const struct ruleset *ruleset)
+{
+	return ruleset->zone_n * ruleset->zone_n * 2;
+}
+
+static void header_fill(const struct work *work, const struct interfaces *interfaces,
+			struct image_header *header)
+{
+	const struct ruleset *ruleset = work->ruleset;
+	uint32_t i;
+
+	*header = (struct image_header){
+		.magic = IMAGE_MAGIC,
+		.version = IMAGE_VERSION,
+		.zones = ruleset->zone_n,
+		.rules = ruleset->rule_n,
+		.rule_table = work->nodes.used,
+		.dispatch = work->nodes.used + ruleset->rule_n,
+		.interface_mask = interfaces->n - 1,
+		.mark_shift = ruleset->options.mark_shift,
+	};
+	header->interfaces = header->dispatch + (dispatch_words(ruleset) + 7) / 8;
+	header->units = header->interfaces + interfaces->n;
+	for (i = 0; i < dispatch_words(ruleset); i++) {
+		uint32_t walk = nodes_walk(&work->nodes, work->dispatch[i]);
+
+		if (walk > header->walk_max)
+			header->walk_max = walk;
+	}
+	if (ruleset->options.pickup)
+		header->flags |= IMAGE_PICKUP;
+	if (ruleset->options.guard)
+		header->flags |= IMAGE_GUARD;
+}
+
+/* Puts the image together. */
+static int image_write(const struct work *work, const struct interfaces *interfaces,
+		       struct image *image)
+{
+	struct image_header header;
+	unsigned char *bytes;
+	size_t size;
+	uint64_t digest;
+	uint32_t i;
+
+	header_fill(work, interfaces, &header);
+	if (header.units > IMAGE_UNITS_MAX)
+		return -E2BIG;
+	size = (size_t)header.units * IMAGE_UNIT;
+	bytes = aligned_alloc(IMAGE_UNIT, size);
+	if (!bytes)
+		return -ENOMEM;
+	memset(bytes, 0, size);
+	memcpy(bytes, work->nodes.bytes, (size_t)work->nodes.used * IMAGE_UNIT);
+	memcpy(bytes, &header, sizeof(header));
+	for (i = 0; i < header.rules; i++) {
+		struct image_rule rule = image_rule_make(&work->ruleset->rules[i]);
+
+		memcpy(bytes + (size_t)(header.rule_table + i) * IMAGE_UNIT, &rule, sizeof(rule));
+	}
+	memcpy(bytes + (size_t)header.dispatch * IMAGE_UNIT, work->dispatch,
+	       dispatch_words(work->ruleset) * sizeof(*work->dispatch));
+	memcpy(bytes + (size_t)header.interfaces * IMAGE_UNIT, interfaces->buckets,
+	       interfaces->n * sizeof(*interfaces->buckets));
+	digest = XXH64(bytes, size, 0);
+	((struct image_header *)bytes)->digest[0] = (uint32_t)digest;
+	((struct image_header *)bytes)->digest[1] = (uint32_t)(digest >> 32);
+	image->bytes = bytes;
+	image->size = size;
+	image->stats = work->nodes.stats;
+	image->stats.walk_max = header.walk_max;
+	image->stats.chain_max = work->tree.chain_max;
+	image->stats.bytes = size;
+	return 0;
+}
+
+static int compile(struct work *work, const struct compile_interface *interfaces,
+		   uint32_t interface_n, struct image *image)
+{
+	struct interfaces made = { 0 };
+	int err;
+
+	work->dispatch = calloc(dispatch_words(work->ruleset), sizeof(*work->dispatch));
+	if (!work->dispatch)
+		return -ENOMEM;
+	err = nodes_init(&work->nodes);
+	if (err)
+		return err;
+	err = classes_make(work->ruleset, &work->classes);
+	if (err)
+		return err;
+	err = terms_make(work->ruleset, &work->terms);
+	if (err)
+		return err;
+	err = build_trees(work);
+	if (err)
+		return err;
+	err = interfaces_make(work->ruleset, interfaces, interface_n, &made);
+	if (err)
+		return err;
+	err = image_write(work, &made, image);
+	free(made.buckets);
+	return err;
+}
+
+int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,
+		  uint32_t interface_n, struct image *image, const char **why)
+{
+	cleanup(work_free) struct work work = { .ruleset = ruleset };
+	int err;
+
+	if (ruleset->zone_n < ZONE_FIRST || ruleset->zone_n > ZONES_MAX) {
+		*why = "the policy has too many zones";
+		return -E2BIG;
+	}
+	if (!ruleset->rule_n || ruleset->rule_n > IMAGE_RULES_MAX) {
+		*why = "the policy has too many rules";
+		return -E2BIG;
+	}
+	err = compile(&work, interfaces, interface_n, image);
+	if (err == -E2BIG)
+		*why = "the compiled policy is too large, or a walk through it too long";
+	else if (err == -EINVAL)
+		*why = "the rules do not decide every packet, or name a zone that does not exist";
+	else if (err)
+		*why = "out of memory";
+	return err;
+}
+
+void image_free(struct image *image)
+{
+	free(image->bytes);
+	*image = (struct image){ 0 };
+}
