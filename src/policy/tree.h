@@ -20,7 +20,7 @@
 #include "base/source.h"
 #include "core/types.h"
 
-/* One comment line, without `#` and the blank behind it. */
+/* One comment line, without `#` and the blank behind it. Comments may hold any bytes but NUL and newline. */
 struct tree_comment {
 	const char *text;
 	bool blank_before; /* an empty line stands before it */
@@ -143,7 +143,7 @@ struct tree_condition {
 	struct position position;
 	union {
 		struct tree_masked masked; /* FLAGS (bits as in FIELD_TCP_FLAGS), MARK */
-		struct tree_span span;	   /* LENGTH 0..65535, TTL 0..255 */
+		struct tree_span span;	   /* LENGTH 0..UINT32_MAX, TTL 0..255 */
 		struct {
 			uint8_t value;
 			const char *name; /* as written, or NULL for a number */
@@ -244,7 +244,10 @@ struct tree_set {
 	struct tree_addresses list; /* LIST; never negated */
 	struct tree_word file;	    /* FILE */
 	uint32_t timeout, max;	    /* DYNAMIC: seconds and entries; 0: not written */
-	bool dynamic_braces;	    /* DYNAMIC: written with braces */
+	bool dynamic_braces;	    /* DYNAMIC: written with braces; the rest is what stands in them */
+	const struct tree_trivia *timeout_trivia, *max_trivia;
+	const struct tree_comment *closing;
+	uint32_t closing_n;
 };
 
 struct tree_service_definition {
@@ -393,5 +396,23 @@ extern const char *const tree_statement_words[];  /* enum tree_statement_kind */
 extern const char *const tree_condition_words[];  /* enum tree_condition_kind */
 extern const char *const tree_option_words[];	  /* enum tree_option_kind, "mark set", "max flows", … */
 extern const char *const tree_reject_words[REJECT_KINDS]; /* "" for REJECT_DEFAULT */
+extern const char *const tree_each_words[];		  /* enum tree_each, "" for none */
+
+/* TCP flags in the order in which they are printed, and their bits. */
+#define TREE_FLAG_WORDS 8
+extern const char *const tree_flag_words[TREE_FLAG_WORDS];
+extern const uint8_t tree_flag_bits[TREE_FLAG_WORDS];
+
+/* Protocols with ports, which may stand behind `/`, and their numbers. */
+#define TREE_TRANSPORTS 5
+extern const char *const tree_transport_words[TREE_TRANSPORTS];
+extern const uint8_t tree_transport_numbers[TREE_TRANSPORTS];
+
+/* Units of time, the shortest first. */
+#define TREE_UNITS 4
+extern const struct tree_unit {
+	char letter;
+	uint32_t seconds;
+} tree_units[TREE_UNITS];
 
 #endif
