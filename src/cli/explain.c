@@ -62,6 +62,15 @@ static const char *by_name(const struct explanation *explanation)
 							    : explained_by_name(explanation->by);
 }
 
+/* With what a rejected packet is really answered; enum reject says how the default is chosen. */
+static const char *answer_name(const struct explanation *explanation)
+{
+	if (explanation->reject > REJECT_TCP_RESET && explanation->reject < REJECT_KINDS)
+		return tree_reject_words[explanation->reject];
+	return tree_reject_words[explanation->fields.word[FIELD_PROTOCOL] == IPPROTO_TCP
+					 ? REJECT_TCP_RESET : REJECT_PORT_UNREACHABLE];
+}
+
 /* --- for people --- */
 
 static void print_rule(struct asked *asked, const struct rule *rule, struct text *out)
@@ -84,9 +93,8 @@ static void print_verdict(struct asked *asked, const struct explanation *explana
 	const struct rule *rule;
 
 	text_toned(out, tone, "%s", action_name(explanation->verdict));
-	if (explanation->verdict == ACTION_REJECT && explanation->reject > REJECT_DEFAULT
-	    && explanation->reject < REJECT_KINDS)
-		text_printf(out, " with %s", tree_reject_words[explanation->reject]);
+	if (explanation->verdict == ACTION_REJECT)
+		text_printf(out, " with %s", answer_name(explanation));
 	text_toned(out, TONE_PLAIN, "  %s", explanation->packet);
 	text_puts(out, "\nby      ");
 	if (explanation->by == EXPLAINED_SANITY) {
@@ -123,7 +131,7 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 		text_puts(&out, i ? "        " : "near    ");
 		print_rule(asked, &asked->ruleset->rules[near->rule], &out);
 		text_puts(&out, "\n          ");
-		text_toned(&out, TONE_PLAIN, "but the %s is %s, not %s", near->what, near->is,
+		text_toned(&out, TONE_PLAIN, "but the %s is %s; it asks for %s", near->what, near->is,
 			   near->wants);
 		text_putc(&out, '\n');
 	}
@@ -201,7 +209,7 @@ static json_t *near_json(struct asked *asked, const struct explain_near *near)
 static void print_json(struct asked *asked, const struct explanation *explanation)
 {
 	bool sane = explanation->by != EXPLAINED_SANITY;
-	bool rejects = explanation->verdict == ACTION_REJECT && explanation->reject < REJECT_KINDS;
+	bool rejects = explanation->verdict == ACTION_REJECT;
 	json_t *filled = json_array(), *near = json_array();
 
 	for (uint32_t i = 0; i < explanation->filled_n; i++)
@@ -215,9 +223,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  sane ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),
-			  "with", json_text(!rejects ? NULL : explanation->reject == REJECT_DEFAULT
-						? "default"
-						: tree_reject_words[explanation->reject]),
+			  "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, explanation), "filled", filled, "near", near),

@@ -213,6 +213,9 @@ static int unknown_option(const struct arguments *arguments, const char *word)
 		if (id == OPTION_HELP || arguments->command->options & OPTION_BIT(id))
 			names[n++] = option_table[id].name;
 	bare = strndup(word + 2, len - 2);
+	for (size_t i = 0; bare && word[len] && i < n; i++)
+		if (strcmp(names[i], bare) == 0)
+			return usage_error(arguments, "`--%s` takes no value", bare);
 	nearest = bare ? nearest_word(bare, names, n) : NULL;
 	if (nearest)
 		return usage_error(arguments, "unknown option `%s`; did you mean `--%s`?", word, nearest);
@@ -376,6 +379,7 @@ int main(int argc, char **argv)
 
 	hold_standard_descriptors();
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, see output.c */
+	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow */
 	if (!word) {
 		struct text out = TEXT_INIT(1 << 16);
 
