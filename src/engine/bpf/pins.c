@@ -281,7 +281,8 @@ static int remove_visit(void *context, const char *name)
 	return pins_remove(context, name);
 }
 
-static bool folder_empty(const char *path)
+/* Is there nothing but `.`, `..` and, where `files` may stay, files? (The kernel puts some of its own into every bpffs.) */
+static bool folder_empty(const char *path, bool files)
 {
 	DIR *folder = opendir(path);
 	struct dirent *entry;
@@ -290,7 +291,7 @@ static bool folder_empty(const char *path)
 	if (!folder)
 		return false;
 	while ((entry = readdir(folder)))
-		if (entry->d_name[0] != '.')
+		if (entry->d_name[0] != '.' && !(files && entry->d_type != DT_DIR))
 			empty = false;
 	closedir(folder);
 	return empty;
@@ -302,14 +303,14 @@ int pins_clear(struct pins *pins, struct problem *problem)
 	char path[PIN_PATH_MAX];
 	int err = 0, rounds = 0;
 
-	while (!err && !folder_empty(pins->folder) && rounds++ < 1000)
+	while (!err && !folder_empty(pins->folder, false) && rounds++ < 1000)
 		err = pins_each(pins, remove_visit, pins);
 	if (!err && rmdir(pins->folder) && errno != ENOENT)
 		err = -errno;
 	if (err)
 		return problem_set(problem, err, "cannot remove the pins in " MOUNT_POINT ": ");
 	root_path(pins, MOUNT_POINT, path);
-	if (!folder_empty(path))
+	if (!folder_empty(path, true))
 		return 0;
 	err = in_root_namespace(pins, unmount_here);
 	if (err == -EBUSY)
