@@ -81,21 +81,6 @@ static int collect_protocol(struct resolver *resolver, const struct tree_service
 					       .all = true });
 }
 
-static int unknown_icmp(struct resolver *resolver, const struct tree_service *tree, unsigned family)
-{
-	const char *hint = NULL;
-	struct range message;
-
-	if (!icmp_find(family == 6 ? 4 : 6, tree->name.text, &message))
-		hint = arena_printf(&resolver->scratch, "`%s %s` there is",
-				    family == 6 ? "icmp" : "icmpv6", tree->name.text);
-	else if (resolve_may_suggest(resolver))
-		hint = resolve_suggestion(resolver, icmp_nearest(family, tree->name.text));
-	return resolve_error(resolver, tree->name.position, "unknown-icmp-type", hint,
-			     "unknown %s type `%s`", family == 6 ? "ICMPv6" : "ICMP",
-			     tree->name.text);
-}
-
 static int collect_icmp(struct resolver *resolver, const struct tree_service *tree,
 			struct collection *collection)
 {
@@ -103,22 +88,19 @@ static int collect_icmp(struct resolver *resolver, const struct tree_service *tr
 	struct part part = { .protocol = tree->protocol,
 			     .families = family == 6 ? FAMILY_BIT_6 : FAMILY_BIT_4 };
 
-	if (tree->icmp_type >= 0)
-		part.ports = (struct range){ (uint32_t)tree->icmp_type << 8,
-					     (uint32_t)tree->icmp_type << 8 | 0xff };
-	else if (!tree->name.text)
-		part.all = true;
-	else if (icmp_find(family, tree->name.text, &part.ports))
-		return unknown_icmp(resolver, tree, family);
-	if (tree->icmp_code >= 0 && !part.all) {
+	if (tree->icmp_type >= 0) {
+		uint32_t type = (uint32_t)tree->icmp_type << 8;
 		uint32_t code = (uint32_t)tree->icmp_code;
-		uint32_t message = (part.ports.lo & ~0xffu) | code;
 
-		if (message < part.ports.lo || message > part.ports.hi)
-			return resolve_error(resolver, tree->position, "icmp-code", NULL,
-					     "`%s` is code %u, not %d", tree->name.text,
-					     part.ports.lo & 0xff, tree->icmp_code);
-		part.ports = (struct range){ message, message };
+		part.ports = (struct range){ type, type | 0xff };
+		if (tree->icmp_code >= 0)
+			part.ports = (struct range){ type | code, type | code };
+	} else if (!tree->name.text) {
+		part.all = true;
+	} else if (icmp_find(family, tree->name.text, &part.ports)) {
+		/* The parser looked it up as well, to point at a slip while it reads. */
+		return resolve_error(resolver, tree->name.position, "unknown-icmp-type", NULL,
+				     "unknown type `%s`", tree->name.text);
 	}
 	return push(collection, part);
 }

@@ -165,36 +165,6 @@ static int complement(struct resolver *resolver, const struct address_pair *of, 
 
 /* --- sets ------------------------------------------------------------------ */
 
-/* ::ffff:192.0.2.1 and the like never are on the wire: the person means IPv4. */
-static bool is_mapped(const struct tree_address *address)
-{
-	return address->family == 6 && !address->lo[0] && !address->lo[1] &&
-	       address->lo[2] == 0xffff && !address->hi[0] && !address->hi[1] &&
-	       address->hi[2] == 0xffff;
-}
-
-static const char *dotted(struct resolver *resolver, uint32_t address)
-{
-	return arena_printf(&resolver->scratch, "%u.%u.%u.%u", address >> 24, address >> 16 & 255,
-			    address >> 8 & 255, address & 255);
-}
-
-static int refuse_mapped(struct resolver *resolver, const struct tree_address *address)
-{
-	const char *low = dotted(resolver, address->lo[3]);
-	const char *high = dotted(resolver, address->hi[3]);
-	const char *hint = NULL;
-
-	if (low && high && address->kind == TREE_ADDRESS_RANGE)
-		hint = arena_printf(&resolver->scratch, "say `%s-%s`", low, high);
-	else if (low && address->prefix < 128)
-		hint = arena_printf(&resolver->scratch, "say `%s/%d`", low, address->prefix - 96);
-	else if (low)
-		hint = arena_printf(&resolver->scratch, "say `%s`", low);
-	return resolve_error(resolver, address->position, "mapped-address", hint,
-			     "packets do not carry IPv4-mapped IPv6 addresses");
-}
-
 static int set_resolve(struct resolver *resolver, struct named_set *set);
 
 static int reference(struct resolver *resolver, const struct tree_address *address,
@@ -268,8 +238,6 @@ static int gather(struct resolver *resolver, const struct tree_address *items, u
 
 		if (items[i].kind == TREE_ADDRESS_SET)
 			err = gather_set(resolver, &items[i], gathering);
-		else if (is_mapped(&items[i]))
-			err = refuse_mapped(resolver, &items[i]);
 		else
 			err = push(gathering, items[i].family, items[i].lo, items[i].hi);
 		if (err == -ENOMEM)

@@ -20,23 +20,27 @@ struct known_service {
 	uint8_t carriers;
 };
 
-/* The first name of a port is the one that is printed. A name may have several rows. */
+/*
+ * The first name of a port is the one that is printed, and of names equally near to a wrong one the first is suggested: the
+ * most common ones come first, the others by port. A name may have several rows.
+ */
 static const struct known_service known[] = {
+	{ "http", 80, TCP },
+	{ "https", 443, BOTH },
+	{ "ssh", 22, TCP },
+	{ "domain", 53, BOTH },
+	{ "dns", 53, BOTH },
 	{ "ftp-data", 20, TCP },
 	{ "ftp", 21, TCP },
-	{ "ssh", 22, TCP },
 	{ "telnet", 23, TCP },
 	{ "smtp", 25, TCP },
 	{ "whois", 43, TCP },
 	{ "tacacs", 49, TCP },
-	{ "domain", 53, BOTH },
-	{ "dns", 53, BOTH },
 	{ "bootps", 67, UDP },
 	{ "dhcp", 67, UDP },
 	{ "bootpc", 68, UDP },
 	{ "tftp", 69, UDP },
 	{ "finger", 79, TCP },
-	{ "http", 80, TCP },
 	{ "kerberos", 88, BOTH },
 	{ "pop3", 110, TCP },
 	{ "sunrpc", 111, BOTH },
@@ -55,7 +59,6 @@ static const struct known_service known[] = {
 	{ "bgp", 179, TCP },
 	{ "irc", 194, TCP },
 	{ "ldap", 389, BOTH },
-	{ "https", 443, BOTH },
 	{ "microsoft-ds", 445, TCP },
 	{ "smb", 445, TCP },
 	{ "smtps", 465, TCP },
