@@ -107,8 +107,20 @@ static void print_interfaces(const struct running *running, struct text *out)
 	table_free(&table);
 }
 
-static const char *stat_cause(unsigned stat)
+static bool something_missing(const struct engine_status *status)
 {
+	for (size_t i = 0; i < status->interfaces.n; i++)
+		if (status->interfaces.items[i].coverage == COVERAGE_MISSING)
+			return true;
+	return false;
+}
+
+static const char *stat_cause(const struct engine_status *status, unsigned stat)
+{
+	bool guard = stat == STAT_GUARD_LOCAL || stat == STAT_GUARD_FORWARD || stat == STAT_GUARD_POST;
+
+	if (guard && something_missing(status))
+		return "an interface is not covered, see above";
 	switch (stat) {
 	case STAT_GUARD_LOCAL:
 		return guard_cause(HOOK_LOCAL_IN);
@@ -129,7 +141,7 @@ static void print_statistics(const struct engine_status *status, struct text *ou
 	for (unsigned i = 0; i < STAT_COUNT; i++) {
 		enum tone tone = stat_is_trouble(i) ? TONE_RED : TONE_PLAIN;
 		struct text figure = TEXT_INIT(64);
-		const char *cause = stat_cause(i);
+		const char *cause = stat_cause(status, i);
 
 		if (!status->stats[i])
 			continue;

@@ -133,8 +133,23 @@ static const char *event_guard_cause(struct watcher *watcher, const struct event
 	}
 	interface = running_interface(watcher->views[0], ifindex);
 	if (!interface || interface->coverage == COVERAGE_MISSING)
-		return "the interface is not covered: apply the policy again";
+		return "the interface is not covered; apply the policy again";
 	return guard_cause(event->hook);
+}
+
+/* What became of the packet. Only a logging rule may have done anything; the other kinds say it themselves. */
+static enum action event_verdict(const struct event *event)
+{
+	switch (event->kind) {
+	case EVENT_FLOW_NEW:
+		return ACTION_ALLOW;
+	case EVENT_REJECT:
+		return ACTION_REJECT;
+	case EVENT_LOG:
+		return event->action;
+	default:
+		return ACTION_DROP;
+	}
 }
 
 /* --- for people --- */
@@ -151,12 +166,26 @@ static void print_time(const struct watcher *watcher, const struct event *event,
 	text_printf(out, "%s.%03d", string, (int)(wall / 1000000 % 1000));
 }
 
+/* Not when the headers could not be read, nor where only the hook is known. */
+static bool event_has_addresses(const struct event *event)
+{
+	static const uint32_t none[4];
+
+	return (event->family == 4 || event->family == 6)
+	    && (event->protocol || memcmp(event->src, none, sizeof(none)) != 0
+		|| memcmp(event->dst, none, sizeof(none)) != 0);
+}
+
 static void print_tuple(const struct event *event, struct text *out)
 {
 	bool ports = protocol_has_ports(event->protocol) && (event->src_port || event->dst_port);
 
-	if (event->family != 4 && event->family != 6) {
-		text_printf(out, "packet of %u bytes", event->length);
+	if (!event_has_addresses(event)) {
+		text_printf(out, "%spacket of %u bytes",
+			    event->family == 4	 ? "IPv4 "
+			    : event->family == 6 ? "IPv6 "
+						 : "",
+			    event->length);
 		return;
 	}
 	text_protocol(out, event->protocol);
@@ -193,6 +222,8 @@ static void print_reason(struct watcher *watcher, struct running *view, const st
 		rule_place_text(&view->places, rule, &place);
 		text_toned(out, TONE_BOLD, "%s", text_string(&place));
 		text_toned(out, TONE_PLAIN, " %s", rule->id);
+		if (event->kind == EVENT_LOG)
+			text_puts(out, " log");
 		if (event->kind == EVENT_LOG && rule->log_text)
 			text_toned(out, TONE_PLAIN, " \"%s\"", rule->log_text);
 	} else if (event->by == BY_RULE) {
@@ -215,25 +246,26 @@ static void print_interface(const struct event *event, struct text *out)
 		text_printf(out, "interface %u", ifindex);
 }
 
-/* TIME VERDICT HOOK INTERFACE PAIR: TUPLE by WHAT. */
+/* TIME VERDICT HOOK INTERFACE PAIR TUPLE by WHAT. The guard looks at interfaces only and knows no pair. */
 static int print_event(struct watcher *watcher, struct running *view, const struct event *event)
 {
 	const char *verdict = event->kind == EVENT_LOG ? action_name(event->action)
 						       : event_kind_name(event->kind);
-	enum tone tone = event->kind == EVENT_FLOW_NEW || event->action == ACTION_ALLOW ? TONE_GREEN
-		       : event->action == ACTION_REJECT				       ? TONE_YELLOW
-										       : TONE_RED;
+	enum action action = event_verdict(event);
+	enum tone tone = action == ACTION_ALLOW	 ? TONE_GREEN
+		       : action == ACTION_REJECT ? TONE_YELLOW
+						 : TONE_RED;
 	struct text out = TEXT_INIT(1 << 20);
 
-	if (event->kind == EVENT_GUARD)
-		tone = TONE_RED;
 	print_time(watcher, event, &out);
 	text_puts(&out, "  ");
 	text_toned(&out, tone, "%-6s", verdict);
 	text_printf(&out, "  %s ", event_hook_name(event->hook));
 	print_interface(event, &out);
-	text_toned(&out, TONE_PLAIN, "  %s -> %s  ", event_zone(view, event->from_zone),
-		   event_zone(view, event->to_zone));
+	if (event->kind != EVENT_GUARD)
+		text_toned(&out, TONE_PLAIN, "  %s -> %s", event_zone(view, event->from_zone),
+			   event_zone(view, event->to_zone));
+	text_puts(&out, "  ");
 	print_tuple(event, &out);
 	text_puts(&out, "  by ");
 	print_reason(watcher, view, event, &out);
@@ -279,7 +311,7 @@ static void packet_json(json_t *object, const struct event *event)
 {
 	struct text text = TEXT_INIT(256);
 
-	if (event->family != 4 && event->family != 6)
+	if (!event_has_addresses(event))
 		return;
 	text_protocol(&text, event->protocol);
 	set_text(object, "protocol", &text);
@@ -307,7 +339,7 @@ static json_t *event_json(struct watcher *watcher, struct running *view, const s
 	json_t *object = json_pack(
 		"{s:f, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:o}", "time", time, "kind",
 		event_kind_name(event->kind), "verdict",
-		action_name(event->kind == EVENT_GUARD ? ACTION_DROP : event->action), "hook",
+		action_name(event_verdict(event)), "hook",
 		event_hook_name(event->hook), "by",
 		event->kind == EVENT_GUARD ? "guard" : decided_by_name(event->by), "from",
 		zone_json(view, event->from_zone), "to", zone_json(view, event->to_zone),
