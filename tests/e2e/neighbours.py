@@ -1,0 +1,342 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Beside others on the same host: nftables that masquerades, forwards ports, redirects, marks; tc and tcx programs."""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+
+from e2e import (Echo, Skip, expect, holds, libc, main, ping, router_world, same, tcp, test,
+                 try_run, udp)
+
+WEB, PUBLISHED, OTHER, PROXY = 1080, 8080, 1001, 3128
+
+HEAD = "zone wan = wan0\nzone lan = lan0\n"
+
+OUTBOUND = HEAD + """
+policy lan -> wan default allow
+policy self -> any default allow
+"""
+
+MASQUERADE = """
+table inet outbound {
+    chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade }
+}
+"""
+
+
+def publish(world):
+    """As Docker does: a port of the host leads to one inside."""
+    return f"""
+table inet published {{
+    chain pre {{
+        type nat hook prerouting priority dstnat;
+        iifname "wan0" ip daddr {world.firewall.wan[4]} tcp dport {PUBLISHED} dnat ip to {world.client.address[4]}:{WEB}
+        iifname "wan0" ip6 daddr {world.firewall.wan[6]} tcp dport {PUBLISHED} dnat ip6 to [{world.client.address[6]}]:{WEB}
+    }}
+    chain post {{ type nat hook postrouting priority srcnat; oifname "wan0" masquerade }}
+}}
+"""
+
+
+def without_nft(world):
+    world.firewall.nft("flush ruleset\n")
+
+
+# --- nft ----------------------------------------------------------------------------------------
+
+
+@test("masquerade: connections of the inside go out and are answered, and nothing else comes in")
+def _(world):
+    client, server, firewall = world.client, world.server, world.firewall
+    # The server knows no way back to the inside: what is answered was masqueraded.
+    server.ip("route del default", "route del ::/0")
+    expect({"not without masquerading": ("timeout", tcp, client, server.address[4], OTHER)})
+    firewall.nft(MASQUERADE)
+    expect({"without reeve": ("open", tcp, client, server.address[4], OTHER)})
+    firewall.apply(OUTBOUND)
+    table = {}
+    for family in (4, 6):
+        table[f"TCP IPv{family}"] = ("open", tcp, client, server.address[family], OTHER)
+        table[f"UDP IPv{family}"] = ("open", udp, client, server.address[family], OTHER)
+        table[f"ping IPv{family}"] = ("open", ping, client, server.address[family])
+        table[f"from outside IPv{family}"] = ("timeout", tcp, server, firewall.wan[family], OTHER)
+    for _ in range(3):  # the second time the flow is known
+        expect(table)
+    firewall.apply(OUTBOUND.replace("lan -> wan default allow",
+                                    f"lan -> wan default reject {{ allow {WEB} }}"))
+    expect({f"closed IPv{family}": ("refused", tcp, client, server.address[family], OTHER)
+            for family in (4, 6)})
+    without_nft(world)
+    server.ip("route add default via 203.0.113.1", "route add ::/0 via 2001:db8:203::1")
+
+
+@test("a port that nft forwards inside is closed until `wan -> self` and `wan -> lan` allow it")
+def _(world):
+    firewall, server = world.firewall, world.server
+    firewall.nft(publish(world))
+    outside = {f"IPv{family}": (tcp, server, firewall.wan[family], PUBLISHED) for family in (4, 6)}
+    firewall.reeve("down")
+    expect({f"{title} without reeve": ("open", *way) for title, way in outside.items()})
+    for to_self in (False, True):
+        for to_lan in (False, True):
+            firewall.apply(OUTBOUND + "policy wan -> self default drop {"
+                           + f" allow {PUBLISHED}/tcp" * to_self + " }\n"
+                           + "policy wan -> lan default drop {" + f" allow {WEB}/tcp" * to_lan
+                           + " }\n")
+            word = "open" if to_self and to_lan else "timeout"
+            expect({f"{title}, wan -> self {to_self}, wan -> lan {to_lan}": (word, *way)
+                    for title, way in outside.items()})
+            expect({f"lan -> wan IPv{family}": ("open", tcp, world.client, server.address[family],
+                                                OTHER) for family in (4, 6)})
+    # The port itself, behind the translation, is no way in.
+    expect({f"IPv{family}, not the published port": ("timeout", tcp, server,
+                                                     world.client.address[family], OTHER)
+            for family in (4, 6)})
+    same(firewall.statistics()["guard-forward"], 0, "the guard met none of it")
+    without_nft(world)
+
+
+@test("an nft redirect of a forwarded packet does not reach a local socket past the policy")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    firewall.nft(f"""
+table inet proxy {{
+    chain pre {{ type nat hook prerouting priority dstnat; iifname "lan0" tcp dport {WEB} redirect to :{PROXY} }}
+}}
+""")
+    ways = {f"IPv{family}": (tcp, client, server.address[family], WEB) for family in (4, 6)}
+    firewall.reeve("down")
+    del world.proxy.heard[:]
+    expect({title: ("open", *way) for title, way in ways.items()})
+    holds(world.proxy.heard, "the redirect does not work at all")
+    del world.proxy.heard[:]
+    firewall.apply(OUTBOUND)
+    expect({title: ("timeout", *way) for title, way in ways.items()})
+    same(world.proxy.heard, [], "what the local socket heard")
+    holds(firewall.statistics()["guard-local-in"] > 0, "the guard has counted nothing")
+    said = firewall.reeve("status")
+    holds("nft" in said, f"status does not name the likely cause:\n{said}")
+    expect({"another port goes out": ("open", tcp, client, server.address[4], OTHER)})
+
+    firewall.apply(OUTBOUND + "options { guard off }\n")
+    expect({f"{title}, with the guard turned off": ("open", *way) for title, way in ways.items()})
+    without_nft(world)
+
+
+@test("a packet to the host that nft redirects to another of its ports passes if it was allowed")
+def _(world):
+    firewall, client = world.firewall, world.client
+    firewall.nft(f"""
+table inet proxy {{
+    chain pre {{ type nat hook prerouting priority dstnat; iifname "lan0" fib daddr type local tcp dport 80 redirect to :{PROXY} }}
+}}
+""")
+    firewall.apply(OUTBOUND + "policy lan -> self default drop { allow 80/tcp }\n")
+    expect({f"IPv{family}": ("open", tcp, client, firewall.lan[family], 80) for family in (4, 6)})
+    expect({f"IPv{family}, the proxy's own port": ("timeout", tcp, client, firewall.lan[family],
+                                                   PROXY) for family in (4, 6)})
+    without_nft(world)
+
+
+@test("nft's own drops still drop, and its counters still count")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    firewall.nft(f"""
+table inet own {{
+    chain forward {{ type filter hook forward priority 0; tcp dport {OTHER} counter drop }}
+}}
+""")
+    firewall.apply(OUTBOUND)
+    expect({"dropped by nft": ("timeout", tcp, client, server.address[4], OTHER),
+            "not dropped": ("open", tcp, client, server.address[4], WEB)})
+    holds("packets 0 " not in firewall.run("nft", "list", "table", "inet", "own"), "not counted")
+    without_nft(world)
+
+
+@test("marks of others: low bits stay; reeve's two bits come from arrival alone")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    # The counter sees the mark that the packet has when it leaves, low bits as nft set them.
+    firewall.nft(f"""
+table inet marks {{
+    chain pre {{ type filter hook prerouting priority -300; iifname "lan0" meta mark set meta mark or 0x55 }}
+    chain post {{ type filter hook postrouting priority 300; oifname "wan0" tcp dport {OTHER} meta mark and 0xff == 0x55 counter }}
+}}
+""")
+    firewall.apply(OUTBOUND)
+    expect({f"IPv{family}": ("open", tcp, client, server.address[family], OTHER)
+            for family in (4, 6)})
+    holds("packets 0 " not in firewall.run("nft", "list", "table", "inet", "marks"),
+          "the mark did not stay")
+    without_nft(world)
+    # A rule that overwrites the whole mark makes the guard drop, and status says why.
+    firewall.nft("""
+table inet marks {
+    chain pre { type filter hook prerouting priority -300; iifname "lan0" meta mark set 0x7 }
+}
+""")
+    before = firewall.statistics()
+    expect({f"IPv{family}, mark overwritten": ("timeout", tcp, client, server.address[family], OTHER)
+            for family in (4, 6)})
+    holds(firewall.statistics()["guard-forward"] > before["guard-forward"], "not counted")
+    holds("mark" in firewall.reeve("status"), "status does not name the likely cause")
+    without_nft(world)
+
+
+# --- other programs on the hook -----------------------------------------------------------------
+
+BPF_MAP_CREATE, BPF_MAP_LOOKUP, BPF_PROG_LOAD, BPF_LINK_CREATE = 0, 1, 5, 28
+BPF_PROG_TYPE_SCHED_CLS, TCX_INGRESS, TCX_EGRESS = 3, 46, 47
+SYS_BPF = {"x86_64": 321, "aarch64": 280}
+
+
+def bpf(command, attributes):
+    number = SYS_BPF.get(os.uname().machine)
+    if number is None:
+        raise Skip("the number of bpf(2) is not known here")
+    buffer = ctypes.create_string_buffer(attributes.ljust(144, b"\0"), 144)
+    result = libc.syscall(number, command, buffer, 144)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"bpf({command}): {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+class Counter:
+    """A program that counts packets and lets the next one go on: somebody else's."""
+
+    def __init__(self, world):
+        self.map = bpf(BPF_MAP_CREATE, struct.pack("IIII", 2, 4, 8, 1))
+        world.closers.append(lambda: os.close(self.map))
+        lines = [
+            (0xb7, 0x01, 0, 0),            # r1 = 0
+            (0x63, 0x1a, -4, 0),           # *(u32 *)(r10 - 4) = r1
+            (0xbf, 0xa2, 0, 0),            # r2 = r10
+            (0x07, 0x02, 0, -4),           # r2 += -4
+            (0x18, 0x11, 0, self.map), (0, 0, 0, 0),  # r1 = map
+            (0x85, 0, 0, 1),               # map_lookup_elem
+            (0x15, 0x00, 2, 0),            # if r0 == 0 goto +2
+            (0xb7, 0x01, 0, 1),            # r1 = 1
+            (0xdb, 0x10, 0, 0),            # lock *(u64 *)r0 += r1
+            (0xb7, 0x00, 0, -1),           # r0 = TCX_NEXT
+            (0x95, 0, 0, 0),               # exit
+        ]
+        code = b"".join(struct.pack("BBhi", *line) for line in lines)
+        self.code = ctypes.create_string_buffer(code, len(code))
+        self.licence = ctypes.create_string_buffer(b"GPL")
+        self.program = bpf(BPF_PROG_LOAD, struct.pack(
+            "IIQQ", BPF_PROG_TYPE_SCHED_CLS, len(lines), ctypes.addressof(self.code),
+            ctypes.addressof(self.licence)))
+        world.closers.append(lambda: os.close(self.program))
+
+    def attach(self, namespace, interface, where):
+        with namespace:
+            try:
+                link = bpf(BPF_LINK_CREATE, struct.pack(
+                    "IIII", self.program, socket.if_nametoindex(interface), where, 0))
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise Skip("the kernel has no tcx") from error
+                raise
+        namespace.world.closers.append(lambda: os.close(link))
+        return link
+
+    def value(self):
+        key = ctypes.create_string_buffer(4)
+        value = ctypes.create_string_buffer(8)
+        bpf(BPF_MAP_LOOKUP, struct.pack("IIQQ", self.map, 0, ctypes.addressof(key),
+                                        ctypes.addressof(value)))
+        return struct.unpack("Q", value.raw)[0]
+
+
+def counting(counters, function):
+    """How much each counter grew during the call."""
+    before = {name: counter.value() for name, counter in counters.items()}
+    function()
+    return {name: counter.value() - before[name] > 0 for name, counter in counters.items()}
+
+
+@test("tcx programs of others run behind reeve and stay, before and after apply, swap and down")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    firewall.reeve("down")
+    counters = {}
+    for name, where in (("in", TCX_INGRESS), ("out", TCX_EGRESS)):
+        for interface in ("lan0", "wan0"):
+            counters[f"before apply, {interface} {name}"] = counter = Counter(world)
+            counter.attach(firewall, interface, where)
+
+    def talk():
+        expect({f"IPv{family}": ("open", tcp, client, server.address[family], OTHER)
+                for family in (4, 6)})
+
+    talk()
+    firewall.apply(OUTBOUND)
+    for name, where in (("in", TCX_INGRESS), ("out", TCX_EGRESS)):
+        counters[f"after apply, {name}"] = counter = Counter(world)
+        counter.attach(firewall, "lan0", where)
+    same(counting(counters, talk), {name: True for name in counters}, "counted while reeve runs")
+    firewall.apply(OUTBOUND + "policy lan -> self default drop\n")
+    same(counting(counters, talk), {name: True for name in counters}, "counted after a swap")
+    firewall.reeve("down")
+    same(counting(counters, talk), {name: True for name in counters}, "counted after down")
+
+
+@test("a filter of tc (clsact) runs behind reeve and stays after down")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    mirror = world.namespace("mirror")
+    world.link(firewall, "tap0", mirror, "eth0")
+    firewall.run("tc", "qdisc", "add", "dev", "lan0", "clsact")
+    done = firewall.try_run("tc", "filter", "add", "dev", "lan0", "ingress", "protocol", "ip",
+                            "u32", "match", "u32", "0", "0", "action", "mirred", "egress", "mirror",
+                            "dev", "tap0")
+    if done.returncode:
+        raise Skip("the kernel has no u32 filter with mirred: " + done.stderr.strip())
+
+    def mirrored():
+        with mirror, open("/sys/class/net/eth0/statistics/rx_packets", encoding="ascii") as file:
+            return int(file.read())
+
+    for what, command in (("apply", lambda: firewall.apply(OUTBOUND)),
+                          ("down", lambda: firewall.reeve("down"))):
+        command()
+        before = mirrored()
+        expect({what: ("open", udp, client, server.address[4], OTHER)})
+        if what == "down":
+            holds(mirrored() > before, f"the filter does not see packets after {what}")
+        holds("u32" in firewall.run("tc", "filter", "show", "dev", "lan0", "ingress"),
+              f"the filter is gone after {what}")
+        holds("clsact" in firewall.run("tc", "qdisc", "show", "dev", "lan0"),
+              f"the qdisc is gone after {what}")
+
+
+@test("iptables beside it: its rules stay and hold")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    if try_run("sh", "-c", "command -v iptables").returncode:
+        raise Skip("iptables is not installed")
+    done = firewall.try_run("iptables", "-A", "FORWARD", "-p", "tcp", "--dport", str(OTHER), "-j",
+                            "DROP")
+    if done.returncode:
+        raise Skip("iptables does not work here: " + done.stderr.strip())
+    firewall.apply(OUTBOUND)
+    expect({"dropped by iptables": ("timeout", tcp, client, server.address[4], OTHER),
+            "not dropped": ("open", tcp, client, server.address[4], WEB)})
+    firewall.reeve("down")
+    holds("DROP" in firewall.run("iptables", "-S", "FORWARD"), "the rule is gone")
+    firewall.run("iptables", "-F", "FORWARD")
+
+
+def make_world():
+    world = router_world("neighbours")
+    Echo(world.client, WEB, OTHER)
+    Echo(world.server, WEB, OTHER)
+    Echo(world.firewall, OTHER)
+    world.proxy = Echo(world.firewall, PROXY)
+    return world
+
+
+main(make_world)
