@@ -143,12 +143,9 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 static json_t *address_json(const struct fields *fields, unsigned field)
 {
 	struct text text = TEXT_INIT(128);
-	json_t *value;
 
 	text_address(&text, fields->word[FIELD_FAMILY], &fields->word[field]);
-	value = json_text(text_string(&text));
-	text_free(&text);
-	return value;
+	return json_take(&text);
 }
 
 static void packet_transport_json(json_t *packet, const struct fields *fields)
@@ -168,9 +165,8 @@ static void packet_transport_json(json_t *packet, const struct fields *fields)
 	}
 	if (protocol == IPPROTO_TCP) {
 		text_tcp_flags(&flags, fields->word[FIELD_TCP_FLAGS]);
-		json_object_set_new(packet, "flags", json_text(text_string(&flags)));
+		json_object_set_new(packet, "flags", json_take(&flags));
 	}
-	text_free(&flags);
 }
 
 static json_t *packet_json(const struct ruleset *ruleset, const struct explanation *explanation)
@@ -186,7 +182,7 @@ static json_t *packet_json(const struct ruleset *ruleset, const struct explanati
 		json_text(zone_name(ruleset, fields->word[FIELD_FROM_ZONE])), "to",
 		json_text(zone_name(ruleset, fields->word[FIELD_TO_ZONE])), "family",
 		(json_int_t)fields->word[FIELD_FAMILY], "protocol",
-		json_text(text_string(&protocol)), "source", address_json(fields, FIELD_SRC),
+		json_take(&protocol), "source", address_json(fields, FIELD_SRC),
 		"destination", address_json(fields, FIELD_DST), "fragment",
 		fields->word[FIELD_FRAGMENT] != 0, "length", (json_int_t)fields->word[FIELD_LENGTH],
 		"ttl", (json_int_t)fields->word[FIELD_TTL], "dscp",
@@ -194,7 +190,6 @@ static json_t *packet_json(const struct ruleset *ruleset, const struct explanati
 		"state", fields->word[FIELD_STATE] == STATE_NEW ? "new" : "untracked");
 	if (packet)
 		packet_transport_json(packet, fields);
-	text_free(&protocol);
 	return packet;
 }
 

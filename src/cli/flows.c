@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <net/if.h>
-#include <time.h>
 
 #include "cli/filter.h"
 #include "cli/names.h"
@@ -24,14 +23,6 @@ struct listing {
 	uint64_t limit, seen; /* limit 0: none */
 	uint64_t now;
 };
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static uint64_t since(uint64_t now, uint64_t then)
 {
@@ -120,12 +111,9 @@ static int flush(struct listing *listing)
 static json_t *address_json(unsigned family, const uint32_t *address)
 {
 	struct text text = TEXT_INIT(128);
-	json_t *value;
 
 	text_address(&text, family, address);
-	value = json_text(text_string(&text));
-	text_free(&text);
-	return value;
+	return json_take(&text);
 }
 
 static json_t *count_json(const struct flow_count *count)
@@ -152,13 +140,12 @@ static json_t *flow_json(const struct listing *listing, const struct flow_key *k
 	const struct rule *rule = flow_rule(listing->running, flow);
 	struct text protocol = TEXT_INIT(64);
 	struct flow_ends ends;
-	json_t *object;
 
 	flow_ends(key, flow, &ends);
 	text_protocol(&protocol, key->protocol);
-	object = json_pack(
+	return json_pack(
 		"{s:o, s:i, s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o}", "protocol",
-		json_text(text_string(&protocol)), "family", (int)key->family, "id",
+		json_take(&protocol), "family", (int)key->family, "id",
 		protocol_is_icmp(key->protocol) ? json_integer(ends.from_port) : json_null(),
 		"originator",
 		end_json(key, ends.from, ends.from_port, zone_tag_name(ruleset, flow->from_tag),
@@ -172,8 +159,6 @@ static json_t *flow_json(const struct listing *listing, const struct flow_key *k
 		(json_int_t)since(listing->now, flow->seen), "original",
 		count_json(&flow->original), "reply", count_json(&flow->reply), "rule",
 		json_text(rule ? rule->id : NULL));
-	text_free(&protocol);
-	return object;
 }
 
 /* --- the listing --- */

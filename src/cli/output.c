@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -211,6 +212,14 @@ json_t *json_text(const char *string)
 	return value;
 }
 
+json_t *json_take(struct text *text)
+{
+	json_t *value = text_error(text) ? NULL : json_text(text_string(text));
+
+	text_free(text);
+	return value;
+}
+
 static const char *const tone_codes[] = {
 	[TONE_PLAIN] = "", [TONE_BOLD] = "\033[1m", [TONE_DIM] = "\033[2m",
 	[TONE_RED] = "\033[31m", [TONE_GREEN] = "\033[32m", [TONE_YELLOW] = "\033[33m",
@@ -337,6 +346,14 @@ void text_age(struct text *out, uint64_t ns)
 	else
 		text_printf(out, "%llud %uh", (unsigned long long)(seconds / 86400),
 			    (unsigned)(seconds / 3600 % 24));
+}
+
+uint64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* --- tables --- */

@@ -52,9 +52,13 @@ void text_toned(struct text *out, enum tone tone, const char *format, ...)
 void text_count(struct text *out, uint64_t count);
 void text_bytes(struct text *out, uint64_t bytes);
 void text_age(struct text *out, uint64_t ns);
+/* CLOCK_MONOTONIC, by which the core tells time. */
+uint64_t monotonic_ns(void);
 
 /* A JSON string whatever the bytes (invalid UTF-8 becomes U+FFFD); JSON null for NULL. */
 json_t *json_text(const char *string);
+/* The same out of a text, which is emptied. */
+json_t *json_take(struct text *text);
 /* The diagnostics of one level, as an array of {"file","line","column","code","message","hint"}. */
 json_t *json_diagnostics(const struct diagnostics *diagnostics, const struct source_set *sources,
 			 enum diagnostic_level level);

@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* rules: the rules in their order, with what they decided. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "cli/names.h"
 #include "cli/output.h"
 #include "cli/running.h"
-
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static enum tone action_tone(enum action action)
 {

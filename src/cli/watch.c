@@ -42,12 +42,13 @@ static void stop_soon(int number)
 	stop = 1;
 }
 
-static int64_t clock_ns(clockid_t clock)
+/* What to add to CLOCK_MONOTONIC to get the time of day. */
+static int64_t wall_offset_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - (int64_t)monotonic_ns();
 }
 
 /* --- views --- */
@@ -66,7 +67,7 @@ static bool view_refresh(struct watcher *watcher)
 	struct running *view = calloc(1, sizeof(*view));
 	struct problem problem = { 0 };
 
-	watcher->looked_ns = (uint64_t)clock_ns(CLOCK_MONOTONIC);
+	watcher->looked_ns = monotonic_ns();
 	if (!view || running_open(view, &problem)) {
 		free(view);
 		return false;
@@ -96,7 +97,7 @@ static struct running *view_of(struct watcher *watcher, const struct event *even
 	int32_t behind = (int32_t)((uint32_t)watcher->views[0]->status.generation - event->generation);
 
 	if (view || behind > 0
-	    || (uint64_t)clock_ns(CLOCK_MONOTONIC) - watcher->looked_ns < RETRY_NS)
+	    || monotonic_ns() - watcher->looked_ns < RETRY_NS)
 		return view;
 	view_refresh(watcher);
 	return view_known(watcher, event->generation);
@@ -121,11 +122,11 @@ static const char *event_guard_cause(struct watcher *watcher, const struct event
 	uint32_t ifindex = leaving ? event->ifindex : event->in_ifindex;
 	const struct engine_interface *interface;
 
-	if ((uint64_t)clock_ns(CLOCK_MONOTONIC) - watcher->looked_ns > 1000000000) {
+	if (monotonic_ns() - watcher->looked_ns > 1000000000) {
 		struct engine_status status = { 0 };
 		struct problem problem = { 0 };
 
-		watcher->looked_ns = (uint64_t)clock_ns(CLOCK_MONOTONIC);
+		watcher->looked_ns = monotonic_ns();
 		if (engine_status(watcher->views[0]->engine, &status, &problem) == 0) {
 			interface_vector_free(&watcher->views[0]->status.interfaces);
 			watcher->views[0]->status.interfaces = status.interfaces;
@@ -301,12 +302,6 @@ static json_t *zone_json(const struct running *view, unsigned zone)
 						   : json_null();
 }
 
-static void set_text(json_t *object, const char *key, struct text *text)
-{
-	json_object_set_new(object, key, json_text(text_string(text)));
-	text_free(text);
-}
-
 static void packet_json(json_t *object, const struct event *event)
 {
 	struct text text = TEXT_INIT(256);
@@ -314,11 +309,11 @@ static void packet_json(json_t *object, const struct event *event)
 	if (!event_has_addresses(event))
 		return;
 	text_protocol(&text, event->protocol);
-	set_text(object, "protocol", &text);
+	json_object_set_new(object, "protocol", json_take(&text));
 	text_address(&text, event->family, event->src);
-	set_text(object, "source", &text);
+	json_object_set_new(object, "source", json_take(&text));
 	text_address(&text, event->family, event->dst);
-	set_text(object, "destination", &text);
+	json_object_set_new(object, "destination", json_take(&text));
 	if (protocol_is_icmp(event->protocol)) {
 		json_object_set_new(object, "type", json_integer(event->dst_port >> 8));
 		json_object_set_new(object, "code", json_integer(event->dst_port & 0xff));
@@ -328,7 +323,7 @@ static void packet_json(json_t *object, const struct event *event)
 	}
 	if (event->protocol == IPPROTO_TCP) {
 		text_tcp_flags(&text, event->tcp_flags);
-		set_text(object, "flags", &text);
+		json_object_set_new(object, "flags", json_take(&text));
 	}
 }
 
@@ -406,7 +401,7 @@ int command_watch(const struct arguments *arguments)
 		free(watcher.views[0]);
 		return complain_problem(arguments, err, &problem);
 	}
-	watcher.wall_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
+	watcher.wall_ns = wall_offset_ns();
 	catch_signals();
 	if (isatty(STDOUT_FILENO) && !watcher.json)
 		complain("watching; Ctrl-C ends");
