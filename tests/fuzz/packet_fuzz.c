@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Any bytes as frames through the user engine.
+ *
+ * The input is a sequence of frames, each behind a small head that says where it is seen and what is known of it, so that
+ * flows come about: the same tuple arrives, departs and is answered.
+ */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/user/engine.h"
+
+#define ZONES 3
+#define SECOND 1000000000ull
+
+enum { RULE_ALLOW, RULE_DROP, RULE_REJECT, RULE_STATELESS, RULES };
+enum { UNIT_DISPATCH = 2, UNIT_INTERFACES = 5, UNIT_RULES = 6, UNIT_SWITCH = 12, UNITS = 16 };
+
+struct small_image {
+	struct image_header header;
+	uint32_t dispatch[24]; /* 3 units */
+	struct image_bucket interfaces;
+	struct image_rule rules[RULES];
+	unsigned char unused[2 * IMAGE_UNIT]; /* a switch is aligned to its size */
+	struct image_switch ports;
+};
+
+_Static_assert(sizeof(struct small_image) == UNITS * IMAGE_UNIT, "layout");
+
+static struct small_image small_image(void)
+{
+	struct small_image image = {
+		.header = { .magic = IMAGE_MAGIC,
+			    .version = IMAGE_VERSION,
+			    .units = UNITS,
+			    .zones = ZONES,
+			    .rules = RULES,
+			    .dispatch = UNIT_DISPATCH,
+			    .interfaces = UNIT_INTERFACES,
+			    .rule_table = UNIT_RULES,
+			    .walk_max = 1,
+			    .flags = IMAGE_PICKUP,
+			    .mark_shift = 30 },
+		.interfaces.entry = { { 1, 2, 100 }, { 2, 1, IMAGE_TAG_OTHER } },
+		.rules = { [RULE_ALLOW] = { .action = ACTION_ALLOW, .mark_mask = 0xff, .mark_value = 7 },
+			   [RULE_DROP] = { .action = ACTION_DROP, .flags = IMAGE_RULE_LOG, .log_sample = 3 },
+			   [RULE_REJECT] = { .action = ACTION_REJECT },
+			   [RULE_STATELESS] = { .action = ACTION_ALLOW, .flags = IMAGE_RULE_STATELESS } },
+		.ports = { .field = FIELD_DST_PORT },
+	};
+
+	for (int i = 0; i < IMAGE_SWITCH_KEYS; i++)
+		image.ports.key[i] = 0x1000u * (uint32_t)(i + 1);
+	for (int i = 0; i <= IMAGE_SWITCH_KEYS; i++)
+		image.ports.child[i] = i % 5 ? RULE_ALLOW : (uint32_t)i / 5;
+	for (int i = 0; i < ZONES * ZONES * 2; i++)
+		image.dispatch[i] = REF_MAKE(REF_SWITCH, UNIT_SWITCH);
+	return image;
+}
+
+/* What stands before each frame in the input. */
+struct head {
+	uint8_t flags; /* 1: departs; 2: no Ethernet header; 4: IPv6 in a raw frame; 8: tagged; 16: GSO; 32: time passes */
+	uint8_t interfaces; /* the one where it is, the one where it arrived: 4 bits each */
+	uint8_t type;
+	uint8_t mark;	/* reeve's bits, and six more */
+	uint8_t length; /* of the frame, in units of 2 bytes */
+};
+
+struct context {
+	unsigned events;
+};
+
+static enum route route(void *context, const struct user_frame *frame, const struct packet *packet)
+{
+	(void)context;
+	(void)frame;
+	return packet->fields.word[FIELD_DST + 3] & 1 || packet->fields.word[FIELD_DST] & 1 ?
+		       ROUTE_SELF : ROUTE_FORWARD;
+}
+
+static void hear(void *context, const struct event *event)
+{
+	struct context *counts = context;
+
+	counts->events += event->kind < EVENT_GUARD;
+}
+
+static void check(const struct user_frame *frame, const struct user_verdict *verdict)
+{
+	const struct packet *p = &verdict->packet;
+
+	/* What was read lies within the frame; what is malformed is dropped. */
+	if (p->sanity == SANITY_OK && p->length && p->l3 + p->length > frame->len)
+		abort();
+	if (p->sanity == SANITY_OK && p->l4 > frame->len)
+		abort();
+	if (p->sanity != SANITY_OK && verdict->judgement.by != BY_NOTHING &&
+	    verdict->judgement.by != BY_ANSWER && verdict->action == USER_NEXT &&
+	    verdict->judgement.hook == HOOK_ARRIVE)
+		abort();
+	if (p->fields.word[FIELD_FAMILY] == 4 && p->fields.word[FIELD_SRC + 1])
+		abort();
+}
+
+static int count(void *context, const struct flow_key *key, const struct flow *flow, bool embryonic)
+{
+	(void)embryonic;
+	if (key->zero || flow->state >= FLOW_STATES || !flow->original.packets)
+		abort();
+	++*(unsigned *)context;
+	return 0;
+}
+
+static void run(struct user_engine *engine, const uint8_t *data, size_t size)
+{
+	uint64_t now = SECOND;
+	struct head head;
+
+	while (size > sizeof(head)) {
+		struct user_frame frame = { 0 };
+		struct user_verdict verdict;
+		uint8_t *bytes;
+
+		memcpy(&head, data, sizeof(head));
+		data += sizeof(head);
+		size -= sizeof(head);
+		frame.len = head.length * 2u < size ? head.length * 2u : (uint32_t)size;
+		bytes = malloc(frame.len ? frame.len : 1); /* of just this size, so that a read beyond it is seen */
+		if (!bytes)
+			return;
+		memcpy(bytes, data, frame.len);
+		frame.bytes = bytes;
+		frame.ethernet = !(head.flags & 2);
+		frame.protocol = htons(head.flags & 4 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+		frame.vlan_present = head.flags & 8;
+		frame.gso_size = head.flags & 16 ? 100 : 0;
+		frame.pkt_type = head.type & 7;
+		frame.ifindex = head.interfaces & 15;
+		frame.ingress_ifindex = head.interfaces >> 4;
+		frame.mark = (uint32_t)head.mark << 24;
+		frame.tc_index = head.type & 8 ? 100 : head.type & 16 ? TAG_ANSWER : 0;
+		now += head.flags & 32 ? 20 * SECOND : 1;
+		user_engine_set_clock(engine, now);
+		if (head.flags & 1)
+			user_engine_depart(engine, &frame, &verdict);
+		else
+			user_engine_arrive(engine, &frame, &verdict);
+		check(&frame, &verdict);
+		free(bytes);
+		data += frame.len;
+		size -= frame.len;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct small_image image = small_image();
+	struct context context = { 0 };
+	struct user_options options = { .flows_max = 3,
+					.embryonic_max = 3,
+					.route = route,
+					.event = hear,
+					.context = &context };
+	struct user_engine *engine;
+	unsigned flows = 0;
+	const char *why;
+
+	if (user_engine_new(&image, sizeof(image), &options, &engine, &why))
+		abort();
+	run(engine, data, size);
+	user_engine_flows(engine, count, &flows);
+	if (flows > 6)
+		abort();
+	user_engine_free(engine);
+	return 0;
+}
