@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#define LONG_LIST 40
+
 /* --- lines -------------------------------------------------------------- */
 
 /* What is printed on one line if it fits; one of the four is set. */
@@ -43,11 +45,14 @@ static void fit_line(struct layout *layout, const struct line *line, size_t more
 {
 	struct text first = TEXT_INIT(layout->out->cap);
 	struct layout attempt = *layout;
+	size_t width;
 
 	attempt.out = &first;
 	print_line(&attempt, line);
-	if (!attempt.broke && attempt.longest &&
-	    first.len + more + layout->indent * FORMAT_INDENT > FORMAT_WIDTH) {
+	width = first.len + more + layout->indent * FORMAT_INDENT;
+	/* A short list is not broken when that does not make the line fit. */
+	if (!attempt.broke && attempt.longest && width > FORMAT_WIDTH &&
+	    (attempt.longest_len > LONG_LIST || width - attempt.longest_len <= FORMAT_WIDTH)) {
 		struct layout again = *layout;
 
 		again.out = &first;

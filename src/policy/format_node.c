@@ -190,6 +190,11 @@ static void print_words_of_address(struct layout *layout, uint8_t family, const 
 	char text[INET6_ADDRSTRLEN];
 	uint32_t raw[4];
 
+	/* Others would write the mapped block with a dotted quad, which is refused when read. */
+	if (family == 6 && !words[0] && !words[1] && words[2] == 0xffff) {
+		text_printf(layout->out, "::ffff:%x:%x", words[3] >> 16, words[3] & 0xffff);
+		return;
+	}
 	for (int i = 0; i < 4; i++)
 		raw[i] = htonl(words[i]);
 	if (inet_ntop(family == 4 ? AF_INET : AF_INET6, raw, text, sizeof(text)))

@@ -241,7 +241,8 @@ static int stray_statement(struct parser *parser)
 	if (at_kind(parser, TOKEN_CLOSE)) {
 		int err = bad_token(parser, "syntax", NULL, "closes nothing");
 
-		advance(parser);
+		while (accept_kind(parser, TOKEN_CLOSE))
+			;
 		return err;
 	}
 	if (at_word(parser, "test"))

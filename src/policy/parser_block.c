@@ -119,8 +119,7 @@ void recover(struct parser *parser)
 		} else if (depth == 0 && (at_kind(parser, TOKEN_NEWLINE) ||
 					  at_kind(parser, TOKEN_SEMICOLON))) {
 			break;
-		} else if (depth && depth <= lists && parser->token.first_on_line &&
-			   (at_statement(parser) || at_action(parser))) {
+		} else if (depth && depth <= lists && begins_statement(parser)) {
 			break; /* the list that had the error is not closed either */
 		}
 		advance(parser);
@@ -169,7 +168,7 @@ static int block_next(struct parser *parser, struct block *block, bool *more)
 		return take_comments(parser, block->n == 0, &block->out->closing,
 				     &block->out->closing_n);
 	}
-	if (at_kind(parser, TOKEN_END) || (parser->token.first_on_line && at_statement(parser))) {
+	if (begins_statement(parser) && !at_action(parser)) {
 		parser->resync = true;
 		return fail(parser, block->open, "not-closed", "its `}` is missing",
 			    "this `{` is not closed");
@@ -236,18 +235,23 @@ static int parse_rules(struct parser *parser, enum rule_place place, struct tree
  */
 static bool skip_to_block(struct parser *parser)
 {
+	unsigned depth = 0;
+
 	parser->depth = 0;
 	if (parser->resync)
 		return false;
 	parser->lexer.quiet = true;
 	while (!at_kind(parser, TOKEN_NEWLINE) && !at_kind(parser, TOKEN_SEMICOLON) &&
-	       !at_kind(parser, TOKEN_END) && !at_kind(parser, TOKEN_CLOSE)) {
+	       !at_kind(parser, TOKEN_END) && (!at_kind(parser, TOKEN_CLOSE) || depth)) {
 		if (at_kind(parser, TOKEN_OPEN)) {
 			struct parser ahead = *parser;
 
 			advance(&ahead);
 			if (at_kind(&ahead, TOKEN_NEWLINE) || at_action(&ahead))
 				break;
+			depth++;
+		} else if (at_kind(parser, TOKEN_CLOSE)) {
+			depth--;
 		}
 		advance(parser);
 	}

@@ -56,7 +56,7 @@ int parse_action(struct parser *parser, const char *what, enum tree_action *acti
 		return 0;
 	found = accept_one_of(parser, tree_reject_words + 1, REJECT_KINDS - 1);
 	if (found < 0)
-		return unknown_word(parser, "answer of `reject`", tree_reject_words + 1,
+		return unknown_word(parser, "reject answer", tree_reject_words + 1,
 				    REJECT_KINDS - 1);
 	*reject = (enum reject)(found + 1);
 	return 0;
@@ -96,7 +96,7 @@ static int parse_each(struct parser *parser, enum tree_each *each)
 		return 0;
 	found = accept_one_of(parser, tree_each_words + 1, 2);
 	if (found < 0)
-		return unknown_word(parser, "word behind `each`", tree_each_words + 1, 2);
+		return unknown_word(parser, "word", tree_each_words + 1, 2);
 	*each = (enum tree_each)(found + 1);
 	return 0;
 }
@@ -154,7 +154,10 @@ static int option_log(struct parser *parser, struct tree_option *option)
 	}
 	if (!accept_word(parser, "sample"))
 		return 0;
-	err = parse_number(parser, "a sample such as `1/100`", 1, 1, &one);
+	err = parse_number(parser, "a sample such as `1/100`", 0, UINT32_MAX, &one);
+	if (!err && one != 1)
+		return fail(parser, option->position, "bad-number",
+			    "one of a number is logged: `sample 1/100`", "a sample begins with `1/`");
 	if (!err && !accept_kind(parser, TOKEN_SLASH))
 		err = expected(parser, "`/` of a sample such as `1/100`", NULL);
 	if (!err)
@@ -203,7 +206,7 @@ static int option_add(struct parser *parser, struct tree_option *option)
 	int found = accept_one_of(parser, tree_each_words + 1, 2);
 
 	if (found < 0)
-		return unknown_word(parser, "word behind `add`", tree_each_words + 1, 2);
+		return unknown_word(parser, "word", tree_each_words + 1, 2);
 	option->add.what = (enum tree_each)(found + 1);
 	if (!accept_word(parser, "to"))
 		return expected(parser, "`to @SET`", NULL);
@@ -259,6 +262,7 @@ static int parse_options(struct parser *parser, struct options *options)
 			return fail(parser, position, "duplicate", NULL, "`%s` is given twice",
 				    tree_option_words[kind]);
 		options->found[kind].kind = (enum tree_option_kind)kind;
+		options->found[kind].position = position;
 		err = parse_option[kind](parser, &options->found[kind]);
 		if (err)
 			return err;
@@ -317,7 +321,7 @@ static int stray_word(struct parser *parser)
 				"several services are written `{ 80/tcp, 443/tcp }`");
 	for (size_t i = 0; i < TREE_OPTION_KINDS; i++)
 		words[n++] = tree_option_words[i];
-	return unknown_word(parser, "word of a rule", words, n);
+	return unknown_word(parser, "word", words, n);
 }
 
 static bool at_end(const struct parser *parser)

@@ -93,7 +93,7 @@ static int parse_transport(struct parser *parser, struct tree_service *service)
 		return 0;
 	found = accept_one_of(parser, tree_transport_words, TREE_TRANSPORTS);
 	if (found < 0)
-		return unknown_word(parser, "protocol behind `/`", tree_transport_words,
+		return unknown_word(parser, "protocol", tree_transport_words,
 				    TREE_TRANSPORTS);
 	service->protocol = tree_transport_numbers[found];
 	return 0;
@@ -174,7 +174,7 @@ static int parse_whole_transport(struct parser *parser, size_t row, struct tree_
 	next = peek(parser);
 	if (at_word(parser, "port")) {
 		snprintf(hint, sizeof(hint), "a port is written `22/%s`", tree_transport_words[row]);
-		return expected(parser, "no port here", hint);
+		return bad_token(parser, "syntax", hint, "is out of place");
 	}
 	if (token->kind == TOKEN_WORD && all_digits(token->start, token->len) &&
 	    token->len < 20 && next.kind != TOKEN_SLASH && !token_is_word(&next, "per")) {

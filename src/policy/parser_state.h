@@ -167,5 +167,7 @@ int statement_end(struct parser *parser, struct tree_trivia *trivia);
 void recover(struct parser *parser);
 /* Is the current token a word that begins a statement of a file? */
 bool at_statement(const struct parser *parser);
+/* Does a statement or rule seem to begin here, on a line of its own, though something else is awaited? Or is it the end? */
+bool begins_statement(const struct parser *parser);
 
 #endif

@@ -127,9 +127,21 @@ int bad_token(struct parser *parser, const char *code, const char *hint, const c
 		    shown(&parser->token, buffer), what);
 }
 
+/* "one of `a`, `b`" in `buffer`, as many as there is room for. */
+static void one_of(const char *const *words, size_t n, char *buffer, size_t len)
+{
+	size_t used = (size_t)snprintf(buffer, len, "one of");
+
+	for (size_t i = 0; i < n && used + strlen(words[i]) + 10 < len; i++)
+		used += (size_t)snprintf(buffer + used, len - used, "%s `%s`", i ? "," : "",
+					 words[i]);
+	if (n && !strstr(buffer, words[n - 1]))
+		snprintf(buffer + used, len - used, ", ...");
+}
+
 int unknown_word(struct parser *parser, const char *what, const char *const *words, size_t n)
 {
-	char buffer[SHOWN_LEN], word[SHOWN_LEN], hint[SHOWN_LEN * 2], article[SHOWN_LEN];
+	char buffer[SHOWN_LEN], word[SHOWN_LEN], hint[160], article[SHOWN_LEN];
 	const struct token *token = &parser->token;
 
 	if (token->kind != TOKEN_WORD) {
@@ -138,9 +150,10 @@ int unknown_word(struct parser *parser, const char *what, const char *const *wor
 		return expected(parser, article, NULL);
 	}
 	snprintf(word, sizeof(word), "%.*s", token->len < 60 ? (int)token->len : 60, token->start);
-	return fail(parser, token->position, "unknown-word",
-		    did_you_mean(nearest_word(word, words, n), hint, sizeof(hint)),
-		    "unknown %s %s", what, shown(token, buffer));
+	if (!did_you_mean(nearest_word(word, words, n), hint, sizeof(hint)))
+		one_of(words, n, hint, sizeof(hint));
+	return fail(parser, token->position, "unknown-word", hint, "unknown %s %s", what,
+		    shown(token, buffer));
 }
 
 /* --- words and numbers -------------------------------------------------- */
@@ -417,11 +430,16 @@ int list_open(struct parser *parser, struct list *list)
 	return 0;
 }
 
-/* An entry was awaited, but the line begins as a statement does: the `}` is missing. */
-static bool seems_unclosed(const struct parser *parser)
+bool begins_statement(const struct parser *parser)
 {
-	return at_kind(parser, TOKEN_END) ||
-	       (parser->token.first_on_line && (at_statement(parser) || at_action(parser)));
+	struct token next;
+
+	if (at_kind(parser, TOKEN_END))
+		return true;
+	if (!parser->token.first_on_line || !(at_statement(parser) || at_action(parser)))
+		return false;
+	next = peek(parser);
+	return next.kind == TOKEN_WORD || next.kind == TOKEN_STRING || next.kind == TOKEN_OPEN;
 }
 
 static int not_closed(struct parser *parser)
@@ -444,7 +462,7 @@ int list_next(struct parser *parser, struct list *list, bool *more)
 		*more = false;
 		return take_comments(parser, list->n == 0, &list->closing, &list->closing_n);
 	}
-	if (at_kind(parser, TOKEN_END))
+	if (begins_statement(parser))
 		return not_closed(parser);
 	*more = true;
 	err = begin_trivia(parser, list->n == 0, &list->trivia);
@@ -464,7 +482,7 @@ int list_entry_end(struct parser *parser, struct list *list, const struct tree_t
 		if (!list->trivia.trailing)
 			err = trailing_comment(parser, &list->trivia.trailing);
 	} else if (!at_kind(parser, TOKEN_CLOSE)) {
-		return seems_unclosed(parser) ? not_closed(parser) :
+		return begins_statement(parser) ? not_closed(parser) :
 						expected(parser, "`,` or `}`", NULL);
 	}
 	if (err)
