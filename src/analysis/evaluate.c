@@ -43,8 +43,8 @@ static bool mac_matches(const struct clause *clause, const struct fields *fields
 	uint32_t low = (uint32_t)mac[2] << 24 | (uint32_t)mac[3] << 16 | (uint32_t)mac[4] << 8 |
 		       mac[5];
 
-	return !clause->has_mac || (fields->word[FIELD_MAC_HIGH] == high &&
-				    fields->word[FIELD_MAC_LOW] == low);
+	return !clause->has_mac ||
+	       (fields->word[FIELD_MAC_HIGH] == high && fields->word[FIELD_MAC_LOW] == low);
 }
 
 static bool family_matches(const struct clause *clause, uint32_t family)

@@ -13,10 +13,8 @@
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
 
 static const char *const by_names[] = {
-	[EXPLAINED_RULE] = "rule",
-	[EXPLAINED_DEFAULT] = "default",
-	[EXPLAINED_BUILTIN] = "builtin",
-	[EXPLAINED_BUILTIN_DEFAULT] = "builtin-default",
+	[EXPLAINED_RULE] = "rule",	 [EXPLAINED_DEFAULT] = "default",
+	[EXPLAINED_BUILTIN] = "builtin", [EXPLAINED_BUILTIN_DEFAULT] = "builtin-default",
 	[EXPLAINED_SANITY] = "sanity",
 };
 
@@ -61,7 +59,8 @@ static const char *insane_addresses(const uint32_t *word)
 		return "the source is the broadcast address";
 	if (word[FIELD_FAMILY] == 4 ? src[0] >> 28 == 14 : src[0] >> 24 == 0xff)
 		return "the source is a multicast address";
-	if (arrives && (is_loopback(src, word[FIELD_FAMILY]) || is_loopback(dst, word[FIELD_FAMILY])))
+	if (arrives &&
+	    (is_loopback(src, word[FIELD_FAMILY]) || is_loopback(dst, word[FIELD_FAMILY])))
 		return "a loopback address from outside";
 	return NULL;
 }
@@ -96,7 +95,8 @@ static enum sanity judge_sanity(const struct fields *fields, const char **reason
 static void put_service(const uint32_t *word, struct text *out)
 {
 	const char *name = protocol_name((uint8_t)word[FIELD_PROTOCOL]);
-	bool icmp = word[FIELD_PROTOCOL] == (word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	bool icmp = word[FIELD_PROTOCOL] ==
+		    (word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 
 	if (protocol_has_ports((uint8_t)word[FIELD_PROTOCOL]) && word[FIELD_FRAGMENT])
 		text_printf(out, " %s", name);

@@ -259,7 +259,8 @@ static void fill_state(struct filling *f)
 {
 	uint32_t *word = f->fields->word;
 	const struct ranges *wanted = &f->clause->field[FIELD_STATE];
-	bool icmp = word[FIELD_PROTOCOL] == (word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	bool icmp = word[FIELD_PROTOCOL] ==
+		    (word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 
 	word[FIELD_STATE] = STATE_NEW;
 	if (word[FIELD_FRAGMENT])

@@ -16,13 +16,20 @@
 
 /* What a part of a packet is called. */
 static const char *const part_names[FIELD_WORDS] = {
-	[FIELD_FAMILY] = "family",	   [FIELD_PROTOCOL] = "protocol",
-	[FIELD_SRC_PORT] = "source port",  [FIELD_DST_PORT] = "port",
-	[FIELD_FRAGMENT] = "fragment",	   [FIELD_TCP_FLAGS] = "flags",
-	[FIELD_LENGTH] = "length",	   [FIELD_DSCP] = "dscp",
-	[FIELD_TTL] = "ttl",		   [FIELD_MARK] = "mark",
-	[FIELD_MAC_HIGH] = "source MAC",   [FIELD_EXPECTED] = "DHCP answer",
-	[FIELD_STATE] = "state",	   [FIELD_SRC] = "source address",
+	[FIELD_FAMILY] = "family",
+	[FIELD_PROTOCOL] = "protocol",
+	[FIELD_SRC_PORT] = "source port",
+	[FIELD_DST_PORT] = "port",
+	[FIELD_FRAGMENT] = "fragment",
+	[FIELD_TCP_FLAGS] = "flags",
+	[FIELD_LENGTH] = "length",
+	[FIELD_DSCP] = "dscp",
+	[FIELD_TTL] = "ttl",
+	[FIELD_MARK] = "mark",
+	[FIELD_MAC_HIGH] = "source MAC",
+	[FIELD_EXPECTED] = "DHCP answer",
+	[FIELD_STATE] = "state",
+	[FIELD_SRC] = "source address",
 	[FIELD_DST] = "destination address",
 };
 
@@ -294,7 +301,8 @@ int explain_near(const struct ruleset *ruleset, const struct fields *fields, uin
 		struct explain_near one = { .rule = i };
 		const struct clause *clause;
 
-		if (rule->origin != RULE_FILE || !(rule->from >> fields->word[FIELD_FROM_ZONE] & 1) ||
+		if (rule->origin != RULE_FILE ||
+		    !(rule->from >> fields->word[FIELD_FROM_ZONE] & 1) ||
 		    !(rule->to >> fields->word[FIELD_TO_ZONE] & 1))
 			continue;
 		clause = nearest_clause(rule, fields, &one.field);

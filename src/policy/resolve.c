@@ -100,7 +100,8 @@ struct reader {
 	struct statement_vector statements;
 	uint32_t stack[INCLUDE_DEPTH_MAX]; /* sources being read, the main file first */
 	uint32_t depth;
-	struct place_vector included; /* by source: where it was included; source POSITION_NONE: nowhere */
+	struct place_vector
+		included; /* by source: where it was included; source POSITION_NONE: nowhere */
 };
 
 static int read_source(struct reader *reader, uint32_t source);
@@ -137,7 +138,8 @@ static int include_once(struct reader *reader, struct position position, uint32_
 	if (reader->included.items[source].source != POSITION_NONE)
 		return resolve_error(reader->resolver, position, "included-twice", NULL,
 				     "`%s` is already included at %s", sources->items[source].name,
-				     resolve_place(reader->resolver, reader->included.items[source]));
+				     resolve_place(reader->resolver,
+						   reader->included.items[source]));
 	reader->included.items[source] = position;
 	return 0;
 }
@@ -231,37 +233,39 @@ static int refuse_unsupported(struct resolver *resolver, const struct statement_
 	return result;
 }
 
-static int append(struct rule_vector *rules, const struct rule_vector *more)
+static void append(struct rule *rules, uint32_t *n, const struct rule_vector *more)
 {
-	if (rule_vector_reserve(rules, more->n))
-		return -ENOMEM;
 	if (more->n)
-		memcpy(rules->items + rules->n, more->items, more->n * sizeof(*more->items));
-	rules->n += more->n;
-	return 0;
+		memcpy(rules + *n, more->items, more->n * sizeof(*rules));
+	*n += (uint32_t)more->n;
 }
 
 /* The list in judging order, into the ruleset. */
 static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		    const struct rule_vector *file, const struct rule_vector *defaults)
 {
-	struct rule_vector all = { 0 };
-	int err = builtin_rules(resolver->arena, &ruleset->options, ruleset->zone_n, &all);
+	struct rule_vector first = { 0 }, last = { 0 };
+	uint32_t n = 0;
+	int err = builtin_rules(resolver->arena, &ruleset->options, ruleset->zone_n, &first);
 
 	if (!err)
-		err = append(&all, file);
-	if (!err)
-		err = append(&all, defaults);
-	if (!err)
-		err = builtin_defaults(resolver->arena, ruleset->zone_n, &all);
+		err = builtin_defaults(resolver->arena, ruleset->zone_n, &last);
 	if (!err) {
-		ruleset->rules = (void *)arena_copy(resolver->arena, all.items,
-						    all.n * sizeof(*all.items));
-		ruleset->rule_n = (uint32_t)all.n;
-		err = ruleset->rules ? resolve_ids(resolver, ruleset->rules, ruleset->rule_n) :
-				       -ENOMEM;
+		ruleset->rules = arena_array(resolver->arena,
+					     first.n + file->n + defaults->n + last.n,
+					     sizeof(*ruleset->rules));
+		err = ruleset->rules ? 0 : -ENOMEM;
 	}
-	rule_vector_free(&all);
+	if (!err) {
+		append(ruleset->rules, &n, &first);
+		append(ruleset->rules, &n, file);
+		append(ruleset->rules, &n, defaults);
+		append(ruleset->rules, &n, &last);
+		ruleset->rule_n = n;
+		err = resolve_ids(resolver, ruleset->rules, n);
+	}
+	rule_vector_free(&first);
+	rule_vector_free(&last);
 	return err;
 }
 

@@ -155,7 +155,7 @@ static int plan_source_ports(struct plan *plan)
 	plan->lanes.n = kept;
 	if (!kept)
 		return resolve_error(plan->resolver, tree->position, "empty-match", NULL,
-				     "this source port is of another protocol than the service");
+				     "no port that is named here is of the protocol this is about");
 	return 0;
 }
 
@@ -317,12 +317,11 @@ static int nothing_left(struct plan *plan)
 				     family_word(from), family_word(to));
 	for (size_t i = 0; i < plan->lanes.n; i++)
 		families |= plan->lanes.items[i].carrier.families;
-	return resolve_error(plan->resolver, which->position, "empty-match",
-			     families == FAMILY_BIT_4 ? "for IPv6 say `icmpv6`" :
-							"for IPv4 say `icmp`",
-			     "%s is %s, these addresses are %s",
-			     families == FAMILY_BIT_4 ? "icmp" : "icmpv6", family_word(families),
-			     family_word(from & to));
+	return resolve_error(
+		plan->resolver, which->position, "empty-match",
+		families == FAMILY_BIT_4 ? "for IPv6 say `icmpv6`" : "for IPv4 say `icmp`",
+		"%s is %s, these addresses are %s", families == FAMILY_BIT_4 ? "icmp" : "icmpv6",
+		family_word(families), family_word(from & to));
 }
 
 /* --- clauses ----------------------------------------------------------------------- */

@@ -181,8 +181,8 @@ static int resolve_default(struct resolver *resolver, const struct tree_policy *
 			     .log_sample = 1,
 			     .pair = pair->text,
 			     .position = tree->default_position };
-	const char *key = arena_printf(&resolver->scratch, "%" PRIx64 " %" PRIx64, pair->from,
-				       pair->to);
+	const char *key =
+		arena_printf(&resolver->scratch, "%" PRIx64 " %" PRIx64, pair->from, pair->to);
 	uint32_t earlier;
 
 	if (!key)

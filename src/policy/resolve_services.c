@@ -73,7 +73,8 @@ static int collect_protocol(struct resolver *resolver, const struct tree_service
 		protocol = protocol_find(tree->name.text);
 	if (protocol < 0)
 		return resolve_error(resolver, tree->name.position, "unknown-protocol",
-				     resolve_suggestion(resolver, protocol_nearest(tree->name.text)),
+				     resolve_suggestion(resolver,
+							protocol_nearest(tree->name.text)),
 				     "unknown protocol `%s`", tree->name.text);
 	return push(collection, (struct part){ .protocol = (int16_t)protocol,
 					       .families = FAMILY_BITS_ALL,
@@ -193,10 +194,10 @@ static int collect_known(struct resolver *resolver, const struct tree_word *name
 		return unknown_service(resolver, name);
 	for (unsigned i = 0; !err && i < n; i++)
 		if (protocol == PROTOCOL_ANY || ports[i].protocol == protocol)
-			err = push(collection, (struct part){ .protocol = ports[i].protocol,
-							      .families = FAMILY_BITS_ALL,
-							      .ports = { ports[i].port,
-									 ports[i].port } });
+			err = push(collection,
+				   (struct part){ .protocol = ports[i].protocol,
+						  .families = FAMILY_BITS_ALL,
+						  .ports = { ports[i].port, ports[i].port } });
 	return err;
 }
 
@@ -423,7 +424,8 @@ static int service_declare(struct resolver *resolver, const struct tree_service_
 			      scope->service_n++);
 }
 
-int resolve_service_definitions(struct resolver *resolver, const struct statement_vector *statements)
+int resolve_service_definitions(struct resolver *resolver,
+				const struct statement_vector *statements)
 {
 	struct scope *scope = resolver->scope;
 	size_t n = 0;

@@ -178,8 +178,8 @@ static int reference(struct resolver *resolver, const struct tree_address *addre
 		const char *near = NULL;
 
 		if (resolve_may_suggest(resolver) && resolver->scope->set_n) {
-			const char **names = arena_array(&resolver->scratch,
-							 resolver->scope->set_n, sizeof(*names));
+			const char **names = arena_array(&resolver->scratch, resolver->scope->set_n,
+							 sizeof(*names));
 
 			if (!names)
 				return -ENOMEM;
@@ -343,6 +343,19 @@ int resolve_sets(struct resolver *resolver, const struct statement_vector *state
 
 /* --- addresses of rules ---------------------------------------------------- */
 
+/* Said a few times: a negation that names one family leaves the other one out. */
+static void note_negation(struct resolver *resolver, const struct tree_addresses *tree,
+			  const struct address_pair *addresses)
+{
+	bool four = addresses->family[0] != NULL, six = addresses->family[1] != NULL;
+
+	if (four == six || resolver->negation_notes++ >= NEGATION_NOTES_MAX)
+		return;
+	diagnose(resolver->diagnostics, DIAGNOSTIC_NOTE, tree->position, "negation-family", NULL,
+		 "this is every other %s address; no %s address matches it", four ? "IPv4" : "IPv6",
+		 four ? "IPv6" : "IPv4");
+}
+
 /* `@set` alone, perhaps negated: what the set itself keeps. */
 static int resolve_one_set(struct resolver *resolver, const struct tree_addresses *tree,
 			   struct address_pair *addresses)
@@ -357,6 +370,7 @@ static int resolve_one_set(struct resolver *resolver, const struct tree_addresse
 		if (err)
 			return err;
 		set->has_complement = true;
+		note_negation(resolver, tree, &set->complement);
 	}
 	*addresses = tree->negated ? set->complement : set->addresses;
 	if (tree->negated && !set->addresses.family[0] && !set->addresses.family[1])
@@ -377,24 +391,14 @@ static int resolve_list(struct resolver *resolver, const struct tree_addresses *
 	if (!err)
 		err = conclude(resolver, &gathering, NULL, &named);
 	gathering_free(&gathering);
-	if (!err && tree->negated)
+	if (!err && tree->negated) {
 		err = complement(resolver, &named, NULL, &named);
+		if (!err)
+			note_negation(resolver, tree, &named);
+	}
 	if (!err)
 		*addresses = named;
 	return err;
-}
-
-/* Said once in a while: a negation that names one family leaves the other one out. */
-static void note_negation(struct resolver *resolver, const struct tree_addresses *tree,
-			  const struct address_pair *addresses)
-{
-	bool four = addresses->family[0] != NULL, six = addresses->family[1] != NULL;
-
-	if (four == six || resolver->negation_notes++ >= NEGATION_NOTES_MAX)
-		return;
-	diagnose(resolver->diagnostics, DIAGNOSTIC_NOTE, tree->position, "negation-family", NULL,
-		 "this is every other %s address; no %s address matches it", four ? "IPv4" : "IPv6",
-		 four ? "IPv6" : "IPv4");
 }
 
 int resolve_addresses(struct resolver *resolver, const struct tree_addresses *tree,
@@ -412,8 +416,6 @@ int resolve_addresses(struct resolver *resolver, const struct tree_addresses *tr
 	if (tree->negated && !result.family[0] && !result.family[1])
 		return resolve_error(resolver, tree->position, "empty-match", NULL,
 				     "everything is named here, so no address is left to match");
-	if (tree->negated)
-		note_negation(resolver, tree, &result);
 	*addresses = result;
 	return 0;
 }

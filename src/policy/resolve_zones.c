@@ -149,7 +149,8 @@ int resolve_zones(struct resolver *resolver, const struct statement_vector *stat
 
 	if (!zones)
 		return -ENOMEM;
-	zones[ZONE_SELF] = (struct zone){ .name = "self", .tag = IMAGE_TAG_SELF, .position = nowhere };
+	zones[ZONE_SELF] =
+		(struct zone){ .name = "self", .tag = IMAGE_TAG_SELF, .position = nowhere };
 	zones[ZONE_OTHER] =
 		(struct zone){ .name = "other", .tag = IMAGE_TAG_OTHER, .position = nowhere };
 	resolver->zones = zones;
@@ -199,7 +200,8 @@ int resolve_zone(struct resolver *resolver, const struct tree_word *word, uint32
 
 int resolve_side(struct resolver *resolver, const struct tree_words *words, uint64_t *zones)
 {
-	uint64_t every = resolver->zone_n == 64 ? UINT64_MAX : (UINT64_C(1) << resolver->zone_n) - 1;
+	uint64_t every = resolver->zone_n == 64 ? UINT64_MAX :
+						  (UINT64_C(1) << resolver->zone_n) - 1;
 	uint64_t found = 0;
 	int result = 0;
 

@@ -246,7 +246,8 @@ static int services_read(struct services *services)
 	if (!err && entries.n) {
 		services->entries = arena_array(services->arena, entries.n, sizeof(*entries.items));
 		if (services->entries) {
-			memcpy(services->entries, entries.items, entries.n * sizeof(*entries.items));
+			memcpy(services->entries, entries.items,
+			       entries.n * sizeof(*entries.items));
 			services->n = entries.n;
 			qsort(services->entries, services->n, sizeof(*entries.items),
 			      compare_entries);
