@@ -59,7 +59,7 @@ enum statistic {
 enum event_kind {
 	EVENT_DROP,
 	EVENT_REJECT,
-	EVENT_LOG,	/* a rule with `log`; action tells what was done */
+	EVENT_LOG,	/* a rule with `log`, in place of a drop or reject; action tells what was done */
 	EVENT_FLOW_NEW,
 	EVENT_GUARD,	/* dropped by the guard: hook tells which one */
 };

@@ -187,13 +187,13 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 			j->outcome = OUTCOME_DROP;
 	} else if (rule.action == ACTION_REJECT) {
 		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
-		host_event(host, EVENT_REJECT, j);
 	} else {
 		host_count(host, STAT_DROPPED);
-		host_event(host, EVENT_DROP, j);
 	}
 	if (rule.flags & IMAGE_RULE_LOG)
 		host_log(host, rule.log_sample, j);
+	else if (rule.action != ACTION_ALLOW)
+		host_event(host, rule.action == ACTION_REJECT ? EVENT_REJECT : EVENT_DROP, j);
 }
 
 static __always_inline void judge_malformed(host_t *host, struct judgement *j)

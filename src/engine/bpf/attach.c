@@ -128,8 +128,9 @@ static int attach_one(struct loaded *loaded, const struct pins *pins, const stru
 
 static int covered_set(struct loaded *loaded, uint32_t ifindex, uint32_t bits)
 {
-	return bpf_map_update_elem(loaded->maps[MAP_COVERED], &ifindex, &bits, BPF_ANY) ? -errno :
-											   0;
+	enum loaded_map map = ifindex < COVERED_NEAR ? MAP_COVERED : MAP_COVERED_FAR;
+
+	return bpf_map_update_elem(loaded->maps[map], &ifindex, &bits, BPF_ANY) ? -errno : 0;
 }
 
 static int attach_interface(struct loaded *loaded, const struct pins *pins,
@@ -247,23 +248,40 @@ static int tidy_visit(void *context, const char *name)
 	return 0;
 }
 
-int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
-		const struct ruleset *ruleset)
+static bool link_exists(const struct link_vector *links, uint32_t ifindex)
 {
-	struct tidy tidy = { pins, links, ruleset };
-	uint32_t key, next, *previous = NULL;
-	int fd = loaded->maps[MAP_COVERED];
+	for (size_t i = 0; i < links->n; i++)
+		if (links->items[i].ifindex == ifindex)
+			return true;
+	return false;
+}
 
-	while (!bpf_map_get_next_key(fd, previous, &next)) {
-		bool known = false;
+/* Forgets the coverage of interfaces that are gone. */
+static void covered_tidy(struct loaded *loaded, const struct link_vector *links)
+{
+	uint32_t key, next, *previous = NULL, bits;
+	int far = loaded->maps[MAP_COVERED_FAR];
 
-		for (size_t i = 0; i < links->n && !known; i++)
-			known = links->items[i].ifindex == next;
+	for (uint32_t i = 0; i < COVERED_NEAR; i++)
+		if (!bpf_map_lookup_elem(loaded->maps[MAP_COVERED], &i, &bits) && bits &&
+		    !link_exists(links, i))
+			covered_set(loaded, i, 0);
+	while (!bpf_map_get_next_key(far, previous, &next)) {
+		bool known = link_exists(links, next);
+
 		if (!known)
-			bpf_map_delete_elem(fd, &next);
+			bpf_map_delete_elem(far, &next);
 		/* Behind a deleted key the walk begins again: entries are few. */
 		key = next;
 		previous = known ? &key : NULL;
 	}
+}
+
+int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+		const struct ruleset *ruleset)
+{
+	struct tidy tidy = { pins, links, ruleset };
+
+	covered_tidy(loaded, links);
 	return pins_each(pins, tidy_visit, &tidy);
 }

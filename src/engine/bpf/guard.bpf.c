@@ -13,6 +13,7 @@
 
 #include "core/event.h"
 #include "core/mark.h"
+#include "core/protocol.h"
 #include "engine/bpf/maps.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -28,7 +29,8 @@ struct net_device {
 struct sk_buff {
 	__u32 len;
 	__u32 mark;
-	int skb_iif;
+	unsigned char *head;
+	__u16 network_header, transport_header;
 } __attribute__((preserve_access_index));
 
 struct nf_hook_state {
@@ -51,13 +53,21 @@ struct {
 	__type(value, struct control);
 } control SEC(".maps");
 
+/* By interface index; the far ones, on machines that have made very many interfaces, in a hash. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, COVERED_NEAR);
+	__type(key, __u32);
+	__type(value, __u32);
+} covered SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, __u32);
-} covered SEC(".maps");
+} covered_far SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -75,7 +85,58 @@ static __always_inline __u32 coverage(__u32 ifindex)
 {
 	__u32 *bits = bpf_map_lookup_elem(&covered, &ifindex);
 
+	if (!bits)
+		bits = bpf_map_lookup_elem(&covered_far, &ifindex);
 	return bits ? *bits : 0;
+}
+
+/* Who it was from and to. The skb's pointers are not for direct reading here: a copy, and zeros where it fails. */
+static __always_inline void event_addresses(struct event *event, struct sk_buff *skb)
+{
+	const unsigned char *network = skb->head + skb->network_header;
+	union {
+		struct {
+			__u8 version_ihl, tos;
+			__u16 length, id, fragment;
+			__u8 ttl, protocol;
+			__u16 checksum;
+			__u32 src, dst;
+		} v4;
+		struct {
+			__u32 first;
+			__u16 length;
+			__u8 next, hop_limit;
+			__u32 src[4], dst[4];
+		} v6;
+	} ip;
+	__u16 ports[2];
+	__u32 i;
+
+	if (event->family == 4) {
+		if (bpf_probe_read_kernel(&ip.v4, sizeof(ip.v4), network))
+			return;
+		event->protocol = ip.v4.protocol;
+		event->src[0] = __builtin_bswap32(ip.v4.src);
+		event->dst[0] = __builtin_bswap32(ip.v4.dst);
+		network += (ip.v4.version_ihl & 15) * 4;
+	} else {
+		if (bpf_probe_read_kernel(&ip.v6, sizeof(ip.v6), network))
+			return;
+		event->protocol = ip.v6.next;
+		for (i = 0; i < 4; i++) {
+			event->src[i] = __builtin_bswap32(ip.v6.src[i]);
+			event->dst[i] = __builtin_bswap32(ip.v6.dst[i]);
+		}
+		network += sizeof(ip.v6);
+	}
+	if ((event->protocol == PROTOCOL_TCP || event->protocol == PROTOCOL_UDP) &&
+	    !bpf_probe_read_kernel(ports, sizeof(ports), network)) {
+		event->src_port = __builtin_bswap16(ports[0]);
+		event->dst_port = __builtin_bswap16(ports[1]);
+	}
+	if ((event->protocol == PROTOCOL_ICMP || event->protocol == PROTOCOL_ICMPV6) &&
+	    !bpf_probe_read_kernel(ports, sizeof(ports[0]), network))
+		event->dst_port = __builtin_bswap16(ports[0]); /* type and code */
 }
 
 static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct control *c,
@@ -89,7 +150,7 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct contr
 
 	if (value)
 		(*value)++;
-	if (c->watch_until <= bpf_ktime_get_coarse_ns())
+	if (c->watch_until <= bpf_ktime_get_ns())
 		return NF_DROP;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event)
@@ -106,6 +167,7 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct contr
 						     event->in_ifindex;
 	event->from_zone = 0xffff;
 	event->to_zone = 0xffff;
+	event_addresses(event, ctx->skb);
 	event->generation = c->slot[c->active & 1].generation;
 	bpf_ringbuf_submit(event, 0);
 	return NF_DROP;

@@ -44,7 +44,9 @@ static __always_inline int host_read(host_packet_t *skb, __u32 offset, void *to,
 
 		asm volatile("" : "+r"(from));
 		if (from + length <= end) {
-			memcpy(to, from, length);
+			/* Whole words: headers are aligned as well as the kernel can. */
+			memcpy(__builtin_assume_aligned(to, 4),
+			       __builtin_assume_aligned(from, 4), length);
 			return 0;
 		}
 	}
@@ -392,13 +394,14 @@ static __always_inline int host_parse(struct __sk_buff *skb, struct packet *p, _
 
 static __always_inline int host_open(host_t *host)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, slot; /* not host->slot: what the address is taken of lives on the stack */
 
 	host->control = bpf_map_lookup_elem(&control, &zero);
 	if (!host->control)
 		return -1;
-	host->slot = *(volatile const __u32 *)&host->control->active & 1;
-	host->image.pages = bpf_map_lookup_elem(&images, &host->slot);
+	slot = *(volatile const __u32 *)&host->control->active & 1;
+	host->slot = slot;
+	host->image.pages = bpf_map_lookup_elem(&images, &slot);
 	if (!host->image.pages)
 		return -1;
 	host->header = bpf_map_lookup_elem(host->image.pages, &zero);

@@ -36,7 +36,10 @@ struct counter {
 	__u64 packets, bytes, last_ns;
 };
 
-/* Values of the map `covered`, by interface index. */
+/* Interface indices below this are in the array `covered`, the others in the hash `covered_far`. */
+#define COVERED_NEAR 8192u
+
+/* Their values. */
 enum covered_bits {
 	COVERED_PROGRAMS = 1, /* reeve's programs are attached */
 	COVERED_EXEMPT = 2,   /* left alone on purpose */

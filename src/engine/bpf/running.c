@@ -333,6 +333,18 @@ static int watch_lock(const struct engine *engine, struct problem *problem)
 	return fd;
 }
 
+/* Is the ring that we read still the one that is pinned? After `down` nobody writes to it any more. */
+static bool still_pinned(const struct engine *engine)
+{
+	cleanup_fd int fd = pins_get(&engine->pins, loaded_map_names[MAP_EVENTS]);
+	struct bpf_map_info ours = { 0 }, pinned = { 0 };
+	uint32_t ours_size = sizeof(ours), pinned_size = sizeof(pinned);
+
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &pinned, &pinned_size) &&
+	       !bpf_obj_get_info_by_fd(engine->loaded.maps[MAP_EVENTS], &ours, &ours_size) &&
+	       ours.id == pinned.id;
+}
+
 int engine_watch(struct engine *engine, event_visitor *visit, void *context,
 		 const volatile int *stop, struct problem *problem)
 {
@@ -353,6 +365,11 @@ int engine_watch(struct engine *engine, event_visitor *visit, void *context,
 	if (!ring)
 		return problem_set(problem, -errno, "cannot read the events: ");
 	while (!*stop && !watch.stopped) {
+		if (!still_pinned(engine)) {
+			err = problem_set(problem, -ENOENT, "reeve was taken down");
+			problem_hint(problem, "events come again after the next `reeve apply FILE`");
+			break;
+		}
 		__atomic_store_n(&engine->loaded.control->watch_until, now_ns() + WATCH_LEASE,
 				 __ATOMIC_RELAXED);
 		err = ring_buffer__poll(ring, WATCH_POLL_MS);
@@ -361,7 +378,9 @@ int engine_watch(struct engine *engine, event_visitor *visit, void *context,
 		else
 			break;
 	}
+	if (err && err != -ENOENT)
+		problem_set(problem, err, "cannot read the events: ");
 	__atomic_store_n(&engine->loaded.control->watch_until, 0, __ATOMIC_RELAXED);
 	ring_buffer__free(ring);
-	return err ? problem_set(problem, err, "cannot read the events: ") : 0;
+	return err;
 }
