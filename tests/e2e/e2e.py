@@ -124,8 +124,11 @@ class Namespace:
             return socket.if_nametoindex(interface)
 
     def mac(self, interface):
-        with self, open(f"/sys/class/net/{interface}/address", encoding="ascii") as file:
-            return file.read().strip()
+        return self.link(interface)["address"]
+
+    def link(self, interface):
+        """What `ip -s link show` says of it."""
+        return json.loads(run("ip", "-n", self.name, "-j", "-s", "link", "show", interface))[0]
 
     # --- the command ---
 
@@ -152,6 +155,9 @@ class Namespace:
 
     def apply(self, text):
         return self.reeve("apply", self.policy(text))
+
+    def flows(self, *words):
+        return [json.loads(line) for line in self.reeve("flows", *words, "--json").splitlines()]
 
     def statistics(self):
         return self.reeve_json("status")["statistics"]
@@ -548,9 +554,12 @@ def expect(table):
          {title: row[0] for title, row in table.items()})
 
 
-def complain(text):
-    for line in text.rstrip().splitlines():
-        print(f"# {line}")
+def complain(text, limit=40):
+    lines = text.rstrip().splitlines()
+    for line in lines[:limit]:
+        print(f"# {line[:300]}")
+    if len(lines) > limit:
+        print(f"# and {len(lines) - limit} more lines")
 
 
 def describe(world):

@@ -297,8 +297,7 @@ def _(world):
         raise Skip("the kernel has no u32 filter with mirred: " + done.stderr.strip())
 
     def mirrored():
-        with mirror, open("/sys/class/net/eth0/statistics/rx_packets", encoding="ascii") as file:
-            return int(file.read())
+        return mirror.link("eth0")["stats64"]["rx"]["packets"]
 
     for what, command in (("apply", lambda: firewall.apply(OUTBOUND)),
                           ("down", lambda: firewall.reeve("down"))):
