@@ -106,7 +106,7 @@ static __always_inline int answer_allowed(void)
 }
 
 /* RFC 9293, 3.10.7.1: the reset takes its number from the ACK, or else acknowledges all that came. */
-static __always_inline void answer_tcp(struct __sk_buff *skb, const struct packet *p,
+static __always_inline void answer_tcp(struct __sk_buff *skb, const struct packet *p, int own,
 				       struct wire_tcp *tcp)
 {
 	const __u32 *src = &p->fields.word[FIELD_SRC], *dst = &p->fields.word[FIELD_DST];
@@ -131,10 +131,11 @@ static __always_inline void answer_tcp(struct __sk_buff *skb, const struct packe
 	sum = pseudo_sum(dst, src, sizeof(*tcp), PROTOCOL_TCP);
 	/*
 	 * A packet whose checksum is still to be filled in by a device (it holds the sum of the pseudo header only) stays one:
-	 * whoever completes it, or trusts it, does the right thing.
+	 * whoever completes it, or trusts it, does the right thing. Except on the way back to our own stack, where nobody completes it.
 	 */
-	host_read(skb, p->l4 + 16u, &checksum, sizeof(checksum));
-	if (checksum == checksum_fold(pseudo_sum(src, dst, segment, PROTOCOL_TCP)))
+	if (!own)
+		host_read(skb, p->l4 + 16u, &checksum, sizeof(checksum));
+	if (!own && checksum == checksum_fold(pseudo_sum(src, dst, segment, PROTOCOL_TCP)))
 		tcp->checksum = checksum_fold(sum);
 	else
 		tcp->checksum = (be16)~checksum_fold(checksum_sum(tcp, sizeof(*tcp), sum));
@@ -248,7 +249,7 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	if (p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && j->reject <= REJECT_TCP_RESET) {
 		protocol = PROTOCOL_TCP;
 		length = sizeof(struct wire_tcp);
-		answer_tcp(skb, p, &buffer->l4.tcp);
+		answer_tcp(skb, p, j->hook == HOOK_DEPART && !j->in_ifindex, &buffer->l4.tcp);
 	} else {
 		protocol = p->fields.word[FIELD_FAMILY] == 6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP;
 		length = answer_icmp(skb, p, j->reject, buffer);
