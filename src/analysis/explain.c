@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "analysis/explain.h"
 
+#include <ctype.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -137,6 +138,27 @@ static void put_conditions(const uint32_t *word, struct text *out)
 		text_printf(out, " ttl %u", word[FIELD_TTL]);
 }
 
+/* A name as it must be written: in quotes unless it is made of letters, digits, `_`, `.` and inner `-`. */
+static void put_zone(const char *name, struct text *out)
+{
+	size_t len = strlen(name);
+	bool plain = isalpha((unsigned char)name[0]) && name[len - 1] != '-';
+
+	for (size_t i = 0; i < len; i++)
+		plain = plain && (isalnum((unsigned char)name[i]) || strchr("_.-", name[i]));
+	if (plain) {
+		text_puts(out, name);
+		return;
+	}
+	text_putc(out, '"');
+	for (size_t i = 0; i < len; i++) {
+		if (name[i] == '"' || name[i] == '\\')
+			text_putc(out, '\\');
+		text_putc(out, name[i]);
+	}
+	text_putc(out, '"');
+}
+
 static const char *packet_text(const struct ruleset *ruleset, const struct fields *fields,
 			       struct arena *arena)
 {
@@ -144,8 +166,9 @@ static const char *packet_text(const struct ruleset *ruleset, const struct field
 	struct text text = TEXT_INIT(65536);
 	const char *kept = NULL;
 
-	text_printf(&text, "%s -> %s", ruleset->zones[word[FIELD_FROM_ZONE]].name,
-		    ruleset->zones[word[FIELD_TO_ZONE]].name);
+	put_zone(ruleset->zones[word[FIELD_FROM_ZONE]].name, &text);
+	text_puts(&text, " -> ");
+	put_zone(ruleset->zones[word[FIELD_TO_ZONE]].name, &text);
 	put_service(word, &text);
 	text_puts(&text, " from ");
 	explain_address(&word[FIELD_SRC], word[FIELD_FAMILY], &text);

@@ -102,26 +102,6 @@ static bool of_pair(const struct filling *f, const struct rule *rule)
 	return rule->from >> f->meaning->from & 1 && rule->to >> f->meaning->to & 1;
 }
 
-/* Does a rule of this pair look at the field (or at marks, flags, source MACs)? */
-static bool looked_at(const struct filling *f, enum field field)
-{
-	for (uint32_t i = 0; i < f->ruleset->rule_n; i++) {
-		const struct rule *rule = &f->ruleset->rules[i];
-
-		if (!of_pair(f, rule))
-			continue;
-		for (uint32_t n = 0; n < rule->clause_n; n++) {
-			const struct clause *clause = &rule->clauses[n];
-
-			if (field == FIELD_MARK && clause->mark.mask)
-				return true;
-			if (field < FIELD_SRC && clause->field[field].n)
-				return true;
-		}
-	}
-	return false;
-}
-
 static bool ranges_have(const struct ranges *ranges, uint32_t value)
 {
 	for (uint32_t i = 0; i < ranges->n; i++)
@@ -130,8 +110,35 @@ static bool ranges_have(const struct ranges *ranges, uint32_t value)
 	return !ranges->n;
 }
 
-/* Sets a flag for each port that a rule of this pair names for this protocol. */
-static void mark_named(const struct filling *f, enum field field, uint32_t protocol, bool *named)
+/* Could the clause match a packet of this family and protocol at all? */
+static bool concerns(const struct filling *f, const struct clause *clause)
+{
+	uint8_t family = f->fields->word[FIELD_FAMILY] == 6 ? FAMILY_BIT_6 : FAMILY_BIT_4;
+
+	return clause->families & family &&
+	       ranges_have(&clause->field[FIELD_PROTOCOL], f->fields->word[FIELD_PROTOCOL]);
+}
+
+/* Does a rule of this pair look at the field (or at the mark) of such packets? */
+static bool looked_at(const struct filling *f, enum field field)
+{
+	for (uint32_t i = 0; i < f->ruleset->rule_n; i++) {
+		const struct rule *rule = &f->ruleset->rules[i];
+
+		for (uint32_t n = 0; of_pair(f, rule) && n < rule->clause_n; n++) {
+			const struct clause *clause = &rule->clauses[n];
+
+			if (!concerns(f, clause))
+				continue;
+			if (clause->field[field].n || (field == FIELD_MARK && clause->mark.mask))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Sets a flag for each port that a rule of this pair names for such packets. */
+static void mark_named(const struct filling *f, enum field field, bool *named)
 {
 	for (uint32_t i = 0; i < f->ruleset->rule_n; i++) {
 		const struct rule *rule = &f->ruleset->rules[i];
@@ -139,7 +146,7 @@ static void mark_named(const struct filling *f, enum field field, uint32_t proto
 		for (uint32_t n = 0; of_pair(f, rule) && n < rule->clause_n; n++) {
 			const struct ranges *ports = &rule->clauses[n].field[field];
 
-			if (!ranges_have(&rule->clauses[n].field[FIELD_PROTOCOL], protocol))
+			if (!concerns(f, &rule->clauses[n]))
 				continue;
 			for (uint32_t r = 0; r < ports->n; r++) {
 				struct range range = ports->items[r];
@@ -166,7 +173,7 @@ static int choose_port(struct filling *f, enum field field, uint32_t first, uint
 		return -ENOMEM;
 	if (wanted->n && !choice && wanted->items[0].hi)
 		choice = 1;
-	mark_named(f, field, f->fields->word[FIELD_PROTOCOL], named);
+	mark_named(f, field, named);
 	for (uint32_t i = 0; !wanted->n && i < PORTS - least; i++) {
 		uint32_t candidate = least + (first - least + i) % (PORTS - least);
 

@@ -167,42 +167,53 @@ static int complement(struct resolver *resolver, const struct address_pair *of, 
 
 static int set_resolve(struct resolver *resolver, struct named_set *set);
 
+static int unknown_set(struct resolver *resolver, const struct tree_address *address)
+{
+	const struct scope *scope = resolver->scope;
+	const char *near = NULL, *hint = NULL;
+
+	if (resolve_may_suggest(resolver) && scope->set_n) {
+		const char **names = arena_array(&resolver->scratch, scope->set_n, sizeof(*names));
+
+		if (!names)
+			return -ENOMEM;
+		for (uint32_t i = 0; i < scope->set_n; i++)
+			names[i] = scope->sets[i].name;
+		near = nearest_word(address->set, names, scope->set_n);
+	}
+	if (near)
+		hint = arena_printf(&resolver->scratch, "did you mean `@%s`?", near);
+	return resolve_error(resolver, address->position, "unknown-set", hint, "unknown set `@%s`",
+			     address->set);
+}
+
+static int set_loop(struct resolver *resolver, const struct named_set *set,
+		    struct position position)
+{
+	struct text chain = TEXT_INIT(1 << 16);
+	int err;
+
+	for (uint32_t i = 0; i < resolver->chain_n; i++)
+		text_printf(&chain, "%s -> ", resolver->chain[i]);
+	err = resolve_error(resolver, position, "set-loop", NULL, "set `%s` contains itself: %s%s",
+			    set->name, text_string(&chain), set->name);
+	text_free(&chain);
+	return err;
+}
+
+/* The set that is named, resolved. */
 static int reference(struct resolver *resolver, const struct tree_address *address,
 		     struct named_set **set)
 {
-	uint32_t index;
 	struct named_set *found;
+	uint32_t index;
 	int err;
 
-	if (!name_table_get(&resolver->scope->set_names, address->set, &index)) {
-		const char *near = NULL;
-
-		if (resolve_may_suggest(resolver) && resolver->scope->set_n) {
-			const char **names = arena_array(&resolver->scratch, resolver->scope->set_n,
-							 sizeof(*names));
-
-			if (!names)
-				return -ENOMEM;
-			for (uint32_t i = 0; i < resolver->scope->set_n; i++)
-				names[i] = resolver->scope->sets[i].name;
-			near = nearest_word(address->set, names, resolver->scope->set_n);
-		}
-		return resolve_error(resolver, address->position, "unknown-set",
-				     resolve_suggestion(resolver, near), "unknown set `@%s`",
-				     address->set);
-	}
+	if (!name_table_get(&resolver->scope->set_names, address->set, &index))
+		return unknown_set(resolver, address);
 	found = &resolver->scope->sets[index];
-	if (found->progress == RESOLVING) {
-		struct text chain = TEXT_INIT(1 << 16);
-
-		for (uint32_t i = 0; i < resolver->chain_n; i++)
-			text_printf(&chain, "%s -> ", resolver->chain[i]);
-		err = resolve_error(resolver, address->position, "set-loop", NULL,
-				    "set `%s` contains itself: %s%s", found->name,
-				    text_string(&chain), found->name);
-		text_free(&chain);
-		return err;
-	}
+	if (found->progress == RESOLVING)
+		return set_loop(resolver, found, address->position);
 	if (found->progress == UNRESOLVED && resolver->chain_n == REFERENCE_DEPTH_MAX)
 		return resolve_error(resolver, address->position, "set-depth", NULL,
 				     "sets within sets go deeper than %d", REFERENCE_DEPTH_MAX);
