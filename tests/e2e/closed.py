@@ -77,8 +77,8 @@ def advertisement(world, hop_limit):
     peer = world.peer
     source = run("ip", "-n", peer.name, "-6", "-o", "addr", "show", "dev", "eth0", "scope",
                  "link").split()[3].split("/")[0]
-    prefix = f"2001:db8:{hop_limit:x}::"
-    return prefix, (scapy.Ether(src=peer.mac("eth0"), dst="33:33:00:00:00:01")
+    prefix = f"2001:db8:{hop_limit:x}:7::"
+    return prefix[:-1], (scapy.Ether(src=peer.mac("eth0"), dst="33:33:00:00:00:01")
                     / scapy.IPv6(src=source, dst="ff02::1", hlim=hop_limit)
                     / scapy.ICMPv6ND_RA(routerlifetime=0)
                     / scapy.ICMPv6NDOptPrefixInfo(prefix=prefix, prefixlen=64,

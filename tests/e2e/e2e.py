@@ -523,6 +523,12 @@ def same(found, expected, what=""):
                  for key in sorted(set(found) | set(expected), key=str)
                  if found.get(key) != expected.get(key)]
         raise AssertionError("\n".join([what] * bool(what) + lines))
+    if isinstance(found, list) and isinstance(expected, list):
+        lines = [f"{word}: {some!r}" for word, some in (
+            ("missing", [row for row in expected if row not in found]),
+            ("not expected", [row for row in found if row not in expected])) if some]
+        if lines:
+            raise AssertionError("\n".join([what] * bool(what) + lines))
     raise AssertionError(f"{what + ': ' if what else ''}expected {expected!r}, found {found!r}")
 
 

@@ -64,34 +64,35 @@ PRIORITY = {"one": [(0x8100, 0)], "stacked": [(0x88a8, 0), (0x8100, 0)]}
 
 @test("priority-tagged frames (VID 0) are judged like others, also stacked")
 def _(world):
-    frames, expected = [], []
+    frames, expected, others = [], [], []
     for title, tags in PRIORITY.items():
         for family in (4, 6):
             name = f"{title} {family}".encode()
             expected.append(name)
-            frames += [tagged(world, tags, family, ALLOWED, name),
-                       tagged(world, tags, family, DROPPED, name + b" dropped"),
-                       tagged(world, tags, family, 1009, name + b" unnamed")]
-    same(heard(world, frames), sorted([*expected, *(name + b" dropped" for name in expected)]),
-         "without a policy")
+            others += [name + b" dropped", name + b" unnamed"]
+            frames += [tagged(world, tags, family, port, payload) for port, payload in (
+                (ALLOWED, name), (DROPPED, name + b" dropped"), (1009, name + b" unnamed"))]
+    same(heard(world, frames), sorted(expected + others), "without a policy")
     world.host.apply(POLICY)
-    before = world.host.statistics()["dropped"]
     same(heard(world, frames), sorted(expected), "with a policy")
-    same(world.host.statistics()["dropped"] - before, 2 * len(expected), "dropped by rules")
+    same(world.host.hits(f"drop {DROPPED}"), len(expected), "dropped by the rule")
 
 
-@test("a frame of a VLAN is left to its VLAN device: neither delivered nor counted, nor dropped")
+@test("a frame of a VLAN is left to its VLAN device: not delivered, counted or dropped")
 def _(world):
     # What tcx ingress lets go on is seen by the netdev hook of Netfilter, which comes after it.
-    world.host.nft("table netdev after { chain in { type filter hook ingress device eth0 priority 0;"
-                   " vlan id 5 counter } }")
+    world.host.nft("""
+table netdev after {
+    chain in { type filter hook ingress device eth0 priority 0; vlan id 5 counter; }
+}
+""")
     before = world.host.statistics()
     frames = [tagged(world, [(0x8100, 5)], family, port, b"vlan")
               for family in (4, 6) for port in (ALLOWED, DROPPED)]
     same(heard(world, frames), [])
     after = world.host.statistics()
-    same({name: after[name] - before[name] for name in ("arrived", "dropped", "malformed")},
-         {"arrived": 0, "dropped": 0, "malformed": 0})
+    same({name: after[name] - before[name] for name in ("arrived", "dropped", "sanity")},
+         {"arrived": 0, "dropped": 0, "sanity": 0})
     listed = world.host.run("nft", "list", "table", "netdev", "after")
     world.host.run("nft", "delete", "table", "netdev", "after")
     holds("packets 4 " in listed, f"they do not go on:\n{listed}")
@@ -103,10 +104,10 @@ def _(world):
     head = scapy.Ether(src=world.peer.mac("eth0"), dst=world.host.mac("eth0"))
     short = bytes(head / scapy.IP(src=world.peer.address[4], dst=world.host.address[4])
                   / scapy.UDP(sport=4000, dport=ALLOWED) / b"short")[:14 + 20 + 4]
-    before = world.host.statistics()["malformed"]
+    before = world.host.statistics()["sanity"]
     frames = [tagged(world, [(0x8100, 0)] * 9, 4, ALLOWED, b"deep"), short]
     same(heard(world, frames), [])
-    same(world.host.statistics()["malformed"] - before, 2)
+    same(world.host.statistics()["sanity"] - before, 2)
 
 
 # --- tun ----------------------------------------------------------------------------------------
@@ -174,7 +175,8 @@ def _(world):
                            (scapy.IPv6, "2001:db8:88::2", world.peer.address[6])):
         for port in (ALLOWED, DROPPED):
             through.append(ip(src=source, dst=to) / scapy.UDP(sport=4000, dport=port) / b"through")
-    same(tun_answers(fd, through), [("udp", 4, ALLOWED), ("udp", 6, ALLOWED)])
+    same([row for row in tun_answers(fd, through) if row[0] == "udp"],
+         [("udp", 4, ALLOWED), ("udp", 6, ALLOWED)])
 
 
 @test("a reject on a tun device answers into it")
@@ -186,7 +188,7 @@ def _(world):
     asked = [ip(src=source, dst=to) / scapy.TCP(sport=4000, dport=DROPPED, flags="S")
              for ip, source, to in ((scapy.IP, "10.88.0.2", "10.88.0.1"),
                                     (scapy.IPv6, "2001:db8:88::2", "2001:db8:88::1"))]
-    same(tun_answers(world.tun, asked), [("RA", 4, DROPPED), ("RA", 6, DROPPED)])
+    same([row for row in tun_answers(world.tun, asked) if "R" in row[0]], [("RA", 4, DROPPED), ("RA", 6, DROPPED)])
     world.host.apply(POLICY)
 
 
@@ -217,7 +219,7 @@ def coverage_of(host, interface):
         interface)
 
 
-@test("an interface that comes after apply carries nothing until the next apply, and status says so")
+@test("an interface that comes after apply carries nothing until the next one; status says so")
 def _(world):
     late = world.namespace("late")
     host = world.host
@@ -272,9 +274,10 @@ def bridge_world(world):
     return stations
 
 
-@test("a bridge with two ports still bridges, with bridge-nf-call on and off; its own address is filtered")
+@test("a bridge still bridges, with bridge-nf-call on and off, and its own address is filtered")
 def _(world):
     host = world.host
+    host.reeve("down")
     one, two = bridge_world(world)
     eventually(lambda: ping(one, "10.66.0.12") == "open" and ping(one, "2001:db8:66::12") == "open",
                "the bridge bridges without reeve")
@@ -316,7 +319,7 @@ def vxlan_world(world):
               f"addr add 2001:db8:55::{number}/64 dev vxlan0 nodad", "link set vxlan0 up")
 
 
-@test("what comes out of a tunnel meets the policy of the tunnel's zone, whatever the outer packet met")
+@test("what comes out of a tunnel meets the policy of the tunnel's zone, whatever the outer one met")
 def _(world):
     world.host.apply(POLICY)
     vxlan_world(world)
@@ -342,7 +345,7 @@ def _(world):
             "IPv6": ("timeout", tcp, world.peer, "2001:db8:55::1", ALLOWED)})
 
 
-# --- renamed links --------------------------------------------------------------------------------
+# --- links that go ----------------------------------------------------------------------------------
 
 
 @test("an interface that goes away takes nothing else with it")

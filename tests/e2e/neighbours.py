@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Beside others on the same host: nftables that masquerades, forwards ports, redirects, marks; tc and tcx programs."""
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -22,7 +23,7 @@ policy self -> any default allow
 
 MASQUERADE = """
 table inet outbound {
-    chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade }
+    chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade; }
 }
 """
 
@@ -36,154 +37,198 @@ table inet published {{
         iifname "wan0" ip daddr {world.firewall.wan[4]} tcp dport {PUBLISHED} dnat ip to {world.client.address[4]}:{WEB}
         iifname "wan0" ip6 daddr {world.firewall.wan[6]} tcp dport {PUBLISHED} dnat ip6 to [{world.client.address[6]}]:{WEB}
     }}
-    chain post {{ type nat hook postrouting priority srcnat; oifname "wan0" masquerade }}
+    chain post {{ type nat hook postrouting priority srcnat; oifname "wan0" masquerade;; }}
 }}
 """
 
 
-def without_nft(world):
-    world.firewall.nft("flush ruleset\n")
+@contextlib.contextmanager
+def nft(world, text):
+    """The firewall with these rules of nft."""
+    world.firewall.nft(text)
+    try:
+        yield
+    finally:
+        world.firewall.nft("flush ruleset\n")
+
+
+@contextlib.contextmanager
+def no_way_back(world):
+    """The server knows no way to the inside, so that what it answers was masqueraded."""
+    world.server.ip("route del default", "route del ::/0")
+    try:
+        yield
+    finally:
+        world.server.ip("route add default via 203.0.113.1", "route add ::/0 via 2001:db8:203::1")
 
 
 # --- nft ----------------------------------------------------------------------------------------
 
 
-@test("masquerade: connections of the inside go out and are answered, and nothing else comes in")
+@test("masquerade: the inside goes out and is answered, and nothing else comes in")
 def _(world):
     client, server, firewall = world.client, world.server, world.firewall
-    # The server knows no way back to the inside: what is answered was masqueraded.
-    server.ip("route del default", "route del ::/0")
-    expect({"not without masquerading": ("timeout", tcp, client, server.address[4], OTHER)})
-    firewall.nft(MASQUERADE)
-    expect({"without reeve": ("open", tcp, client, server.address[4], OTHER)})
-    firewall.apply(OUTBOUND)
-    table = {}
-    for family in (4, 6):
-        table[f"TCP IPv{family}"] = ("open", tcp, client, server.address[family], OTHER)
-        table[f"UDP IPv{family}"] = ("open", udp, client, server.address[family], OTHER)
-        table[f"ping IPv{family}"] = ("open", ping, client, server.address[family])
-        table[f"from outside IPv{family}"] = ("timeout", tcp, server, firewall.wan[family], OTHER)
-    for _ in range(3):  # the second time the flow is known
-        expect(table)
-    firewall.apply(OUTBOUND.replace("lan -> wan default allow",
-                                    f"lan -> wan default reject {{ allow {WEB} }}"))
-    expect({f"closed IPv{family}": ("refused", tcp, client, server.address[family], OTHER)
-            for family in (4, 6)})
-    without_nft(world)
-    server.ip("route add default via 203.0.113.1", "route add ::/0 via 2001:db8:203::1")
+    with no_way_back(world):
+        expect({"not without masquerading": ("timeout", tcp, client, server.address[4], OTHER)})
+        with nft(world, MASQUERADE):
+            expect({"without reeve": ("open", tcp, client, server.address[4], OTHER)})
+            firewall.apply(OUTBOUND)
+            table = {}
+            for family in (4, 6):
+                asked = server.address[family]
+                table[f"TCP IPv{family}"] = ("open", tcp, client, asked, OTHER)
+                table[f"UDP IPv{family}"] = ("open", udp, client, asked, OTHER)
+                table[f"ping IPv{family}"] = ("open", ping, client, asked)
+                table[f"from outside IPv{family}"] = ("timeout", tcp, server,
+                                                      firewall.wan[family], OTHER)
+            for _ in range(3):  # the second time the flow is known
+                expect(table)
+
+
+@test("masquerade: a reject is heard by who asked, though its address was translated already")
+def _(world):
+    client, server, firewall = world.client, world.server, world.firewall
+    with no_way_back(world), nft(world, MASQUERADE):
+        firewall.apply(HEAD + f"policy lan -> wan default reject {{ allow {WEB} }}\n")
+        expect({f"{kind.__name__} IPv{family} {port}": (word, kind, client, server.address[family],
+                                                        port)
+                for kind in (tcp, udp) for family in (4, 6)
+                for port, word in ((WEB, "open"), (OTHER, "refused"))})
 
 
 @test("a port that nft forwards inside is closed until `wan -> self` and `wan -> lan` allow it")
 def _(world):
     firewall, server = world.firewall, world.server
-    firewall.nft(publish(world))
     outside = {f"IPv{family}": (tcp, server, firewall.wan[family], PUBLISHED) for family in (4, 6)}
-    firewall.reeve("down")
-    expect({f"{title} without reeve": ("open", *way) for title, way in outside.items()})
-    for to_self in (False, True):
-        for to_lan in (False, True):
-            firewall.apply(OUTBOUND + "policy wan -> self default drop {"
-                           + f" allow {PUBLISHED}/tcp" * to_self + " }\n"
-                           + "policy wan -> lan default drop {" + f" allow {WEB}/tcp" * to_lan
-                           + " }\n")
-            word = "open" if to_self and to_lan else "timeout"
-            expect({f"{title}, wan -> self {to_self}, wan -> lan {to_lan}": (word, *way)
-                    for title, way in outside.items()})
-            expect({f"lan -> wan IPv{family}": ("open", tcp, world.client, server.address[family],
-                                                OTHER) for family in (4, 6)})
-    # The port itself, behind the translation, is no way in.
-    expect({f"IPv{family}, not the published port": ("timeout", tcp, server,
-                                                     world.client.address[family], OTHER)
-            for family in (4, 6)})
-    same(firewall.statistics()["guard-forward"], 0, "the guard met none of it")
-    without_nft(world)
+    with nft(world, publish(world)):
+        firewall.reeve("down")
+        expect({f"{title} without reeve": ("open", *way) for title, way in outside.items()})
+        for to_self in (False, True):
+            for to_lan in (False, True):
+                firewall.apply(OUTBOUND + "policy wan -> self default drop {"
+                               + f" allow {PUBLISHED}/tcp" * to_self + " }\n"
+                               + "policy wan -> lan default drop {" + f" allow {WEB}/tcp" * to_lan
+                               + " }\n")
+                word = "open" if to_self and to_lan else "timeout"
+                expect({f"{title}, wan -> self {to_self}, wan -> lan {to_lan}": (word, *way)
+                        for title, way in outside.items()})
+                expect({f"lan -> wan IPv{family}": ("open", tcp, world.client,
+                                                    server.address[family], OTHER)
+                        for family in (4, 6)})
+        # A port that was not published is no way in.
+        expect({f"IPv{family}, not the published port": ("timeout", tcp, server,
+                                                         world.client.address[family], OTHER)
+                for family in (4, 6)})
+        same(firewall.statistics()["guard-forward"], 0, "what the guard met of it")
+
+
+REDIRECT = f"""
+table inet proxy {{
+    chain pre {{
+        type nat hook prerouting priority dstnat;
+        iifname "lan0" tcp dport {WEB} redirect to :{PROXY}
+    }}
+}}
+"""
 
 
 @test("an nft redirect of a forwarded packet does not reach a local socket past the policy")
 def _(world):
     firewall, client, server = world.firewall, world.client, world.server
-    firewall.nft(f"""
-table inet proxy {{
-    chain pre {{ type nat hook prerouting priority dstnat; iifname "lan0" tcp dport {WEB} redirect to :{PROXY} }}
-}}
-""")
     ways = {f"IPv{family}": (tcp, client, server.address[family], WEB) for family in (4, 6)}
-    firewall.reeve("down")
-    del world.proxy.heard[:]
-    expect({title: ("open", *way) for title, way in ways.items()})
-    holds(world.proxy.heard, "the redirect does not work at all")
-    del world.proxy.heard[:]
-    firewall.apply(OUTBOUND)
-    expect({title: ("timeout", *way) for title, way in ways.items()})
-    same(world.proxy.heard, [], "what the local socket heard")
-    holds(firewall.statistics()["guard-local-in"] > 0, "the guard has counted nothing")
-    said = firewall.reeve("status")
-    holds("nft" in said, f"status does not name the likely cause:\n{said}")
-    expect({"another port goes out": ("open", tcp, client, server.address[4], OTHER)})
+    with nft(world, REDIRECT):
+        firewall.reeve("down")
+        del world.proxy.heard[:]
+        expect({title: ("open", *way) for title, way in ways.items()})
+        holds(world.proxy.heard, "the redirect does not work at all")
+        del world.proxy.heard[:]
+        firewall.apply(OUTBOUND)
+        expect({title: ("timeout", *way) for title, way in ways.items()})
+        same(world.proxy.heard, [], "what the local socket heard")
+        holds(firewall.statistics()["guard-local-in"] > 0, "the guard has counted nothing")
+        said = firewall.reeve("status")
+        holds("nft" in said, f"status does not name the likely cause:\n{said}")
+        expect({"another port goes out": ("open", tcp, client, server.address[4], OTHER)})
 
-    firewall.apply(OUTBOUND + "options { guard off }\n")
-    expect({f"{title}, with the guard turned off": ("open", *way) for title, way in ways.items()})
-    without_nft(world)
+        firewall.apply(OUTBOUND + "options { guard off }\n")
+        expect({f"{title}, with the guard turned off": ("open", *way)
+                for title, way in ways.items()})
+
+
+LOCAL_REDIRECT = REDIRECT.replace(f"tcp dport {WEB}", "fib daddr type local tcp dport 80")
 
 
 @test("a packet to the host that nft redirects to another of its ports passes if it was allowed")
 def _(world):
     firewall, client = world.firewall, world.client
-    firewall.nft(f"""
-table inet proxy {{
-    chain pre {{ type nat hook prerouting priority dstnat; iifname "lan0" fib daddr type local tcp dport 80 redirect to :{PROXY} }}
+    with nft(world, LOCAL_REDIRECT):
+        firewall.apply(OUTBOUND + "policy lan -> self default drop { allow 80/tcp }\n")
+        expect({f"IPv{family}": ("open", tcp, client, firewall.lan[family], 80)
+                for family in (4, 6)})
+        expect({f"IPv{family}, the proxy's own port": ("timeout", tcp, client,
+                                                       firewall.lan[family], PROXY)
+                for family in (4, 6)})
+
+
+OWN_DROP = f"""
+table inet own {{
+    chain forward {{
+        type filter hook forward priority 0;
+        tcp dport {OTHER} counter drop
+    }}
 }}
-""")
-    firewall.apply(OUTBOUND + "policy lan -> self default drop { allow 80/tcp }\n")
-    expect({f"IPv{family}": ("open", tcp, client, firewall.lan[family], 80) for family in (4, 6)})
-    expect({f"IPv{family}, the proxy's own port": ("timeout", tcp, client, firewall.lan[family],
-                                                   PROXY) for family in (4, 6)})
-    without_nft(world)
+"""
 
 
 @test("nft's own drops still drop, and its counters still count")
 def _(world):
     firewall, client, server = world.firewall, world.client, world.server
-    firewall.nft(f"""
-table inet own {{
-    chain forward {{ type filter hook forward priority 0; tcp dport {OTHER} counter drop }}
+    with nft(world, OWN_DROP):
+        firewall.apply(OUTBOUND)
+        expect({"dropped by nft": ("timeout", tcp, client, server.address[4], OTHER),
+                "not dropped": ("open", tcp, client, server.address[4], WEB)})
+        holds("packets 0 " not in firewall.run("nft", "list", "table", "inet", "own"),
+              "not counted")
+
+
+# The counter sees the mark that a packet has when it leaves.
+LOW_MARK = f"""
+table inet marks {{
+    chain pre {{
+        type filter hook prerouting priority -300;
+        iifname "lan0" meta mark set meta mark or 0x55
+    }}
+    chain post {{
+        type filter hook postrouting priority 300;
+        oifname "wan0" tcp dport {OTHER} meta mark and 0xff == 0x55 counter
+    }}
 }}
-""")
-    firewall.apply(OUTBOUND)
-    expect({"dropped by nft": ("timeout", tcp, client, server.address[4], OTHER),
-            "not dropped": ("open", tcp, client, server.address[4], WEB)})
-    holds("packets 0 " not in firewall.run("nft", "list", "table", "inet", "own"), "not counted")
-    without_nft(world)
+"""
+
+WHOLE_MARK = """
+table inet marks {
+    chain pre {
+        type filter hook prerouting priority -300;
+        iifname "lan0" meta mark set 0x7
+    }
+}
+"""
 
 
-@test("marks of others: low bits stay; reeve's two bits come from arrival alone")
+@test("marks of others stay; a rule that overwrites the whole mark meets the guard, and is named")
 def _(world):
     firewall, client, server = world.firewall, world.client, world.server
-    # The counter sees the mark that the packet has when it leaves, low bits as nft set them.
-    firewall.nft(f"""
-table inet marks {{
-    chain pre {{ type filter hook prerouting priority -300; iifname "lan0" meta mark set meta mark or 0x55 }}
-    chain post {{ type filter hook postrouting priority 300; oifname "wan0" tcp dport {OTHER} meta mark and 0xff == 0x55 counter }}
-}}
-""")
     firewall.apply(OUTBOUND)
-    expect({f"IPv{family}": ("open", tcp, client, server.address[family], OTHER)
-            for family in (4, 6)})
-    holds("packets 0 " not in firewall.run("nft", "list", "table", "inet", "marks"),
-          "the mark did not stay")
-    without_nft(world)
-    # A rule that overwrites the whole mark makes the guard drop, and status says why.
-    firewall.nft("""
-table inet marks {
-    chain pre { type filter hook prerouting priority -300; iifname "lan0" meta mark set 0x7 }
-}
-""")
-    before = firewall.statistics()
-    expect({f"IPv{family}, mark overwritten": ("timeout", tcp, client, server.address[family], OTHER)
-            for family in (4, 6)})
-    holds(firewall.statistics()["guard-forward"] > before["guard-forward"], "not counted")
+    ways = {f"IPv{family}": (tcp, client, server.address[family], OTHER) for family in (4, 6)}
+    with nft(world, LOW_MARK):
+        expect({title: ("open", *way) for title, way in ways.items()})
+        holds("packets 0 " not in firewall.run("nft", "list", "table", "inet", "marks"),
+              "the mark did not stay")
+    before = firewall.statistics()["guard-forward"]
+    with nft(world, WHOLE_MARK):
+        expect({f"{title}, mark overwritten": ("timeout", *way) for title, way in ways.items()})
+    holds(firewall.statistics()["guard-forward"] > before, "not counted")
     holds("mark" in firewall.reeve("status"), "status does not name the likely cause")
-    without_nft(world)
 
 
 # --- other programs on the hook -----------------------------------------------------------------
