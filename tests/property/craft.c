@@ -369,5 +369,5 @@ bool craft_foreign(const struct craft *craft)
 
 bool craft_group(const struct craft *craft)
 {
-	return group_address(craft, craft->dst) || (!craft->raw && (craft->target_mac[0] & 1));
+	return group_address(craft, craft->dst);
 }

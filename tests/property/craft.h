@@ -63,7 +63,7 @@ bool craft_foreign(const struct craft *craft);
 /* Must it be dropped as malformed, unless it is left alone? */
 bool craft_malformed(const struct craft *craft, bool arriving);
 
-/* To a group: by its address or by its MAC. */
+/* To a broadcast or multicast address; what the MAC says is not looked at. */
 bool craft_group(const struct craft *craft);
 
 #endif

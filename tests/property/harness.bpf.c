@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * reeve's programs, and beside each one a wrapper for tests.
+ *
+ * BPF_PROG_TEST_RUN can neither set nor return every member of a packet. The wrappers take them from skb->cb and return
+ * them there:
+ *	cb[0]	tc_index, in and out
+ *	cb[1]	pkt_type + 1 to be set; 0 leaves what the destination MAC says
+ *	cb[2]	0x10000 | VLAN tag that the device has taken out of the frame; 0 for none
+ */
+#include "engine/bpf/reeve.bpf.c"
+
+static __always_inline int enter(struct __sk_buff *skb)
+{
+	skb->tc_index = skb->cb[0];
+	if (skb->cb[1] && bpf_skb_change_type(skb, skb->cb[1] - 1))
+		return -1;
+	if (skb->cb[2] && bpf_skb_vlan_push(skb, bpf_htons(ETHERTYPE_VLAN), (__u16)skb->cb[2]))
+		return -1;
+	return 0;
+}
+
+#define FAILED 99 /* no verdict of any program */
+
+#define WRAPPER(name, checkpoint, ethernet)                                                        \
+	SEC("tc")                                                                                  \
+	int name(struct __sk_buff *skb)                                                            \
+	{                                                                                          \
+		int verdict;                                                                       \
+                                                                                                   \
+		if (enter(skb))                                                                    \
+			return FAILED;                                                             \
+		verdict = checkpoint(skb, ethernet);                                               \
+		skb->cb[0] = skb->tc_index;                                                        \
+		return verdict;                                                                    \
+	}
+
+WRAPPER(wrapped_arrive_ethernet, arrive, 1)
+WRAPPER(wrapped_arrive_raw, arrive, 0)
+WRAPPER(wrapped_depart_ethernet, depart, 1)
+WRAPPER(wrapped_depart_raw, depart, 0)

@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The maps are filled here by hand, not by the engine's loader: what is compared is the programs.
+ *
+ * The process stays on one CPU, so that it reads the row of counters that its own test runs write. One inner map of each kind is made at
+ * the start and used for every policy; a smaller image leaves the rest of a larger one behind it, which no walk reaches.
+ */
+#include "world.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "engine/bpf/maps.h"
+#include "harness.skel.h"
+
+#define PAGES 64u
+#define RULES_MAX 512u
+#define FAILED 99
+
+struct world {
+	struct harness *skeleton;
+	struct ring_buffer *ring;
+	int pages, counters; /* inner maps */
+	unsigned cpu, cpus;
+	uint32_t rules;
+	struct counter before[RULES_MAX];
+	uint64_t stats[STAT_COUNT];
+	struct seen *listener;
+};
+
+void world_mac(unsigned interface, uint8_t mac[6])
+{
+	const uint8_t value[6] = { 2, 0, 0, 0, 0, (uint8_t)(0x10 + interface) };
+
+	memcpy(mac, value, 6);
+}
+
+uint32_t world_packet_type(unsigned interface, const uint8_t *frame)
+{
+	static const uint8_t broadcast[6] = { 255, 255, 255, 255, 255, 255 };
+	uint8_t mac[6];
+
+	world_mac(interface, mac);
+	if (!memcmp(frame, mac, 6))
+		return PACKET_TYPE_HOST;
+	if (!memcmp(frame, broadcast, 6))
+		return PACKET_TYPE_BROADCAST;
+	return frame[0] & 1 ? PACKET_TYPE_MULTICAST : PACKET_TYPE_OTHERHOST;
+}
+
+/* Never forwarded: to or from this link or this host only (the kernel's rt6_need_strict). */
+static bool local_only(const uint32_t *address)
+{
+	return address[0] >> 22 == 0x3fa || address[0] >> 24 == 0xff ||
+	       (!address[0] && !address[1] && !address[2] && address[3] == 1);
+}
+
+bool world_forwards(unsigned interface, unsigned family, const uint32_t *src, const uint32_t *dst)
+{
+	if (!(interface & 1))
+		return false;
+	if (family == 4)
+		return dst[0] >> 24 != 10;
+	return !local_only(src) && !local_only(dst) && dst[0] >> 24 != 0xfd;
+}
+
+enum route world_route(void *context, const struct user_frame *frame, const struct packet *packet)
+{
+	const uint32_t *word = packet->fields.word;
+
+	(void)context;
+	return world_forwards(frame->ifindex - WORLD_IFINDEX, word[FIELD_FAMILY], &word[FIELD_SRC],
+			      &word[FIELD_DST]) ?
+		       ROUTE_FORWARD : ROUTE_SELF;
+}
+
+uint64_t world_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file)
+		return -errno;
+	fputs(text, file);
+	return fclose(file) ? -errno : 0;
+}
+
+static int run_ip(const char *command, const char *lines)
+{
+	FILE *pipe = popen(command, "w");
+
+	if (!pipe)
+		return -errno;
+	fputs(lines, pipe);
+	return pclose(pipe) ? -EIO : 0;
+}
+
+/* The gateway of d1 is known, those of other networks are not: both answers of a route that leads on. */
+static int make_namespace(void)
+{
+	char links[2048] = "link set lo up\n";
+	size_t n = strlen(links);
+	int err;
+
+	if (unshare(CLONE_NEWNET))
+		return -errno;
+	err = write_file("/proc/sys/net/ipv4/conf/all/forwarding", "1\n");
+	if (!err)
+		err = write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1\n");
+	for (int i = 0; i < WORLD_INTERFACES; i++)
+		n += (size_t)snprintf(links + n, sizeof(links) - n,
+				      "link add d%d index %d address 02:00:00:00:00:%x type veth "
+				      "peer name p%d\n"
+				      "link set p%d up\n"
+				      "link set d%d up\n",
+				      i, WORLD_IFINDEX + i, 0x10 + i, i, i, i);
+	for (int i = 0; i < WORLD_INTERFACES; i += 2)
+		n += (size_t)snprintf(links + n, sizeof(links) - n, "rule add iif d%d lookup 100\n", i);
+	snprintf(links + n, sizeof(links) - n,
+		 "route add local 0.0.0.0/0 dev lo table 100\n"
+		 "route add local 10.0.0.0/8 dev lo\n"
+		 "address add 192.0.2.1/24 dev d1\n"
+		 "neigh add 192.0.2.2 lladdr 02:00:00:00:00:99 dev d1 nud permanent\n"
+		 "route add default via 192.0.2.2\n"
+		 "route add 198.51.100.0/24 dev d3\n");
+	if (!err)
+		err = run_ip("ip -batch -", links);
+	if (!err)
+		err = run_ip("ip -6 -batch -", "rule add iif d0 lookup 100\n"
+					       "rule add iif d2 lookup 100\n"
+					       "rule add iif d4 lookup 100\n"
+					       "route add local ::/0 dev lo table 100\n"
+					       "route add local fd00::/8 dev lo\n"
+					       "neigh add fe80::99 lladdr 02:00:00:00:00:99 dev d1 nud permanent\n"
+					       "route add default via fe80::99 dev d1\n"
+					       "route add 2001:db8:1::/48 dev d3\n");
+	return err;
+}
+
+static int stay_on_cpu(struct world *world)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t set;
+
+	if (cpu < 0)
+		return -errno;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	world->cpu = (unsigned)cpu;
+	world->cpus = (unsigned)libbpf_num_possible_cpus();
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+}
+
+static int hear(void *context, void *data, size_t size)
+{
+	struct world *world = context;
+	struct seen *to = world->listener;
+
+	if (to && to->events < WORLD_EVENTS && size >= sizeof(struct event))
+		memcpy(&to->event[to->events], data, sizeof(struct event));
+	if (to)
+		to->events++;
+	return 0;
+}
+
+static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+{
+	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
+}
+
+static int make_maps(struct world *world)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP);
+	struct harness *skeleton = world->skeleton;
+	struct control control = { .cpus = world->cpus, .watch_until = UINT64_MAX };
+	uint32_t zero = 0;
+
+	world->pages = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pages", 4, IMAGE_PAGE, PAGES, &options);
+	if (world->pages < 0)
+		return world->pages;
+	world->counters = bpf_map_create(BPF_MAP_TYPE_ARRAY, "counters", 4, sizeof(struct counter),
+					 RULES_MAX * world->cpus, &options);
+	if (world->counters < 0)
+		return world->counters;
+	control.slot[0].generation = 1;
+	if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.images), &zero, &world->pages, 0) ||
+	    bpf_map_update_elem(bpf_map__fd(skeleton->maps.counters), &zero, &world->counters, 0) ||
+	    bpf_map_update_elem(bpf_map__fd(skeleton->maps.control), &zero, &control, 0))
+		return -errno;
+	world->ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), hear, world, NULL);
+	return world->ring ? 0 : -errno;
+}
+
+/* Small tables: emptying one walks all of its buckets. */
+static int load_programs(struct world *world)
+{
+	struct harness *skeleton = harness__open();
+
+	if (!skeleton)
+		return -errno;
+	world->skeleton = skeleton;
+	bpf_map__set_max_entries(skeleton->maps.flows, 512);
+	bpf_map__set_max_entries(skeleton->maps.embryonic, 1024);
+	bpf_map__set_max_entries(skeleton->maps.asked, 256);
+	return harness__load(skeleton);
+}
+
+int world_open(struct world **result, const char **why)
+{
+	struct world *world = calloc(1, sizeof(*world));
+	int err;
+
+	if (!world)
+		return -ENOMEM;
+	libbpf_set_print(quiet);
+	*why = "no network namespace can be made";
+	err = make_namespace();
+	if (!err)
+		err = stay_on_cpu(world);
+	if (!err) {
+		*why = "the BPF programs cannot be loaded";
+		err = load_programs(world);
+	}
+	if (!err)
+		err = make_maps(world);
+	if (err) {
+		world_close(world);
+		return err;
+	}
+	*result = world;
+	return 0;
+}
+
+void world_close(struct world *world)
+{
+	if (!world)
+		return;
+	ring_buffer__free(world->ring);
+	if (world->pages > 0)
+		close(world->pages);
+	if (world->counters > 0)
+		close(world->counters);
+	harness__destroy(world->skeleton);
+	free(world);
+}
+
+static int raw_stats(struct world *world, uint64_t *stats)
+{
+	uint64_t *values = calloc(world->cpus, sizeof(*values));
+	int fd = bpf_map__fd(world->skeleton->maps.stats);
+
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < STAT_COUNT; i++) {
+		stats[i] = 0;
+		if (bpf_map_lookup_elem(fd, &i, values))
+			break;
+		for (unsigned cpu = 0; cpu < world->cpus; cpu++)
+			stats[i] += values[cpu];
+	}
+	free(values);
+	return 0;
+}
+
+int world_stats(struct world *world, uint64_t *stats)
+{
+	int err = raw_stats(world, stats);
+
+	for (int i = 0; !err && i < STAT_COUNT; i++)
+		stats[i] -= world->stats[i];
+	return err;
+}
+
+/* The row of this CPU, into `values`. */
+static int read_counters(const struct world *world, struct counter *values)
+{
+	uint32_t start = world->cpu * world->rules - 1, last, keys[RULES_MAX], n = world->rules;
+	LIBBPF_OPTS(bpf_map_batch_opts, options);
+	int err = bpf_map_lookup_batch(world->counters, world->cpu ? &start : NULL, &last, keys,
+				       values, &n, &options);
+
+	/* -ENOENT: the end of the map was met. */
+	return (err && errno != ENOENT) || n != world->rules ? -EIO : 0;
+}
+
+static int write_image(struct world *world, const unsigned char *image, size_t size)
+{
+	unsigned char *page = malloc(IMAGE_PAGE);
+	int err = page ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !err && i * (size_t)IMAGE_PAGE < size; i++) {
+		size_t offset = i * (size_t)IMAGE_PAGE, left = size - offset;
+
+		memset(page, 0, IMAGE_PAGE);
+		memcpy(page, image + offset, left < IMAGE_PAGE ? left : IMAGE_PAGE);
+		if (bpf_map_update_elem(world->pages, &i, page, 0))
+			err = -errno;
+	}
+	free(page);
+	return err;
+}
+
+int world_policy(struct world *world, const void *image, size_t size)
+{
+	const struct image_header *header = image;
+	int err;
+
+	if (size > PAGES * (size_t)IMAGE_PAGE || header->rules > RULES_MAX)
+		return -E2BIG;
+	world->rules = header->rules;
+	err = write_image(world, image, size);
+	if (!err)
+		err = read_counters(world, world->before);
+	if (!err)
+		err = raw_stats(world, world->stats);
+	return err;
+}
+
+/* Which rule's counter has gone up. */
+static int find_rule(struct world *world, uint32_t *rule)
+{
+	struct counter now[RULES_MAX];
+	int err = read_counters(world, now);
+
+	*rule = RULE_NONE;
+	for (uint32_t i = 0; !err && i < world->rules; i++)
+		if (now[i].packets != world->before[i].packets)
+			*rule = i;
+	memcpy(world->before, now, world->rules * sizeof(*now));
+	return err;
+}
+
+static int program_of(const struct world *world, const struct user_frame *frame, bool departs,
+		      bool wrapped)
+{
+	struct harness *skeleton = world->skeleton;
+	const struct bpf_program *programs[2][2][2] = {
+		{ { skeleton->progs.arrive_raw, skeleton->progs.arrive_ethernet },
+		  { skeleton->progs.depart_raw, skeleton->progs.depart_ethernet } },
+		{ { skeleton->progs.wrapped_arrive_raw, skeleton->progs.wrapped_arrive_ethernet },
+		  { skeleton->progs.wrapped_depart_raw, skeleton->progs.wrapped_depart_ethernet } },
+	};
+
+	return bpf_program__fd(programs[wrapped][departs][frame->ethernet]);
+}
+
+static enum user_action action_of(uint32_t verdict)
+{
+	switch ((int)verdict) {
+	case TC_ACT_UNSPEC:
+		return USER_NEXT;
+	case TC_ACT_SHOT:
+		return USER_DROP;
+	case TC_ACT_REDIRECT:
+		return USER_ANSWER;
+	}
+	return (enum user_action)verdict; /* is unlike any other */
+}
+
+int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
+	      struct seen *seen)
+{
+	static unsigned char bytes[16384];
+	struct __sk_buff in = { .mark = frame->mark,
+				.ingress_ifindex = frame->ingress_ifindex,
+				.ifindex = frame->ifindex,
+				.gso_size = frame->gso_size,
+				.gso_segs = frame->gso_segs },
+			 out = { 0 };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame->bytes, .data_size_in = frame->len,
+		    .data_out = bytes, .data_size_out = sizeof(bytes), .ctx_in = &in,
+		    .ctx_size_in = sizeof(in), .ctx_out = &out, .ctx_size_out = sizeof(out),
+		    .repeat = 1);
+	uint32_t zero = 0;
+	int err;
+
+	if (wrapped) {
+		in.cb[0] = frame->tc_index;
+		in.cb[1] = frame->pkt_type + 1;
+		in.cb[2] = frame->vlan_present ? 0x10000 | frame->vlan_tci : 0;
+	}
+	memset(seen, 0, sizeof(*seen));
+	world->listener = seen;
+	err = bpf_prog_test_run_opts(program_of(world, frame, departs, wrapped), &run);
+	if (err)
+		return -errno;
+	if (run.retval == FAILED)
+		return -EINVAL;
+	seen->action = action_of(run.retval);
+	seen->mark = out.mark;
+	seen->tc_index = wrapped ? out.cb[0] : 0;
+	ring_buffer__consume(world->ring);
+	world->listener = NULL;
+	if (seen->action == USER_NEXT &&
+	    (run.data_size_out != frame->len ||
+	     (!frame->vlan_present && memcmp(bytes, frame->bytes, frame->len))))
+		return -EBADMSG; /* a packet that goes on was changed */
+	if (seen->action == USER_ANSWER) {
+		struct answer_budget none = { 0 };
+
+		bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.answers), &zero, &none, 0);
+	}
+	return find_rule(world, &seen->rule);
+}
+
+int world_flow(struct world *world, const struct flow_key *key, struct flow *flow, bool *embryonic)
+{
+	*embryonic = false;
+	if (!bpf_map_lookup_elem(bpf_map__fd(world->skeleton->maps.flows), key, flow))
+		return 0;
+	*embryonic = true;
+	return bpf_map_lookup_elem(bpf_map__fd(world->skeleton->maps.embryonic), key, flow) ?
+		       -ENOENT : 0;
+}
+
+static void empty_map(const struct bpf_map *map)
+{
+	unsigned char key[sizeof(struct flow_key)];
+	int fd = bpf_map__fd(map);
+
+	while (!bpf_map_get_next_key(fd, NULL, key))
+		bpf_map_delete_elem(fd, key);
+}
+
+void world_flush(struct world *world)
+{
+	empty_map(world->skeleton->maps.flows);
+	empty_map(world->skeleton->maps.embryonic);
+	empty_map(world->skeleton->maps.asked);
+}

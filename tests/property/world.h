@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The world of the property tests: six interfaces, their addresses and routes; and the same in the kernel, in a network namespace of
+ * its own, with reeve's programs loaded and called through BPF_PROG_TEST_RUN.
+ *
+ * Interface i is called d0 .. d5, has index WORLD_IFINDEX + i and the MAC 02:00:00:00:00:10 + i. What arrives at d0, d2, d4 is
+ * for this host, whatever its address; at d1, d3, d5 only 10.0.0.0/8 and fd00::/8 are, the rest is forwarded.
+ */
+#ifndef REEVE_TESTS_PROPERTY_WORLD_H
+#define REEVE_TESTS_PROPERTY_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/user/engine.h"
+
+#define WORLD_INTERFACES 6
+#define WORLD_IFINDEX 10
+#define WORLD_FRAME_MAX 3200 /* bytes that a test run takes */
+#define WORLD_EVENTS 4
+
+struct world;
+
+/* What an engine did with a packet. */
+struct seen {
+	enum user_action action;
+	uint32_t mark;
+	uint32_t tc_index;
+	uint32_t rule; /* whose counter went up; RULE_NONE: none */
+	uint32_t events;
+	struct event event[WORLD_EVENTS];
+};
+
+#define RULE_NONE 0xffffffffu
+
+void world_mac(unsigned interface, uint8_t mac[6]);
+/* The pkt_type that the kernel gives a frame at this interface, by its destination MAC. */
+uint32_t world_packet_type(unsigned interface, const uint8_t *frame);
+/* Routing as described above. */
+bool world_forwards(unsigned interface, unsigned family, const uint32_t *src, const uint32_t *dst);
+/* The same for struct user_options. */
+enum route world_route(void *context, const struct user_frame *frame, const struct packet *packet);
+
+/*
+ * Moves this process into a new namespace and loads the programs. -EPERM and the like: *why tells what is missing, for
+ * a test that is skipped.
+ */
+int world_open(struct world **world, const char **why);
+void world_close(struct world *world);
+/* The next policy: counters and statistics at zero. */
+int world_policy(struct world *world, const void *image, size_t size);
+/*
+ * Hands a frame to a program. `wrapped`: through the harness, which knows tc_index, pkt_type and vlan_tci; without it
+ * frame->tc_index must be 0 and seen->tc_index is 0. -EINVAL when the kernel does not take such a frame.
+ */
+int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
+	      struct seen *seen);
+/* The record of a key; -ENOENT. */
+int world_flow(struct world *world, const struct flow_key *key, struct flow *flow, bool *embryonic);
+/* Forgets all flows and expected DHCP answers. */
+void world_flush(struct world *world);
+/* Counts since world_policy, by enum statistic. */
+int world_stats(struct world *world, uint64_t *stats);
+/* The clock of the programs. */
+uint64_t world_now(void);
+
+#endif
