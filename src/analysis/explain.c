@@ -113,8 +113,10 @@ static void put_service(const uint32_t *word, struct text *out)
 }
 
 /* Only what differs from a plain packet. */
-static void put_conditions(const uint32_t *word, struct text *out)
+static void put_conditions(const struct fields *fields, struct text *out)
 {
+	const uint32_t *word = fields->word;
+
 	if (word[FIELD_PROTOCOL] == IPPROTO_TCP && !word[FIELD_FRAGMENT] &&
 	    word[FIELD_TCP_FLAGS] != SYN) {
 		text_puts(out, " flags ");
@@ -132,6 +134,8 @@ static void put_conditions(const uint32_t *word, struct text *out)
 			    word[FIELD_MAC_HIGH] & 255, word[FIELD_MAC_LOW] >> 24,
 			    word[FIELD_MAC_LOW] >> 16 & 255, word[FIELD_MAC_LOW] >> 8 & 255,
 			    word[FIELD_MAC_LOW] & 255);
+	if (word[FIELD_STATE] != explain_state(fields))
+		text_puts(out, word[FIELD_STATE] == STATE_NEW ? " state new" : " state untracked");
 	if (word[FIELD_FRAGMENT])
 		text_puts(out, " fragment");
 	if (word[FIELD_TTL] != 64)
@@ -172,11 +176,11 @@ static const char *packet_text(const struct ruleset *ruleset, const struct field
 	put_service(word, &text);
 	text_puts(&text, " from ");
 	explain_address(&word[FIELD_SRC], word[FIELD_FAMILY], &text);
-	if (word[FIELD_SRC_PORT])
+	if (protocol_has_ports((uint8_t)word[FIELD_PROTOCOL]) && !word[FIELD_FRAGMENT])
 		text_printf(&text, " port %u", word[FIELD_SRC_PORT]);
 	text_puts(&text, " to ");
 	explain_address(&word[FIELD_DST], word[FIELD_FAMILY], &text);
-	put_conditions(word, &text);
+	put_conditions(fields, &text);
 	if (!text_error(&text))
 		kept = arena_copy(arena, text_string(&text), text.len);
 	text_free(&text);

@@ -262,22 +262,26 @@ static bool is_icmp_reply(uint32_t family, uint32_t type)
 	return type == 0 || type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
+uint32_t explain_state(const struct fields *fields)
+{
+	const uint32_t *word = fields->word;
+	uint32_t icmp = word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
+	if (word[FIELD_FRAGMENT])
+		return STATE_UNTRACKED;
+	if (word[FIELD_PROTOCOL] == IPPROTO_TCP)
+		return tcp_state(word[FIELD_TCP_FLAGS]);
+	if (word[FIELD_PROTOCOL] == icmp &&
+	    is_icmp_reply(word[FIELD_FAMILY], word[FIELD_DST_PORT] >> 8))
+		return STATE_UNTRACKED;
+	return STATE_NEW;
+}
+
 static void fill_state(struct filling *f)
 {
-	uint32_t *word = f->fields->word;
 	const struct ranges *wanted = &f->clause->field[FIELD_STATE];
-	bool icmp = word[FIELD_PROTOCOL] ==
-		    (word[FIELD_FAMILY] == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 
-	word[FIELD_STATE] = STATE_NEW;
-	if (word[FIELD_FRAGMENT])
-		word[FIELD_STATE] = STATE_UNTRACKED;
-	else if (word[FIELD_PROTOCOL] == IPPROTO_TCP)
-		word[FIELD_STATE] = tcp_state(word[FIELD_TCP_FLAGS]);
-	else if (icmp && is_icmp_reply(word[FIELD_FAMILY], word[FIELD_DST_PORT] >> 8))
-		word[FIELD_STATE] = STATE_UNTRACKED;
-	if (wanted->n)
-		word[FIELD_STATE] = wanted->items[0].lo;
+	f->fields->word[FIELD_STATE] = wanted->n ? wanted->items[0].lo : explain_state(f->fields);
 }
 
 static int fill_transport(struct filling *f)

@@ -19,6 +19,8 @@ VECTOR(filled_vector, struct explain_filled);
 int explain_fill(const struct ruleset *ruleset, const struct question_meaning *meaning,
 		 struct arena *arena, struct fields *fields, struct filled_vector *filled);
 
+/* FIELD_STATE of such a packet, as the packet parser sets it. */
+uint32_t explain_state(const struct fields *fields);
 /* "203.0.113.9", "2001:db8::1": words as in FIELD_SRC. */
 void explain_address(const uint32_t address[4], unsigned family, struct text *out);
 /* "syn,ack"; "none" for 0. */
