@@ -16,7 +16,7 @@
 set -euo pipefail
 
 lab_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-REEVE=${REEVE:-$lab_top/build/reeve}
+REEVE=$(realpath -m "${REEVE:-$lab_top/build/reeve}")
 PATH=$PATH:/usr/sbin:/sbin
 
 client_4=10.77.1.10
@@ -193,6 +193,7 @@ lab_web() {
 		        listen 80; listen [::]:80;
 		        listen 443; listen [::]:443;
 		        root $folder/files;
+		        location /large { limit_rate 1200k; }
 		    }
 		}
 	END
@@ -224,7 +225,9 @@ lab_services() {
 	lab_wait_for "the client's web server" server curl -s -m 1 "http://$client_4/"
 }
 
-lab_policies() {
-	firewall "$REEVE" apply "$lab_top/lab/router.reeve"
-	server "$REEVE" apply "$lab_top/lab/server.reeve"
-}
+# Called from the top of the tree, so that the places of rules stay short.
+lab_policies() (
+	cd "$lab_top"
+	firewall "$REEVE" apply lab/router.reeve
+	server "$REEVE" apply lab/server.reeve
+)
