@@ -266,52 +266,40 @@ static bool is_port(enum field field)
 	return field == FIELD_SRC_PORT || field == FIELD_DST_PORT;
 }
 
-static bool room_for_better(const struct explain_near near[EXPLAIN_NEAR_MAX], uint32_t n)
+/* The first rules that differ in a port only, or the first that differ in anything else. */
+static int collect(const struct ruleset *ruleset, const struct fields *fields, uint32_t end,
+		   bool ports, struct arena *arena, struct explain_near near[EXPLAIN_NEAR_MAX],
+		   uint32_t *n)
 {
-	for (uint32_t i = 0; i < n; i++)
-		if (is_port(near[i].field))
-			return true;
-	return n < EXPLAIN_NEAR_MAX;
-}
-
-/* Puts one in its place by number. The first ones stay, but one that differs in a port makes room for one that does not. */
-static void keep_near(struct explain_near near[EXPLAIN_NEAR_MAX], uint32_t *n,
-		      const struct explain_near *found)
-{
-	if (*n == EXPLAIN_NEAR_MAX) {
-		uint32_t i = *n;
-
-		while (i > 0 && !is_port(near[i - 1].field))
-			i--;
-		if (!i)
-			return;
-		memmove(&near[i - 1], &near[i], (*n - i) * sizeof(*near));
-		(*n)--;
-	}
-	near[(*n)++] = *found;
-}
-
-int explain_near(const struct ruleset *ruleset, const struct fields *fields, uint32_t end,
-		 struct arena *arena, struct explain_near near[EXPLAIN_NEAR_MAX], uint32_t *n)
-{
-	uint32_t found = 0;
-
-	for (uint32_t i = 0; i < end && room_for_better(near, found); i++) {
+	for (uint32_t i = 0; i < end && *n < EXPLAIN_NEAR_MAX; i++) {
 		const struct rule *rule = &ruleset->rules[i];
-		struct explain_near one = { .rule = i };
+		enum field field = NO_FIELD;
 		const struct clause *clause;
 
 		if (rule->origin != RULE_FILE ||
 		    !(rule->from >> fields->word[FIELD_FROM_ZONE] & 1) ||
 		    !(rule->to >> fields->word[FIELD_TO_ZONE] & 1))
 			continue;
-		clause = nearest_clause(rule, fields, &one.field);
-		if (!clause || (found == EXPLAIN_NEAR_MAX && is_port(one.field)))
+		clause = nearest_clause(rule, fields, &field);
+		if (!clause || is_port(field) != ports)
 			continue;
-		if (tell(arena, fields, clause, one.field, &one))
+		near[*n].rule = i;
+		if (tell(arena, fields, clause, field, &near[*n]))
 			return -ENOMEM;
-		keep_near(near, &found, &one);
+		(*n)++;
 	}
-	*n = found;
 	return 0;
+}
+
+int explain_near(const struct ruleset *ruleset, const struct fields *fields, uint32_t end,
+		 struct arena *arena, struct explain_near near[EXPLAIN_NEAR_MAX], uint32_t *n)
+{
+	uint32_t found = 0;
+	int err = collect(ruleset, fields, end, false, arena, near, &found);
+
+	if (!err && !found)
+		err = collect(ruleset, fields, end, true, arena, near, &found);
+	if (!err)
+		*n = found;
+	return err;
 }

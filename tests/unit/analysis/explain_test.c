@@ -258,31 +258,35 @@ static void test_near(void **state)
 		   "allow 1/tcp id a\nallow 2/tcp id b\nallow 3/tcp id c\nallow 4/tcp id d\n"
 		   "allow 5/tcp id e\nallow 6/tcp id f\n"
 		   "allow 22/tcp from @admins id g\nallow 22/tcp from 2001:db8::/32 id h\n"
-		   "allow 22/udp id i\nallow tcp flags ack id j\nallow 22/udp from @admins id k\n}\n"
+		   "allow 22/udp id i\nallow 22/tcp flags ack id j\nallow 22/udp from @admins id k\n}\n"
 		   "policy self -> any { allow 22/tcp from @admins id l\n}",
 		   &ruleset);
 	assert_int_equal(explain(&ruleset, "wan -> self 22/tcp from 203.0.113.9", &sources, &e,
 				 &diagnostics),
 			 0);
-	/* g: address; i: protocol; j: flags; then two that differ in the port. h and k differ in two parts. */
+	/* g: address; i: protocol; j: flags. h and k differ in two parts; the others are about other ports. */
+	assert_int_equal(e.near_n, 3);
+	assert_string_equal(ruleset.rules[e.near[0].rule].id, "g");
+	assert_int_equal(e.near[0].field, FIELD_SRC);
+	assert_string_equal(e.near[0].what, "source address");
+	assert_string_equal(e.near[0].is, "203.0.113.9");
+	assert_string_equal(e.near[0].wants, "@admins");
+	assert_string_equal(ruleset.rules[e.near[1].rule].id, "i");
+	assert_int_equal(e.near[1].field, FIELD_PROTOCOL);
+	assert_string_equal(e.near[1].is, "tcp");
+	assert_string_equal(e.near[1].wants, "udp");
+	assert_string_equal(ruleset.rules[e.near[2].rule].id, "j");
+	assert_int_equal(e.near[2].field, FIELD_TCP_FLAGS);
+	assert_string_equal(e.near[2].wants, "ack/ack");
+	explanation_free(&e);
+	/* Where nothing but ports differ, the first five. */
+	assert_int_equal(explain(&ruleset, "wan -> self 7/tcp", &sources, &e, &diagnostics), 0);
 	assert_int_equal(e.near_n, EXPLAIN_NEAR_MAX);
 	assert_string_equal(ruleset.rules[e.near[0].rule].id, "a");
 	assert_string_equal(e.near[0].what, "port");
-	assert_string_equal(e.near[0].is, "22");
+	assert_string_equal(e.near[0].is, "7");
 	assert_string_equal(e.near[0].wants, "1");
-	assert_string_equal(ruleset.rules[e.near[1].rule].id, "b");
-	assert_string_equal(ruleset.rules[e.near[2].rule].id, "g");
-	assert_int_equal(e.near[2].field, FIELD_SRC);
-	assert_string_equal(e.near[2].what, "source address");
-	assert_string_equal(e.near[2].is, "203.0.113.9");
-	assert_string_equal(e.near[2].wants, "@admins");
-	assert_string_equal(ruleset.rules[e.near[3].rule].id, "i");
-	assert_int_equal(e.near[3].field, FIELD_PROTOCOL);
-	assert_string_equal(e.near[3].is, "tcp");
-	assert_string_equal(e.near[3].wants, "udp");
-	assert_string_equal(ruleset.rules[e.near[4].rule].id, "j");
-	assert_int_equal(e.near[4].field, FIELD_TCP_FLAGS);
-	assert_string_equal(e.near[4].wants, "ack/ack");
+	assert_string_equal(ruleset.rules[e.near[4].rule].id, "e");
 	explanation_free(&e);
 	diagnostics_free(&diagnostics);
 	source_set_free(&sources);
