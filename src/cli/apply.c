@@ -192,12 +192,38 @@ int command_apply(const struct arguments *arguments)
 	return status;
 }
 
+static int down_gone(const struct arguments *arguments)
+{
+	struct problem problem = { 0 };
+	struct text out = TEXT_INIT(1 << 12);
+	uint32_t removed = 0;
+	int err = engine_down_gone(&removed, &problem);
+
+	if (err)
+		return complain_problem(arguments, err, &problem);
+	if (arguments->json) {
+		output_json_take(json_pack("{s:b, s:I}", "ok", 1, "removed", (json_int_t)removed),
+				 false);
+		return STATUS_DONE;
+	}
+	if (removed)
+		text_printf(&out, "down: the policies of %u namespace%s that %s gone\n", removed,
+			    removed == 1 ? "" : "s", removed == 1 ? "is" : "are");
+	else
+		text_puts(&out, "no policy is left in a namespace that is gone\n");
+	output_write(&out);
+	return STATUS_DONE;
+}
+
 int command_down(const struct arguments *arguments)
 {
 	struct problem problem = { 0 };
 	struct text out = TEXT_INIT(1 << 12);
-	int err = engine_down(&problem);
+	int err;
 
+	if (arguments->option[OPTION_GONE])
+		return down_gone(arguments);
+	err = engine_down(&problem);
 	if (err && err != -ENOENT)
 		return complain_problem(arguments, err, &problem);
 	if (arguments->json) {

@@ -27,6 +27,7 @@ enum option_id {
 	OPTION_FILE,
 	OPTION_BUILTIN,
 	OPTION_IMAGE,
+	OPTION_GONE,
 	OPTIONS,
 };
 

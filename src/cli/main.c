@@ -31,6 +31,7 @@ const struct option_row option_table[OPTIONS] = {
 	[OPTION_FILE] = { "file", 'f', "FILE", "ask this policy instead of the running one" },
 	[OPTION_BUILTIN] = { "builtin", 'b', NULL, "the built-in rules instead of the file's text" },
 	[OPTION_IMAGE] = { "image", 'i', NULL, "figures of the compiled policy instead of its text" },
+	[OPTION_GONE] = { "gone", 'g', NULL, "namespaces that nobody can reach any more, instead of this one" },
 };
 
 #define JSON_BIT OPTION_BIT(OPTION_JSON)
@@ -51,8 +52,11 @@ const struct command command_table[] = {
 	  JSON_BIT | OPTION_BIT(OPTION_DRY_RUN), 1, 1, false, command_apply },
 	{ "down", "", "stop filtering and leave nothing behind",
 	  "Removes programs, flows, counters and the policy from this network namespace. When nothing\n"
-	  "is running it says so and is content.\n",
-	  JSON_BIT, 0, 0, false, command_down },
+	  "is running it says so and is content.\n"
+	  "Take it down before you delete a namespace: the kernel keeps a namespace, and its devices, as\n"
+	  "long as a policy is in it. With --gone the policies of namespaces that were deleted all the\n"
+	  "same are removed: those that no process is in and no mount or open file names.\n",
+	  JSON_BIT | OPTION_BIT(OPTION_GONE), 0, 0, false, command_down },
 	{ "status", "", "what is running, on which interfaces, and how it fares",
 	  "The exit status is 0 whether a policy is running or not; --json has \"running\".\n",
 	  JSON_BIT, 0, 0, false, command_status },

@@ -66,6 +66,12 @@ int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_repor
 /* Takes everything of this namespace away: links, maps, pins, the mount when no other namespace uses it. Idempotent; -ENOENT when there was nothing. */
 int engine_down(struct problem *problem);
 
+/*
+ * Takes away what was left behind by namespaces that nobody can reach any more: no process is in them, no file or mount names
+ * them. (The guard's links keep such a namespace and its devices alive.) *removed is how many there were.
+ */
+int engine_down_gone(uint32_t *removed, struct problem *problem);
+
 /* An open view of what is running. */
 struct engine;
 

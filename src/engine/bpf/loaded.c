@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -142,6 +143,7 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		struct problem *problem)
 {
 	libbpf_print_fn_t print = libbpf_set_print(silent_print);
+	struct stat namespace;
 	int err;
 
 	err = load_reeve(loaded, options);
@@ -172,6 +174,8 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
+	if (!stat("/proc/self/ns/net", &namespace))
+		loaded->control->namespace_inode = namespace.st_ino;
 	return 0;
 }
 

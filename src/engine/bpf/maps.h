@@ -26,6 +26,7 @@ struct control {
 	__u64 watch_until; /* CLOCK_MONOTONIC; before it somebody reads events */
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 reserved;
+	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 };
 
 /*

@@ -104,6 +104,12 @@ static void root_path(const struct pins *pins, const char *path, char result[PIN
 	snprintf(result, PIN_PATH_MAX, "/proc/%d/root%s", pins->root, path);
 }
 
+static void folder_name(struct pins *pins, uint64_t cookie)
+{
+	snprintf(pins->folder, sizeof(pins->folder), "/proc/%d/root" MOUNT_POINT "/%" PRIx64,
+		 pins->root, cookie);
+}
+
 static bool mounted(const struct pins *pins)
 {
 	char path[PIN_PATH_MAX];
@@ -197,8 +203,7 @@ int pins_open(struct pins *pins, bool create, struct problem *problem)
 	if (err)
 		return err;
 	pins->root = root_process();
-	snprintf(pins->folder, sizeof(pins->folder), "/proc/%d/root" MOUNT_POINT "/%" PRIx64,
-		 pins->root, cookie);
+	folder_name(pins, cookie);
 	if (!create) {
 		if (mounted(pins) && !stat(pins->folder, &info))
 			return 0;
@@ -219,6 +224,43 @@ int pins_open(struct pins *pins, bool create, struct problem *problem)
 	if (err)
 		pins_close(pins);
 	return err;
+}
+
+int pins_open_home(struct pins *pins, struct problem *problem)
+{
+	int err = problem_capabilities(problem);
+
+	if (err)
+		return err;
+	pins->root = root_process();
+	pins->folder[0] = '\0';
+	if (!mounted(pins))
+		return problem_set(problem, -ENOENT, "nothing is applied on this machine");
+	return pins_lock(pins, problem);
+}
+
+int pins_each_namespace(const struct pins *home,
+			int (*visit)(void *context, struct pins *namespace), void *context)
+{
+	struct pins namespace = { .root = home->root, .lock = -1 };
+	struct dirent *entry;
+	char path[PIN_PATH_MAX];
+	uint64_t cookie;
+	int stop = 0;
+	DIR *folder;
+
+	root_path(home, MOUNT_POINT, path);
+	folder = opendir(path);
+	if (!folder)
+		return -errno;
+	while (!stop && (entry = readdir(folder))) {
+		if (entry->d_type != DT_DIR || sscanf(entry->d_name, "%" SCNx64, &cookie) != 1)
+			continue;
+		folder_name(&namespace, cookie);
+		stop = visit(context, &namespace);
+	}
+	closedir(folder);
+	return stop;
 }
 
 void pins_close(struct pins *pins)
