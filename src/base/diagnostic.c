@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define KEPT_MAX 200
-#define LINE_WIDTH 100 /* characters of a source line that are shown */
+#define LINE_WIDTH 100	/* characters of a source line that are shown */
 #define WORD_MAX_LEN 64 /* longer words have no near one */
 
 static const char *const level_words[] = { "error", "warning", "note" };
@@ -44,8 +44,8 @@ static int make_room(struct diagnostics *diagnostics, enum diagnostic_level leve
 	return -E2BIG;
 }
 
-void diagnose(struct diagnostics *diagnostics, enum diagnostic_level level, struct position position,
-	      const char *code, const char *hint, const char *format, ...)
+void diagnose(struct diagnostics *diagnostics, enum diagnostic_level level,
+	      struct position position, const char *code, const char *hint, const char *format, ...)
 {
 	struct diagnostic diagnostic = { .level = level, .position = position };
 	va_list args;
@@ -82,12 +82,18 @@ void diagnostics_free(struct diagnostics *diagnostics)
 
 /* --- printing ----------------------------------------------------------- */
 
-/* Bytes of the well-formed, printable UTF-8 character at `s`, or 0 (RFC 3629; C1 controls are not printable). */
+/*
+ * Bytes of the well-formed, printable UTF-8 character at `s`, or 0 (RFC 3629; C1 controls are not
+ * printable).
+ */
 static size_t character_len(const char *s, size_t len)
 {
 	const unsigned char *u = (const unsigned char *)s;
-	size_t n = u[0] < 0x80 ? 1 : u[0] >= 0xc2 && u[0] < 0xe0 ? 2 :
-		   u[0] >= 0xe0 && u[0] < 0xf0 ? 3 : u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : 0;
+	size_t n = u[0] < 0x80		       ? 1 :
+		   u[0] >= 0xc2 && u[0] < 0xe0 ? 2 :
+		   u[0] >= 0xe0 && u[0] < 0xf0 ? 3 :
+		   u[0] >= 0xf0 && u[0] < 0xf5 ? 4 :
+						 0;
 
 	if (n == 0 || n > len)
 		return 0;
@@ -121,7 +127,10 @@ static size_t add_printable(struct text *out, const char *s, size_t len)
 	return width;
 }
 
-/* The part of a line that is shown, and where the caret stands in it. Offsets into the source's text. */
+/*
+ * The part of a line that is shown, and where the caret stands in it. Offsets into the source's
+ * text.
+ */
 struct excerpt {
 	size_t start, end;
 	bool cut_start, cut_end;
@@ -138,7 +147,8 @@ static struct excerpt excerpt_of(const struct source *source, size_t offset, siz
 	excerpt.end = found ? (size_t)(found - text) : source->len;
 	while (excerpt.end > offset && text[excerpt.end - 1] == '\r')
 		excerpt.end--;
-	while (excerpt.start < offset && (text[excerpt.start] == ' ' || text[excerpt.start] == '\t'))
+	while (excerpt.start < offset &&
+	       (text[excerpt.start] == ' ' || text[excerpt.start] == '\t'))
 		excerpt.start++;
 	if (excerpt.end - excerpt.start <= LINE_WIDTH)
 		return excerpt;
@@ -262,8 +272,8 @@ void diagnostics_print(const struct diagnostics *diagnostics, const struct sourc
 /* --- near words --------------------------------------------------------- */
 
 /*
- * Optimal string alignment distance: insertions, deletions, replacements and swaps of neighbours cost one
- * each; upper and lower case are the same letter.
+ * Optimal string alignment distance: insertions, deletions, replacements and swaps of neighbours
+ * cost one each; upper and lower case are the same letter.
  */
 static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
@@ -277,7 +287,8 @@ static unsigned distance(const char *a, size_t a_len, const char *b, size_t b_le
 
 		row[0] = (unsigned)i;
 		for (size_t j = 1; j <= b_len; j++) {
-			int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+			int x = tolower((unsigned char)a[i - 1]),
+			    y = tolower((unsigned char)b[j - 1]);
 			unsigned best = above[j - 1] + (x != y);
 
 			if (above[j] + 1 < best)

@@ -29,8 +29,7 @@ static int source_find(const struct source_set *set, const char *name, uint32_t 
 }
 
 /* Takes ownership of name and text when it succeeds. */
-static int source_push(struct source_set *set, char *name, char *text, size_t len,
-		       uint32_t *index)
+static int source_push(struct source_set *set, char *name, char *text, size_t len, uint32_t *index)
 {
 	struct source source = { .name = name, .text = text, .len = len };
 	int err = source_vector_push(&set->sources, source);
@@ -236,8 +235,7 @@ int source_set_pack(const struct source_set *set, unsigned char **bytes, size_t 
 }
 
 /* One source at `at`, which moves behind it. */
-static int unpack_source(const unsigned char *bytes, size_t len, size_t *at,
-			 struct source_set *set)
+static int unpack_source(const unsigned char *bytes, size_t len, size_t *at, struct source_set *set)
 {
 	cleanup_free char *name = NULL, *text = NULL;
 	size_t name_len, text_len;
@@ -249,8 +247,8 @@ static int unpack_source(const unsigned char *bytes, size_t len, size_t *at,
 	name_len = get_word(bytes + *at);
 	text_len = get_word(bytes + *at + 4);
 	*at += BUNDLE_SOURCE_HEAD;
-	if (text_len > SOURCE_SIZE_MAX || name_len > len - *at ||
-	    text_len > len - *at - name_len || memchr(bytes + *at, '\0', name_len))
+	if (text_len > SOURCE_SIZE_MAX || name_len > len - *at || text_len > len - *at - name_len ||
+	    memchr(bytes + *at, '\0', name_len))
 		return -EBADMSG;
 	name = malloc(name_len + 1);
 	text = malloc(text_len + 1);

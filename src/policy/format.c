@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Canonical text of a tree: comments, empty lines, blocks, and for each statement or rule whether it fits.
+ * Canonical text of a tree: comments, empty lines, blocks, and for each statement or rule whether
+ * it fits.
  *
- * A line is printed flat first (format_node.c). If no list in it had to be broken for its comments and the line is longer
- * than FORMAT_WIDTH, it is printed again with its longest list broken. All this follows from the tree alone, never from how
- * lines were broken in the source, except for one thing: a block that was written on one line stays there if it has
- * one statement and fits. So printing what was printed changes nothing.
+ * A line is printed flat first (format_node.c). If no list in it had to be broken for its comments
+ * and the line is longer than FORMAT_WIDTH, it is printed again with its longest list broken. All
+ * this follows from the tree alone, never from how lines were broken in the source, except for one
+ * thing: a block that was written on one line stays there if it has one statement and fits. So
+ * printing what was printed changes nothing.
  *
- * Names of consecutive zones, sets or services are padded to one width; an empty line or a comment begins a new group.
+ * Names of consecutive zones, sets or services are padded to one width; an empty line or a comment
+ * begins a new group.
  */
 #include "policy/format_node.h"
 
@@ -127,14 +130,17 @@ static struct line block_line(const struct tree_statement *statement, uint32_t i
 		break;
 	default:
 		line.rule = statement->kind == TREE_EARLY ? &statement->early.rules[i] :
-							     &statement->policy.rules[i];
+							    &statement->policy.rules[i];
 		*trivia = line.rule->trivia;
 		break;
 	}
 	return line;
 }
 
-/* The whole block as ` { … }` if it may stand on one line with what is before it; else false and nothing printed. */
+/*
+ * The whole block as ` { … }` if it may stand on one line with what is before it; else false and
+ * nothing printed.
+ */
 static bool print_inline_block(struct layout *layout, const struct tree_statement *statement,
 			       const struct block_view *view, size_t line_start)
 {

@@ -2,8 +2,8 @@
 /*
  * Canonical text: the inverse of the parser.
  *
- * Parsing the text of a tree gives the same tree (positions aside), so printing is idempotent. Errors of
- * memory stick to the text (base/text.h).
+ * Parsing the text of a tree gives the same tree (positions aside), so printing is idempotent.
+ * Errors of memory stick to the text (base/text.h).
  */
 #ifndef REEVE_POLICY_FORMAT_H
 #define REEVE_POLICY_FORMAT_H
@@ -14,7 +14,10 @@
 /* The whole file, with comments; ends in a newline unless it is empty. */
 void format_tree(const struct tree *tree, struct text *out);
 
-/* One rule on one line, without its id and comment: "allow 22/tcp from @admins". Ids are made from it. */
+/*
+ * One rule on one line, without its id and comment: "allow 22/tcp from @admins". Ids are made from
+ * it.
+ */
 void format_rule(const struct tree_rule *rule, struct text *out);
 
 /* "default drop", "default reject with admin-prohibited". The policy has a default. */
@@ -23,7 +26,10 @@ void format_default(const struct tree_policy *policy, struct text *out);
 /* "wan -> self", "{ wan, dmz } -> any". */
 void format_pair(const struct tree_pair *pair, struct text *out);
 
-/* What a rule is about: "22/tcp from @admins flags syn/syn,ack"; nothing when it is about everything. */
+/*
+ * What a rule is about: "22/tcp from @admins flags syn/syn,ack"; nothing when it is about
+ * everything.
+ */
 void format_match(const struct tree_match *match, struct text *out);
 
 /* "wan -> self 22/tcp from 203.0.113.9". */

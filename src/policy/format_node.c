@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Canonical text of the nodes of a tree: words, addresses, services, matches, rules, heads of statements.
+ * Canonical text of the nodes of a tree: words, addresses, services, matches, rules, heads of
+ * statements.
  *
- * Everything goes through a struct layout, which knows where text goes and which lists are broken over lines. A list
- * that holds comments is always broken, one entry a line; and so is the one that the caller names (`breaks`), when it
- * has found that the line is too long. The longest list that was printed flat is remembered for that. Printing is
- * the inverse of parsing: numbers, rates and durations come in one form; names stay as they were written.
- * How lines, blocks and files are laid out is in format.c.
+ * Everything goes through a struct layout, which knows where text goes and which lists are broken
+ * over lines. A list that holds comments is always broken, one entry a line; and so is the one
+ * that the caller names (`breaks`), when it has found that the line is too long. The longest list
+ * that was printed flat is remembered for that. Printing is the inverse of parsing: numbers, rates
+ * and durations come in one form; names stay as they were written. How lines, blocks and files are
+ * laid out is in format.c.
  */
 #include "policy/format_node.h"
 
@@ -14,174 +16,6 @@
 #include <string.h>
 
 #include "core/field.h"
-#include "policy/lexer.h"
-
-/* --- comments and lists ------------------------------------------------- */
-
-void new_line(struct layout *layout)
-{
-	text_printf(layout->out, "\n%*s", (int)(layout->indent * FORMAT_INDENT), "");
-}
-
-void print_comment(struct layout *layout, const char *text)
-{
-	text_putc(layout->out, '#');
-	if (*text && *text != '#' && *text != '!')
-		text_putc(layout->out, ' ');
-	text_puts(layout->out, text);
-}
-
-void print_comments(struct layout *layout, const struct tree_comment *comments, uint32_t n,
-			   bool first)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		if (comments[i].blank_before && !(first && i == 0))
-			text_putc(layout->out, '\n');
-		new_line(layout);
-		print_comment(layout, comments[i].text);
-	}
-}
-
-bool has_comment(const struct tree_trivia *trivia)
-{
-	return trivia && (trivia->leading_n || trivia->trailing);
-}
-
-struct open_list {
-	const void *address;
-	size_t start; /* of its text */
-	bool broken;
-	uint32_t n;
-	const struct tree_trivia *trivia; /* of the current entry */
-};
-
-/* `address` tells this list from others of its line. */
-static struct open_list list_begin(struct layout *layout, const void *address, bool comments)
-{
-	struct open_list list = { .address = address, .start = layout->out->len };
-
-	list.broken = !layout->flat && (comments || layout->breaks == address);
-	text_putc(layout->out, '{');
-	layout->lists++;
-	if (list.broken) {
-		layout->broke = true;
-		layout->indent++;
-	}
-	return list;
-}
-
-static void list_entry(struct layout *layout, struct open_list *list,
-		       const struct tree_trivia *trivia)
-{
-	bool first = list->n++ == 0;
-
-	list->trivia = trivia;
-	if (!list->broken) {
-		text_puts(layout->out, first ? " " : ", ");
-		return;
-	}
-	if (trivia) {
-		print_comments(layout, trivia->leading, trivia->leading_n, first);
-		if (trivia->blank_before && !(first && !trivia->leading_n))
-			text_putc(layout->out, '\n');
-	}
-	new_line(layout);
-}
-
-static void list_entry_end(struct layout *layout, struct open_list *list)
-{
-	if (!list->broken)
-		return;
-	text_putc(layout->out, ',');
-	if (list->trivia && list->trivia->trailing) {
-		text_puts(layout->out, "  ");
-		print_comment(layout, list->trivia->trailing);
-	}
-}
-
-static void list_end(struct layout *layout, struct open_list *list,
-		     const struct tree_comment *closing, uint32_t closing_n)
-{
-	layout->lists--;
-	if (list->broken) {
-		print_comments(layout, closing, closing_n, list->n == 0);
-		layout->indent--;
-		new_line(layout);
-		text_putc(layout->out, '}');
-		return;
-	}
-	text_puts(layout->out, " }");
-	if (layout->lists == 0 && list->n && layout->out->len - list->start > layout->longest_len) {
-		layout->longest = list->address;
-		layout->longest_len = layout->out->len - list->start;
-	}
-}
-
-/* --- words -------------------------------------------------------------- */
-
-static void print_quoted(struct layout *layout, const char *text)
-{
-	text_putc(layout->out, '"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			text_putc(layout->out, '\\');
-		text_putc(layout->out, *text);
-	}
-	text_putc(layout->out, '"');
-}
-
-void print_word(struct layout *layout, const struct tree_word *word)
-{
-	if (word->quoted)
-		print_quoted(layout, word->text);
-	else
-		text_puts(layout->out, word->text);
-}
-
-static void print_name(struct layout *layout, const char *name)
-{
-	if (name_is_plain(name, strlen(name)))
-		text_puts(layout->out, name);
-	else
-		print_quoted(layout, name);
-}
-
-static void print_words(struct layout *layout, const struct tree_words *words)
-{
-	struct open_list list;
-	bool comments = words->closing_n > 0;
-
-	if (!words->braces) {
-		print_word(layout, &words->items[0]);
-		return;
-	}
-	for (uint32_t i = 0; i < words->n; i++)
-		comments |= has_comment(words->items[i].trivia);
-	list = list_begin(layout, words->items, comments);
-	for (uint32_t i = 0; i < words->n; i++) {
-		list_entry(layout, &list, words->items[i].trivia);
-		print_word(layout, &words->items[i]);
-		list_entry_end(layout, &list);
-	}
-	list_end(layout, &list, words->closing, words->closing_n);
-}
-
-void print_pair(struct layout *layout, const struct tree_pair *pair)
-{
-	print_words(layout, &pair->from);
-	text_puts(layout->out, " -> ");
-	print_words(layout, &pair->to);
-}
-
-static void print_duration(struct layout *layout, uint32_t seconds)
-{
-	size_t unit = TREE_UNITS - 1;
-
-	while (unit > 0 && seconds % tree_units[unit].seconds)
-		unit--;
-	text_printf(layout->out, "%u%c", seconds / tree_units[unit].seconds,
-		    tree_units[unit].letter);
-}
 
 /* --- addresses ---------------------------------------------------------- */
 
@@ -230,13 +64,13 @@ static void print_addresses(struct layout *layout, const struct tree_addresses *
 	}
 	for (uint32_t i = 0; i < addresses->n; i++)
 		comments |= has_comment(addresses->items[i].trivia);
-	list = list_begin(layout, addresses, comments);
+	list = print_list_begin(layout, addresses, comments);
 	for (uint32_t i = 0; i < addresses->n; i++) {
-		list_entry(layout, &list, addresses->items[i].trivia);
+		print_list_entry(layout, &list, addresses->items[i].trivia);
 		print_address(layout, &addresses->items[i]);
-		list_entry_end(layout, &list);
+		print_list_entry_end(layout, &list);
 	}
-	list_end(layout, &list, addresses->closing, addresses->closing_n);
+	print_list_end(layout, &list, addresses->closing, addresses->closing_n);
 }
 
 static void print_target(struct layout *layout, const struct tree_target *target)
@@ -263,13 +97,13 @@ static void print_targets(struct layout *layout, const struct tree_targets *targ
 	}
 	for (uint32_t i = 0; i < targets->n; i++)
 		comments |= has_comment(targets->items[i].trivia);
-	list = list_begin(layout, targets, comments);
+	list = print_list_begin(layout, targets, comments);
 	for (uint32_t i = 0; i < targets->n; i++) {
-		list_entry(layout, &list, targets->items[i].trivia);
+		print_list_entry(layout, &list, targets->items[i].trivia);
 		print_target(layout, &targets->items[i]);
-		list_entry_end(layout, &list);
+		print_list_entry_end(layout, &list);
 	}
-	list_end(layout, &list, targets->closing, targets->closing_n);
+	print_list_end(layout, &list, targets->closing, targets->closing_n);
 }
 
 /* --- services ----------------------------------------------------------- */
@@ -329,14 +163,14 @@ static bool service_has_comments(const struct tree_service *service)
 
 static void print_service_list(struct layout *layout, const struct tree_service *service)
 {
-	struct open_list list = list_begin(layout, service, service_has_comments(service));
+	struct open_list list = print_list_begin(layout, service, service_has_comments(service));
 
 	for (uint32_t i = 0; i < service->n; i++) {
-		list_entry(layout, &list, service->items[i].trivia);
+		print_list_entry(layout, &list, service->items[i].trivia);
 		print_service(layout, &service->items[i]);
-		list_entry_end(layout, &list);
+		print_list_entry_end(layout, &list);
 	}
-	list_end(layout, &list, service->closing, service->closing_n);
+	print_list_end(layout, &list, service->closing, service->closing_n);
 }
 
 /* Its recursion ends at two: a list within a list has no list in it. */
@@ -619,21 +453,21 @@ static void print_dynamic(struct layout *layout, const struct tree_set *set)
 	if (!set->dynamic_braces)
 		return;
 	text_putc(layout->out, ' ');
-	list = list_begin(layout, set,
-			  set->closing_n || has_comment(set->timeout_trivia) ||
-				  has_comment(set->max_trivia));
+	list = print_list_begin(layout, set,
+				set->closing_n || has_comment(set->timeout_trivia) ||
+					has_comment(set->max_trivia));
 	if (set->timeout) {
-		list_entry(layout, &list, set->timeout_trivia);
+		print_list_entry(layout, &list, set->timeout_trivia);
 		text_puts(layout->out, "timeout ");
 		print_duration(layout, set->timeout);
-		list_entry_end(layout, &list);
+		print_list_entry_end(layout, &list);
 	}
 	if (set->max) {
-		list_entry(layout, &list, set->max_trivia);
+		print_list_entry(layout, &list, set->max_trivia);
 		text_printf(layout->out, "max %u", set->max);
-		list_entry_end(layout, &list);
+		print_list_entry_end(layout, &list);
 	}
-	list_end(layout, &list, set->closing, set->closing_n);
+	print_list_end(layout, &list, set->closing, set->closing_n);
 }
 
 static void print_set(struct layout *layout, const struct tree_set *set)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The two halves of the formatter share a layout. For src/policy/format*.c only.
+ * What the files of the formatter share. For src/policy/format*.c only.
  */
 #ifndef REEVE_POLICY_FORMAT_NODE_H
 #define REEVE_POLICY_FORMAT_NODE_H
@@ -27,10 +27,37 @@ struct layout {
 void new_line(struct layout *layout);
 /* `# text`, to the end of the line. */
 void print_comment(struct layout *layout, const char *text);
-/* Comment lines, each begun by a newline; `first` of a block or list has no empty line before it. */
+/*
+ * Comment lines, each begun by a newline; `first` of a block or list has no empty line before it.
+ */
 void print_comments(struct layout *layout, const struct tree_comment *comments, uint32_t n,
 		    bool first);
 bool has_comment(const struct tree_trivia *trivia);
+
+struct open_list {
+	const void *address;
+	size_t start; /* of its text */
+	bool broken;
+	uint32_t n;
+	const struct tree_trivia *trivia; /* of the current entry */
+};
+
+/*
+ * A list in braces: begin, then an entry and its end for each, then the end. `address` tells this
+ * list from others of its line; `comments`: there are some in it, so that it must be broken.
+ */
+struct open_list print_list_begin(struct layout *layout, const void *address, bool comments);
+void print_list_entry(struct layout *layout, struct open_list *list,
+		      const struct tree_trivia *trivia);
+void print_list_entry_end(struct layout *layout, struct open_list *list);
+void print_list_end(struct layout *layout, struct open_list *list,
+		    const struct tree_comment *closing, uint32_t closing_n);
+
+/* A name, in quotes if it needs them; a text, always in quotes. */
+void print_name(struct layout *layout, const char *name);
+void print_quoted(struct layout *layout, const char *text);
+void print_words(struct layout *layout, const struct tree_words *words);
+void print_duration(struct layout *layout, uint32_t seconds);
 
 void print_word(struct layout *layout, const struct tree_word *word);
 void print_pair(struct layout *layout, const struct tree_pair *pair);

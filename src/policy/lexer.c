@@ -35,11 +35,11 @@ static const struct {
 	enum token_kind kind;
 } symbols[] = {
 	/* Two characters come before one. */
-	{ "->", TOKEN_ARROW },	      { "<=", TOKEN_LESS_EQUAL },   { ">=", TOKEN_GREATER_EQUAL },
-	{ ";", TOKEN_SEMICOLON },     { "{", TOKEN_OPEN },	    { "}", TOKEN_CLOSE },
-	{ ",", TOKEN_COMMA },	      { "/", TOKEN_SLASH },	    { "=", TOKEN_EQUAL },
-	{ "!", TOKEN_NOT },	      { "@", TOKEN_AT },	    { "[", TOKEN_BRACKET_OPEN },
-	{ "]", TOKEN_BRACKET_CLOSE }, { "<", TOKEN_LESS },	    { ">", TOKEN_GREATER },
+	{ "->", TOKEN_ARROW },	      { "<=", TOKEN_LESS_EQUAL }, { ">=", TOKEN_GREATER_EQUAL },
+	{ ";", TOKEN_SEMICOLON },     { "{", TOKEN_OPEN },	  { "}", TOKEN_CLOSE },
+	{ ",", TOKEN_COMMA },	      { "/", TOKEN_SLASH },	  { "=", TOKEN_EQUAL },
+	{ "!", TOKEN_NOT },	      { "@", TOKEN_AT },	  { "[", TOKEN_BRACKET_OPEN },
+	{ "]", TOKEN_BRACKET_CLOSE }, { "<", TOKEN_LESS },	  { ">", TOKEN_GREATER },
 };
 
 static bool is_name_char(char c)
@@ -68,8 +68,12 @@ bool name_is_plain(const char *name, size_t len)
 static size_t utf8_len(const char *s, size_t len)
 {
 	const unsigned char *u = (const unsigned char *)s;
-	size_t n = u[0] < 0x80 ? 1 : u[0] < 0xc2 ? 0 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 :
-		   u[0] < 0xf5 ? 4 : 0;
+	size_t n = u[0] < 0x80 ? 1 :
+		   u[0] < 0xc2 ? 0 :
+		   u[0] < 0xe0 ? 2 :
+		   u[0] < 0xf0 ? 3 :
+		   u[0] < 0xf5 ? 4 :
+				 0;
 
 	if (n == 0 || n > len)
 		return 0;
@@ -254,7 +258,8 @@ static void lex_bad(struct lexer *lexer, struct token *token)
 	else if (!n)
 		snprintf(message, sizeof(message), "byte 0x%02x is not UTF-8", (unsigned char)*s);
 	else if (!text_is_printable(s, n))
-		snprintf(message, sizeof(message), "control character 0x%02x", (unsigned char)s[n - 1]);
+		snprintf(message, sizeof(message), "control character 0x%02x",
+			 (unsigned char)s[n - 1]);
 	else
 		snprintf(message, sizeof(message), "unexpected character `%.*s`", (int)n, s);
 	if (*s == '\0')

@@ -2,11 +2,13 @@
 /*
  * Lexer: text of the policy language to tokens.
  *
- * A word is letters, digits, `_`, `.`, `:` and, inside, `-`: names, numbers, addresses, ranges (`6000-6063`) and MAC addresses
- * are words; what one may look like is the parser's business. `/`, `,`, `@`, `!` and the like are tokens of their own. A comment is not a token:
- * it belongs to the newline behind it.
+ * A word is letters, digits, `_`, `.`, `:` and, inside, `-`: names, numbers, addresses, ranges
+ * (`6000-6063`) and MAC addresses are words; what one may look like is the parser's business. `/`,
+ * `,`, `@`, `!` and the like are tokens of their own. A comment is not a token: it belongs to the
+ * newline behind it.
  *
- * What no token can begin with is reported and becomes TOKEN_BAD. Time is linear in the text. A struct lexer may be copied to look ahead.
+ * What no token can begin with is reported and becomes TOKEN_BAD. Time is linear in the text. A
+ * struct lexer may be copied to look ahead.
  */
 #ifndef REEVE_POLICY_LEXER_H
 #define REEVE_POLICY_LEXER_H
@@ -46,7 +48,8 @@ struct token {
 	struct position position;
 	const char *start; /* into the source's text */
 	uint32_t len;
-	bool first_on_line; /* only blanks stand before it on its line; NEWLINE: or only a comment */
+	/* only blanks stand before it on its line; NEWLINE: or only a comment */
+	bool first_on_line;
 	bool space_before;
 	const char *comment; /* NEWLINE: text of the comment before it, or NULL */
 	uint32_t comment_len;
@@ -61,7 +64,9 @@ struct lexer {
 	struct diagnostics *diagnostics;
 };
 
-/* Begins a text; a UTF-8 byte order mark at its head is skipped. The text must outlive the tokens. */
+/*
+ * Begins a text; a UTF-8 byte order mark at its head is skipped. The text must outlive the tokens.
+ */
 void lexer_init(struct lexer *lexer, const struct source_set *sources, uint32_t source,
 		struct diagnostics *diagnostics);
 void lexer_next(struct lexer *lexer, struct token *token);

@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The parser: recursive descent over tokens, one function a rule of the grammar (docs/LANGUAGE.md), in seven files:
+ * The parser: recursive descent over tokens, one function a rule of the grammar
+ * (docs/LANGUAGE.md), in seven files:
  *
- *	parser.c		the file, its statements, questions
- *	parser_block.c		pairs; policy, early, nat and options blocks; ends of statements, recovery
- *	parser_rule.c		rules: actions, options
- *	parser_match.c		what a rule is about: from, to, conditions
- *	parser_service.c	services and ports
- *	parser_address.c	addresses, targets, files of sets
- *	parser_token.c		tokens, errors, words and numbers, comments, lists
+ * 	parser.c		the file, its statements, questions
+ * 	parser_block.c		pairs; policy, early, nat, options blocks; ends of statements
+ * 	parser_rule.c		rules: actions, options
+ * 	parser_match.c		what a rule is about: from, to, conditions
+ * 	parser_service.c	services and ports
+ * 	parser_address.c	addresses, targets, files of sets
+ * 	parser_token.c		tokens, errors, words and numbers, comments, lists
  *
- * One token is looked at (struct parser, `token`); a second one in few places, by a copy of the lexer. Nothing goes back, so
- * time is linear in the text. Blocks do not nest and lists nest twice, so recursion is bounded by the grammar.
+ * One token is looked at (struct parser, `token`); a second one in few places, by a copy of the
+ * lexer. Nothing goes back, so time is linear in the text. Blocks do not nest and lists nest
+ * twice, so recursion is bounded by the grammar.
  *
- * Comments and empty lines are not tokens. They hang on newlines; the loops over statements and over the entries
- * of lists gather them as `pending` and give them to the next statement or entry, or to the closing brace. A comment
- * behind something on its line belongs to that.
+ * Comments and empty lines are not tokens. They hang on newlines; the loops over statements and
+ * over the entries of lists gather them as `pending` and give them to the next statement or entry,
+ * or to the closing brace. A comment behind something on its line belongs to that.
  *
- * Errors: the function that meets one reports it and returns -EINVAL; all callers return at once up to the loop
- * over statements of the file or of a block, which calls recover(): it skips to the end of the statement, counting
- * braces, and the loop goes on. `resync` says that the current token already begins the next statement, which happens
- * when a missing brace is noticed by what follows. Memory: what a failed statement has built stays in the arena.
+ * Errors: the function that meets one reports it and returns -EINVAL; all callers return at once
+ * up to the loop over statements of the file or of a block, which calls recover(): it skips to the
+ * end of the statement, counting braces, and the loop goes on. `resync` says that the current
+ * token already begins the next statement, which happens when a missing brace is noticed by what
+ * follows. Memory: what a failed statement has built stays in the arena.
  */
 #include "policy/parser_state.h"
 
@@ -104,8 +107,9 @@ static int parse_dynamic(struct parser *parser, struct tree_set *set)
 		if (*value)
 			return fail(parser, position, "duplicate", NULL, "`%s` is given twice",
 				    words[found]);
-		err = found == 0 ? parse_duration(parser, value) :
-				   parse_number(parser, "a number of entries", 1, UINT32_MAX, value);
+		err = found == 0 ?
+			      parse_duration(parser, value) :
+			      parse_number(parser, "a number of entries", 1, UINT32_MAX, value);
 		if (!err)
 			err = list_entry_end(parser, &list,
 					     found == 0 ? &set->timeout_trivia : &set->max_trivia);
@@ -143,7 +147,8 @@ static int parse_service_definition(struct parser *parser, struct tree_statement
 {
 	struct tree_service_definition *definition = &statement->service;
 	struct tree_service *service = arena_new(parser->arena, struct tree_service);
-	int err = service ? parse_name(parser, "the name of a service", &definition->name) : -ENOMEM;
+	int err = service ? parse_name(parser, "the name of a service", &definition->name) :
+			    -ENOMEM;
 
 	if (!err)
 		err = parse_equal(parser);

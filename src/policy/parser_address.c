@@ -2,13 +2,14 @@
 /*
  * Addresses: single ones, prefixes, ranges, sets, and the targets of translation; files of sets.
  *
- * Addresses become words in host order as soon as they are read, with the first and last of a prefix or range,
- * so nobody behind the parser handles the text of one. What is written loosely but means one thing (host bits
- * behind a prefix, a range of one address) is put right with a warning or silently; what may mean two things
- * is refused with the likely meaning as a hint.
+ * Addresses become words in host order as soon as they are read, with the first and last of a
+ * prefix or range, so nobody behind the parser handles the text of one. What is written loosely
+ * but means one thing (host bits behind a prefix, a range of one address) is put right with a
+ * warning or silently; what may mean two things is refused with the likely meaning as a hint.
  *
- * An IPv4-mapped IPv6 address is refused: no packet on a wire has one, and the IPv4 address was meant. The
- * block as a whole, ::ffff:0:0/96, or more than it, may be named, for those who drop it.
+ * An IPv4-mapped IPv6 address is refused: no packet on a wire has one, and the IPv4 address was
+ * meant. The block as a whole, ::ffff:0:0/96, or more than it, may be named, for those who drop
+ * it.
  */
 #include "policy/parser_state.h"
 
@@ -160,8 +161,9 @@ static int not_an_address(struct parser *parser, const struct token *token)
 		said = "leave it out: without an address every address is meant";
 	} else if (name_is_plain(token->start, token->len) && token->len <= NAME_LEN_MAX &&
 		   !all_digits(token->start, 1)) {
-		snprintf(hint, sizeof(hint), "a set is written `@%.*s`; host names are not looked up",
-			 (int)token->len, token->start);
+		snprintf(hint, sizeof(hint),
+			 "a set is written `@%.*s`; host names are not looked up", (int)token->len,
+			 token->start);
 		said = hint;
 	}
 	return fail(parser, token->position, "bad-address", said, "%s is not an address",
@@ -448,7 +450,8 @@ int parse_target(struct parser *parser, struct tree_target *target)
 				 "is out of place: a target is not a set");
 	if (at_kind(parser, TOKEN_BRACKET_OPEN)) {
 		err = parse_bracket_target(parser, &parsed);
-	} else if (colon && !memchr(colon + 1, ':', token->len - (size_t)(colon + 1 - token->start))) {
+	} else if (colon &&
+		   !memchr(colon + 1, ':', token->len - (size_t)(colon + 1 - token->start))) {
 		/* One colon: an IPv4 address and a port. */
 		size_t len = (size_t)(colon - token->start);
 

@@ -10,7 +10,6 @@ VECTOR(rule_vector, struct tree_rule);
 VECTOR(nat_rule_vector, struct tree_nat_rule);
 VECTOR(setting_vector, struct tree_setting);
 
-
 /* --- names and pairs ---------------------------------------------------- */
 
 static int keep_words(struct parser *parser, const struct tree_word *items, size_t n,
@@ -116,8 +115,8 @@ void recover(struct parser *parser)
 			if (depth == 0)
 				break;
 			depth--;
-		} else if (depth == 0 && (at_kind(parser, TOKEN_NEWLINE) ||
-					  at_kind(parser, TOKEN_SEMICOLON))) {
+		} else if (depth == 0 &&
+			   (at_kind(parser, TOKEN_NEWLINE) || at_kind(parser, TOKEN_SEMICOLON))) {
 			break;
 		} else if (depth && depth <= lists && begins_statement(parser)) {
 			break; /* the list that had the error is not closed either */
@@ -179,7 +178,10 @@ static int block_next(struct parser *parser, struct block *block, bool *more)
 	return err;
 }
 
-/* After a statement of a block that gave `err`: its end, or its recovery. Only other errors than -EINVAL are returned. */
+/*
+ * After a statement of a block that gave `err`: its end, or its recovery. Only other errors than
+ * -EINVAL are returned.
+ */
 static int block_entry_end(struct parser *parser, struct block *block, int err, bool *failed,
 			   const struct tree_trivia **trivia)
 {
@@ -230,8 +232,8 @@ static int parse_rules(struct parser *parser, enum rule_place place, struct tree
 }
 
 /*
- * The head of a statement with a block had an error: goes to the block, so that what is wrong in there is told too. The
- * block's brace is followed by the end of the line, or by an action.
+ * The head of a statement with a block had an error: goes to the block, so that what is wrong in
+ * there is told too. The block's brace is followed by the end of the line, or by an action.
  */
 static bool skip_to_block(struct parser *parser)
 {
@@ -330,9 +332,10 @@ static int parse_nat_rule(struct parser *parser, struct tree_nat_rule *rule)
 			return expected(parser, "`to` and where to", NULL);
 		err = parse_targets(parser, &parsed.to);
 	} else if (at_word(parser, "to")) {
-		err = bad_token(parser, "syntax",
-				"it takes the address of the leaving interface; or write `source ... to`",
-				"is out of place: masquerade has no target");
+		err = bad_token(
+			parser, "syntax",
+			"it takes the address of the leaving interface; or write `source ... to`",
+			"is out of place: masquerade has no target");
 	}
 	if (!err)
 		*rule = parsed;

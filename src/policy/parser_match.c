@@ -95,7 +95,8 @@ int parse_masked(struct parser *parser, struct tree_masked *masked)
 			snprintf(hint, sizeof(hint), "did you mean `0x%x/0x%x`?", parsed.value,
 				 parsed.mask | parsed.value);
 			return fail(parser, span_from(parser, start), "bad-mask",
-				    parsed.value ? hint : NULL, "the value lies outside of its mask");
+				    parsed.value ? hint : NULL,
+				    "the value lies outside of its mask");
 		}
 	}
 	parsed.has_mask = parsed.mask != UINT32_MAX;
@@ -176,8 +177,8 @@ static int parse_span(struct parser *parser, uint32_t max, struct tree_span *spa
 			break;
 		}
 	}
-	dash = at_kind(parser, TOKEN_WORD) ?
-		       memchr(parser->token.start, '-', parser->token.len) : NULL;
+	dash = at_kind(parser, TOKEN_WORD) ? memchr(parser->token.start, '-', parser->token.len) :
+					     NULL;
 	if (comparison == TREE_IN && dash)
 		return parse_span_range(parser, dash, max, span);
 	err = parse_number(parser, "a number, a range or a comparison", 0, max, &value);
@@ -271,8 +272,8 @@ static int parse_fragment(struct parser *parser, struct tree_condition *conditio
 }
 
 static int (*const parse_condition[])(struct parser *, struct tree_condition *) = {
-	[TREE_FLAGS] = parse_flags, [TREE_LENGTH] = parse_length, [TREE_DSCP] = parse_dscp,
-	[TREE_MARK] = parse_mark,   [TREE_MAC] = parse_mac,	  [TREE_STATE] = parse_state,
+	[TREE_FLAGS] = parse_flags,	  [TREE_LENGTH] = parse_length, [TREE_DSCP] = parse_dscp,
+	[TREE_MARK] = parse_mark,	  [TREE_MAC] = parse_mac,	[TREE_STATE] = parse_state,
 	[TREE_FRAGMENT] = parse_fragment, [TREE_TTL] = parse_ttl,
 };
 

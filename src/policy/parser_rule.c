@@ -15,8 +15,8 @@ static const char *const early_actions[] = { "drop", "limit" };
 static const struct {
 	const char *word, *ours;
 } synonyms[] = {
-	{ "accept", "allow" }, { "pass", "allow" },   { "permit", "allow" },
-	{ "deny", "drop" },    { "block", "drop" },   { "discard", "drop" },
+	{ "accept", "allow" },	{ "pass", "allow" },	{ "permit", "allow" },
+	{ "deny", "drop" },	{ "block", "drop" },	{ "discard", "drop" },
 	{ "refuse", "reject" }, { "allowed", "allow" },
 };
 
@@ -157,7 +157,8 @@ static int option_log(struct parser *parser, struct tree_option *option)
 	err = parse_number(parser, "a sample such as `1/100`", 0, UINT32_MAX, &one);
 	if (!err && one != 1)
 		return fail(parser, option->position, "bad-number",
-			    "one of a number is logged: `sample 1/100`", "a sample begins with `1/`");
+			    "one of a number is logged: `sample 1/100`",
+			    "a sample begins with `1/`");
 	if (!err && !accept_kind(parser, TOKEN_SLASH))
 		err = expected(parser, "`/` of a sample such as `1/100`", NULL);
 	if (!err)
@@ -221,10 +222,14 @@ static int option_id(struct parser *parser, struct tree_option *option)
 }
 
 static int (*const parse_option[])(struct parser *, struct tree_option *) = {
-	[TREE_OPTION_LIMIT] = option_limit,	    [TREE_OPTION_LOG] = option_log,
-	[TREE_OPTION_COUNT] = option_count,	    [TREE_OPTION_MARK_SET] = option_mark_set,
-	[TREE_OPTION_STATELESS] = option_stateless, [TREE_OPTION_TIMEOUT] = option_timeout,
-	[TREE_OPTION_MAX_FLOWS] = option_max_flows, [TREE_OPTION_ADD] = option_add,
+	[TREE_OPTION_LIMIT] = option_limit,
+	[TREE_OPTION_LOG] = option_log,
+	[TREE_OPTION_COUNT] = option_count,
+	[TREE_OPTION_MARK_SET] = option_mark_set,
+	[TREE_OPTION_STATELESS] = option_stateless,
+	[TREE_OPTION_TIMEOUT] = option_timeout,
+	[TREE_OPTION_MAX_FLOWS] = option_max_flows,
+	[TREE_OPTION_ADD] = option_add,
 	[TREE_OPTION_ID] = option_id,
 };
 

@@ -16,9 +16,10 @@ VECTOR(service_vector, struct tree_service);
 
 /* Words of rules: none of them is a service unless it is quoted. */
 static const char *const reserved[] = {
-	"from", "to", "port", "flags", "length", "dscp", "mark", "mac", "state", "fragment", "ttl",
-	"limit", "log", "count", "stateless", "timeout", "max", "add", "id", "is", "except",
-	"allow", "drop", "reject", "default", "per", "burst", "each", "type", "code", "sample",
+	"from",	   "to",       "port",	"flags", "length", "dscp",  "mark",	 "mac",
+	"state",   "fragment", "ttl",	"limit", "log",	   "count", "stateless", "timeout",
+	"max",	   "add",      "id",	"is",	 "except", "allow", "drop",	 "reject",
+	"default", "per",      "burst", "each",	 "type",   "code",  "sample",
 };
 
 static bool is_reserved(const struct token *token)
@@ -93,8 +94,7 @@ static int parse_transport(struct parser *parser, struct tree_service *service)
 		return 0;
 	found = accept_one_of(parser, tree_transport_words, TREE_TRANSPORTS);
 	if (found < 0)
-		return unknown_word(parser, "protocol", tree_transport_words,
-				    TREE_TRANSPORTS);
+		return unknown_word(parser, "protocol", tree_transport_words, TREE_TRANSPORTS);
 	service->protocol = tree_transport_numbers[found];
 	return 0;
 }
@@ -173,11 +173,12 @@ static int parse_whole_transport(struct parser *parser, size_t row, struct tree_
 	}
 	next = peek(parser);
 	if (at_word(parser, "port")) {
-		snprintf(hint, sizeof(hint), "a port is written `22/%s`", tree_transport_words[row]);
+		snprintf(hint, sizeof(hint), "a port is written `22/%s`",
+			 tree_transport_words[row]);
 		return bad_token(parser, "syntax", hint, "is out of place");
 	}
-	if (token->kind == TOKEN_WORD && all_digits(token->start, token->len) &&
-	    token->len < 20 && next.kind != TOKEN_SLASH && !token_is_word(&next, "per")) {
+	if (token->kind == TOKEN_WORD && all_digits(token->start, token->len) && token->len < 20 &&
+	    next.kind != TOKEN_SLASH && !token_is_word(&next, "per")) {
 		snprintf(hint, sizeof(hint), "did you mean `%.*s/%s`?", (int)token->len,
 			 token->start, tree_transport_words[row]);
 		return bad_token(parser, "syntax", hint, "is out of place");

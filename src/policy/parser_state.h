@@ -3,8 +3,9 @@
  * What the files of the parser share: the state of a parse, tokens, words, numbers, lists, trivia.
  * For src/policy/parser*.c only.
  *
- * Every parsing function returns 0 with the current token behind what it has read, or -EINVAL when it has reported an error,
- * or -ENOMEM. After -EINVAL the current token is where it was noticed; the statement loop skips to the next one.
+ * Every parsing function returns 0 with the current token behind what it has read, or -EINVAL when
+ * it has reported an error, or -ENOMEM. After -EINVAL the current token is where it was noticed;
+ * the statement loop skips to the next one.
  */
 #ifndef REEVE_POLICY_PARSER_STATE_H
 #define REEVE_POLICY_PARSER_STATE_H
@@ -28,7 +29,8 @@ struct parser {
 	struct position open;	       /* the outermost of these */
 	struct comment_vector pending; /* comment lines that belong to what comes next */
 	bool blank;		       /* an empty line was read after the last of them */
-	bool resync;		       /* the current token begins a statement, although the last one failed */
+	/* the current token begins a statement, although the last one failed */
+	bool resync;
 };
 
 /* --- tokens -- */
@@ -50,7 +52,9 @@ struct position span_from(const struct parser *parser, uint32_t start);
 
 int fail(struct parser *parser, struct position position, const char *code, const char *hint,
 	 const char *format, ...) __attribute__((format(printf, 5, 6)));
-/* "expected WHAT, found `x`" at the current token; silent when the lexer has already reported it. */
+/*
+ * "expected WHAT, found `x`" at the current token; silent when the lexer has already reported it.
+ */
 int expected(struct parser *parser, const char *what, const char *hint);
 /* "unknown WHAT `x`", with the nearest of the words. */
 int unknown_word(struct parser *parser, const char *what, const char *const *words, size_t n);
@@ -86,12 +90,18 @@ bool all_digits(const char *text, size_t len);
 
 /* --- trivia -- */
 
-/* The pending comments as an arena array; none are pending then. The `first` thing of a block has no blank before it. */
+/*
+ * The pending comments as an arena array; none are pending then. The `first` thing of a block has
+ * no blank before it.
+ */
 int take_comments(struct parser *parser, bool first, const struct tree_comment **comments,
 		  uint32_t *n);
 /* Takes the pending comments as what stands before the coming item. */
 int begin_trivia(struct parser *parser, bool first, struct tree_trivia *trivia);
-/* Takes the comment of the current NEWLINE, if it stands behind something; *comment stays if there is none. */
+/*
+ * Takes the comment of the current NEWLINE, if it stands behind something; *comment stays if there
+ * is none.
+ */
 int trailing_comment(struct parser *parser, const char **comment);
 /* An arena copy, or NULL when there is nothing in it. */
 int keep_trivia(struct parser *parser, const struct tree_trivia *trivia,
@@ -167,7 +177,10 @@ int statement_end(struct parser *parser, struct tree_trivia *trivia);
 void recover(struct parser *parser);
 /* Is the current token a word that begins a statement of a file? */
 bool at_statement(const struct parser *parser);
-/* Does a statement or rule seem to begin here, on a line of its own, though something else is awaited? Or is it the end? */
+/*
+ * Does a statement or rule seem to begin here, on a line of its own, though something else is
+ * awaited? Or is it the end?
+ */
 bool begins_statement(const struct parser *parser);
 
 #endif

@@ -209,9 +209,10 @@ int parse_name(struct parser *parser, const char *what, struct tree_word *word)
 	if (!token->len)
 		return bad_token(parser, "bad-name", NULL, "is an empty name");
 	if (token->kind == TOKEN_WORD && !name_is_plain(token->start, token->len))
-		return bad_token(parser, "bad-name",
-				 "a name is letters, digits, `_`, `.` and, inside, `-`; or put it in quotes",
-				 "is not a name");
+		return bad_token(
+			parser, "bad-name",
+			"a name is letters, digits, `_`, `.` and, inside, `-`; or put it in quotes",
+			"is not a name");
 	return take_word(parser, word);
 }
 
@@ -253,7 +254,8 @@ static int digit_value(char c)
 {
 	return c >= '0' && c <= '9' ? c - '0' :
 	       c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-	       c >= 'A' && c <= 'F' ? c - 'A' + 10 : 16;
+	       c >= 'A' && c <= 'F' ? c - 'A' + 10 :
+				      16;
 }
 
 bool read_number(const char *text, size_t len, bool hex, uint32_t max, uint32_t *number)
@@ -308,7 +310,8 @@ int parse_duration(struct parser *parser, uint32_t *seconds)
 	if (token->kind != TOKEN_WORD || token->start[0] < '0' || token->start[0] > '9')
 		return expected(parser, "a duration such as `30s`, `5m`, `1h`", NULL);
 	if (all_digits(token->start, token->len) && token->len < 20) {
-		snprintf(hint, sizeof(hint), "did you mean `%.*ss`?", (int)token->len, token->start);
+		snprintf(hint, sizeof(hint), "did you mean `%.*ss`?", (int)token->len,
+			 token->start);
 		return bad_token(parser, "bad-duration", hint, "has no unit of time");
 	}
 	for (size_t i = 0; i < TREE_UNITS; i++) {
@@ -316,7 +319,8 @@ int parse_duration(struct parser *parser, uint32_t *seconds)
 			unit = tree_units[i].seconds;
 	}
 	if (!unit || !all_digits(token->start, token->len - 1))
-		return bad_token(parser, "bad-duration", "a number and one of s, m, h, d: `90s`, `5m`",
+		return bad_token(parser, "bad-duration",
+				 "a number and one of s, m, h, d: `90s`, `5m`",
 				 "is not a duration");
 	if (!read_number(token->start, token->len - 1, false, UINT32_MAX / unit, &value) || !value)
 		return bad_token(parser, "bad-duration", "at least 1s, at most 49710d",
@@ -483,7 +487,7 @@ int list_entry_end(struct parser *parser, struct list *list, const struct tree_t
 			err = trailing_comment(parser, &list->trivia.trailing);
 	} else if (!at_kind(parser, TOKEN_CLOSE)) {
 		return begins_statement(parser) ? not_closed(parser) :
-						expected(parser, "`,` or `}`", NULL);
+						  expected(parser, "`,` or `}`", NULL);
 	}
 	if (err)
 		return err;

@@ -15,15 +15,16 @@ const char *const tree_outcome_words[] = {
 };
 
 const char *const tree_statement_words[] = {
-	[TREE_ZONE] = "zone",	[TREE_SET] = "set",	    [TREE_SERVICE] = "service",
-	[TREE_INCLUDE] = "include", [TREE_POLICY] = "policy",	    [TREE_NAT] = "nat",
-	[TREE_EARLY] = "early", [TREE_INTERCEPT] = "intercept", [TREE_ASSERT] = "assert",
-	[TREE_OPTIONS] = "options",
+	[TREE_ZONE] = "zone",	    [TREE_SET] = "set",
+	[TREE_SERVICE] = "service", [TREE_INCLUDE] = "include",
+	[TREE_POLICY] = "policy",   [TREE_NAT] = "nat",
+	[TREE_EARLY] = "early",	    [TREE_INTERCEPT] = "intercept",
+	[TREE_ASSERT] = "assert",   [TREE_OPTIONS] = "options",
 };
 
 const char *const tree_condition_words[] = {
-	[TREE_FLAGS] = "flags", [TREE_LENGTH] = "length", [TREE_DSCP] = "dscp",
-	[TREE_MARK] = "mark",	[TREE_MAC] = "mac",	  [TREE_STATE] = "state",
+	[TREE_FLAGS] = "flags",	      [TREE_LENGTH] = "length", [TREE_DSCP] = "dscp",
+	[TREE_MARK] = "mark",	      [TREE_MAC] = "mac",	[TREE_STATE] = "state",
 	[TREE_FRAGMENT] = "fragment", [TREE_TTL] = "ttl",
 };
 

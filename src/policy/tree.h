@@ -2,13 +2,14 @@
 /*
  * The tree: a policy file as it is written.
  *
- * One tree per file. It holds what was said, not what it means: zones, sets and services are names, an `include` is a
- * name. What is a matter of spelling (addresses, prefixes, ports, rates, durations, flags) is checked
- * and converted by the parser, so a tree is always well formed: the reader of a tree only has to look names up.
- * Comments and blank lines stay, as trivia, so that the tree prints back as its file in canonical form (format.h).
+ * One tree per file. It holds what was said, not what it means: zones, sets and services are
+ * names, an `include` is a name. What is a matter of spelling (addresses, prefixes, ports, rates,
+ * durations, flags) is checked and converted by the parser, so a tree is always well formed: the
+ * reader of a tree only has to look names up. Comments and blank lines stay, as trivia, so that
+ * the tree prints back as its file in canonical form (format.h).
  *
- * Everything lives in the arena given to the parser. Strings end in NUL and hold no NUL. Arrays with n == 0 may be NULL.
- * Numbers are in host order.
+ * Everything lives in the arena given to the parser. Strings end in NUL and hold no NUL. Arrays
+ * with n == 0 may be NULL. Numbers are in host order.
  */
 #ifndef REEVE_POLICY_TREE_H
 #define REEVE_POLICY_TREE_H
@@ -20,13 +21,18 @@
 #include "base/source.h"
 #include "core/types.h"
 
-/* One comment line, without `#` and the blank behind it. Comments may hold any bytes but NUL and newline. */
+/*
+ * One comment line, without `#` and the blank behind it. Comments may hold any bytes but NUL and
+ * newline.
+ */
 struct tree_comment {
 	const char *text;
 	bool blank_before; /* an empty line stands before it */
 };
 
-/* Comments and space around a statement, a rule or an entry of a list; NULL where there are none. */
+/*
+ * Comments and space around a statement, a rule or an entry of a list; NULL where there are none.
+ */
 struct tree_trivia {
 	const struct tree_comment *leading; /* lines of their own before it */
 	uint32_t leading_n;
@@ -60,10 +66,11 @@ enum tree_address_kind {
 
 struct tree_address {
 	enum tree_address_kind kind;
-	uint8_t family;	       /* 4 or 6; 0 for a set */
-	uint8_t prefix;	       /* of TREE_ADDRESS_PREFIX: 0..32 or 0..128 */
-	uint32_t lo[4], hi[4]; /* words as in FIELD_SRC, ends included; filled for prefixes too, host bits masked */
-	const char *set;       /* name of TREE_ADDRESS_SET */
+	uint8_t family; /* 4 or 6; 0 for a set */
+	uint8_t prefix; /* of TREE_ADDRESS_PREFIX: 0..32 or 0..128 */
+	/* words as in FIELD_SRC, ends included; filled for prefixes too, host bits masked */
+	uint32_t lo[4], hi[4];
+	const char *set; /* name of TREE_ADDRESS_SET */
 	struct position position;
 	const struct tree_trivia *trivia; /* in lists */
 };
@@ -81,12 +88,14 @@ struct tree_addresses {
 /* --- services and ports ------------------------------------------------ */
 
 enum tree_service_kind {
-	TREE_SERVICE_PORTS,    /* `22/tcp`, `53`, `6000-6063/udp` */
-	TREE_SERVICE_NAME,     /* `ssh`, `web`, `domain/udp` */
-	TREE_SERVICE_PROTOCOL, /* `tcp`, `udp`, `sctp`, … alone, `tcp syn`, `proto gre`, `proto 47` */
-	TREE_SERVICE_ICMP,     /* `icmp`, `icmp echo-request`, `icmpv6 type 143`, `icmp type 3 code 4` */
-	TREE_SERVICE_ANY,      /* `any` */
-	TREE_SERVICE_LIST,     /* `{ … }`, `{ 80, 443 }/tcp` */
+	TREE_SERVICE_PORTS, /* `22/tcp`, `53`, `6000-6063/udp` */
+	TREE_SERVICE_NAME,  /* `ssh`, `web`, `domain/udp` */
+	/* `tcp`, `udp`, `sctp`, … alone, `tcp syn`, `proto gre`, `proto 47` */
+	TREE_SERVICE_PROTOCOL,
+	/* `icmp`, `icmp echo-request`, `icmpv6 type 143`, `icmp type 3 code 4` */
+	TREE_SERVICE_ICMP,
+	TREE_SERVICE_ANY,  /* `any` */
+	TREE_SERVICE_LIST, /* `{ … }`, `{ 80, 443 }/tcp` */
 };
 
 struct tree_service {
@@ -95,17 +104,20 @@ struct tree_service {
 	const struct tree_trivia *trivia; /* in lists */
 	uint16_t lo, hi;		  /* PORTS */
 	/*
-	 * PORTS, NAME, LIST: the number behind `/` (tcp, udp, sctp, dccp, udplite), or -1: none was written.
-	 * PROTOCOL: the number, or -1: `name` is to be looked up. ICMP: 1 or 58.
+	 * PORTS, NAME, LIST: the number behind `/` (tcp, udp, sctp, dccp, udplite), or -1: none
+	 * was written. PROTOCOL: the number, or -1: `name` is to be looked up. ICMP: 1 or 58.
 	 * Below a LIST with a protocol there are only PORTS and NAME, with protocol -1.
 	 */
 	int16_t protocol;
-	struct tree_word name; /* NAME; PROTOCOL written `proto NAME`; ICMP type by name; else text == NULL */
-	bool proto;	       /* PROTOCOL: written with the word `proto` */
-	bool syn;	       /* PROTOCOL tcp: `tcp syn`, that is flags syn/syn,ack,fin,rst */
-	int16_t icmp_type;     /* ICMP: the number behind `type`, or -1: by name, or any if there is no name */
-	int16_t icmp_code;     /* ICMP: the number behind `code`, or -1: any */
-	const struct tree_service *items; /* LIST; a list within a list has a protocol, and no list in it */
+	/* NAME; PROTOCOL written `proto NAME`; ICMP type by name; else text == NULL */
+	struct tree_word name;
+	bool proto; /* PROTOCOL: written with the word `proto` */
+	bool syn;   /* PROTOCOL tcp: `tcp syn`, that is flags syn/syn,ack,fin,rst */
+	/* ICMP: the number behind `type`, or -1: by name, or any if there is no name */
+	int16_t icmp_type;
+	int16_t icmp_code; /* ICMP: the number behind `code`, or -1: any */
+	/* LIST; a list within a list has a protocol, and no list in it */
+	const struct tree_service *items;
 	uint32_t n;
 	const struct tree_comment *closing;
 	uint32_t closing_n;
@@ -114,15 +126,15 @@ struct tree_service {
 /* --- match: what a rule, a question, an assertion is about ------------- */
 
 enum tree_condition_kind { /* also the order in which they are printed */
-	TREE_FLAGS,
-	TREE_LENGTH,
-	TREE_DSCP,
-	TREE_MARK,
-	TREE_MAC,
-	TREE_STATE,
-	TREE_FRAGMENT,
-	TREE_TTL,
-	TREE_CONDITION_KINDS,
+			   TREE_FLAGS,
+			   TREE_LENGTH,
+			   TREE_DSCP,
+			   TREE_MARK,
+			   TREE_MAC,
+			   TREE_STATE,
+			   TREE_FRAGMENT,
+			   TREE_TTL,
+			   TREE_CONDITION_KINDS,
 };
 
 enum tree_comparison { TREE_IN, TREE_LESS, TREE_LESS_EQUAL, TREE_GREATER, TREE_GREATER_EQUAL };
@@ -133,9 +145,10 @@ struct tree_span {
 };
 
 struct tree_masked {
-	uint32_t value, mask; /* value lies in mask. Without a written mask: all bits (flags: those of value) */
-	bool has_mask;	      /* a mask was written */
-	bool hex;	      /* written in hexadecimal */
+	/* value lies in mask. Without a written mask: all bits (flags: those of value) */
+	uint32_t value, mask;
+	bool has_mask; /* a mask was written */
+	bool hex;      /* written in hexadecimal */
 };
 
 struct tree_condition {
@@ -153,11 +166,15 @@ struct tree_condition {
 	};
 };
 
-/* `[SERVICE] [from [ADDR] [port PORTS]] [to ADDR] [conditions]`. Parts that were not written are NULL. */
+/*
+ * `[SERVICE] [from [ADDR] [port PORTS]] [to ADDR] [conditions]`. Parts that were not written are
+ * NULL.
+ */
 struct tree_match {
 	const struct tree_service *service;
 	const struct tree_addresses *from;
-	const struct tree_service *from_ports; /* PORTS, NAME, or a LIST of these without protocol */
+	/* PORTS, NAME, or a LIST of these without protocol */
+	const struct tree_service *from_ports;
 	const struct tree_addresses *to;
 	const struct tree_condition *conditions; /* sorted by kind, each at most once */
 	uint32_t condition_n;
@@ -176,16 +193,16 @@ struct tree_rate {
 };
 
 enum tree_option_kind { /* also the order in which they are printed */
-	TREE_OPTION_LIMIT,
-	TREE_OPTION_LOG,
-	TREE_OPTION_COUNT,
-	TREE_OPTION_MARK_SET,
-	TREE_OPTION_STATELESS,
-	TREE_OPTION_TIMEOUT,
-	TREE_OPTION_MAX_FLOWS,
-	TREE_OPTION_ADD,
-	TREE_OPTION_ID,
-	TREE_OPTION_KINDS,
+			TREE_OPTION_LIMIT,
+			TREE_OPTION_LOG,
+			TREE_OPTION_COUNT,
+			TREE_OPTION_MARK_SET,
+			TREE_OPTION_STATELESS,
+			TREE_OPTION_TIMEOUT,
+			TREE_OPTION_MAX_FLOWS,
+			TREE_OPTION_ADD,
+			TREE_OPTION_ID,
+			TREE_OPTION_KINDS,
 };
 
 struct tree_option {
@@ -217,7 +234,8 @@ struct tree_rule {
 	enum tree_action action;
 	enum reject reject; /* of TREE_REJECT; REJECT_DEFAULT without `with` */
 	struct tree_match match;
-	const struct tree_option *options; /* sorted by kind, each at most once. TREE_LIMIT always has LIMIT */
+	/* sorted by kind, each at most once. TREE_LIMIT always has LIMIT */
+	const struct tree_option *options;
 	uint32_t option_n;
 };
 
@@ -225,8 +243,8 @@ struct tree_rule {
 
 /* What is inside the braces of a policy, nat, early or options block, apart from the statements. */
 struct tree_block {
-	bool inline_block; /* was written on one line */
-	const char *opening; /* comment behind `{`, or NULL */
+	bool inline_block;		    /* was written on one line */
+	const char *opening;		    /* comment behind `{`, or NULL */
 	const struct tree_comment *closing; /* comment lines before `}` */
 	uint32_t closing_n;
 };
@@ -244,7 +262,8 @@ struct tree_set {
 	struct tree_addresses list; /* LIST; never negated */
 	struct tree_word file;	    /* FILE */
 	uint32_t timeout, max;	    /* DYNAMIC: seconds and entries; 0: not written */
-	bool dynamic_braces;	    /* DYNAMIC: written with braces; the rest is what stands in them */
+	/* DYNAMIC: written with braces; the rest is what stands in them */
+	bool dynamic_braces;
 	const struct tree_trivia *timeout_trivia, *max_trivia;
 	const struct tree_comment *closing;
 	uint32_t closing_n;
@@ -275,7 +294,9 @@ struct tree_policy {
 
 enum tree_nat_kind { TREE_NAT_SOURCE, TREE_NAT_MASQUERADE, TREE_NAT_FORWARD };
 
-/* Where a packet is sent: `10.0.0.1`, `10.0.0.1:80`, `[2001:db8::1]:8000-8010`, a range, a prefix. */
+/*
+ * Where a packet is sent: `10.0.0.1`, `10.0.0.1:80`, `[2001:db8::1]:8000-8010`, a range, a prefix.
+ */
 struct tree_target {
 	struct tree_address address; /* PREFIX or RANGE */
 	bool has_ports;
@@ -329,7 +350,10 @@ struct tree_assert {
 	struct tree_match except;
 };
 
-/* `NAME VALUE` of an options block; which there are and what they mean is not the parser's business. */
+/*
+ * `NAME VALUE` of an options block; which there are and what they mean is not the parser's
+ * business.
+ */
 struct tree_setting {
 	struct tree_word name;	/* with the trivia of the line */
 	struct tree_word value; /* `on`, `off`, a number: as written */
@@ -390,11 +414,12 @@ struct question {
 /* --- words ------------------------------------------------------------- */
 
 /* Tables of words, for messages and printing. Each is indexed by its enum. */
-extern const char *const tree_action_words[];	  /* enum tree_action */
-extern const char *const tree_outcome_words[];	  /* enum tree_outcome */
-extern const char *const tree_statement_words[];  /* enum tree_statement_kind */
-extern const char *const tree_condition_words[];  /* enum tree_condition_kind */
-extern const char *const tree_option_words[];	  /* enum tree_option_kind, "mark set", "max flows", … */
+extern const char *const tree_action_words[];	 /* enum tree_action */
+extern const char *const tree_outcome_words[];	 /* enum tree_outcome */
+extern const char *const tree_statement_words[]; /* enum tree_statement_kind */
+extern const char *const tree_condition_words[]; /* enum tree_condition_kind */
+/* enum tree_option_kind, "mark set", "max flows", … */
+extern const char *const tree_option_words[];
 extern const char *const tree_reject_words[REJECT_KINDS]; /* "" for REJECT_DEFAULT */
 extern const char *const tree_each_words[];		  /* enum tree_each, "" for none */
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as a policy, as a question and as a file of a set: the parser is safe, and what it accepts prints to a text that is
- * accepted and prints to itself.
+ * Any bytes as a policy, as a question and as a file of a set: the parser is safe, and what it
+ * accepts prints to a text that is accepted and prints to itself.
  */
 #include <stdlib.h>
 #include <string.h>

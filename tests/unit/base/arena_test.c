@@ -93,7 +93,7 @@ static void test_take(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_memory), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_memory),	cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_strings), cmocka_unit_test(test_vector),
 		cmocka_unit_test(test_take),
 	};

@@ -20,7 +20,8 @@ static void fixture_init(struct fixture *fixture, const char *text)
 	uint32_t index;
 
 	*fixture = (struct fixture){ 0 };
-	assert_int_equal(source_set_add(&fixture->sources, "x.reeve", text, strlen(text), &index), 0);
+	assert_int_equal(source_set_add(&fixture->sources, "x.reeve", text, strlen(text), &index),
+			 0);
 }
 
 static void check_print(struct fixture *fixture, int colour, const char *expected)
@@ -51,14 +52,15 @@ static void test_print(void **state)
 		 "unknown service `%s`", "htp");
 	diagnose(&f.diagnostics, DIAGNOSTIC_NOTE, (struct position){ POSITION_NONE, 0, 1 }, "n",
 		 "hint", "nowhere");
-	check_print(&f, 0, "x.reeve:2:8: error: unknown service `htp`\n"
-			   "    allow htp from @x\n"
-			   "          ^~~ did you mean `http`?\n"
-			   "x.reeve:3:1: warning: second\n"
-			   "    last\n"
-			   "    ^~~~\n"
-			   "note: nowhere\n"
-			   "    hint\n");
+	check_print(&f, 0,
+		    "x.reeve:2:8: error: unknown service `htp`\n"
+		    "    allow htp from @x\n"
+		    "          ^~~ did you mean `http`?\n"
+		    "x.reeve:3:1: warning: second\n"
+		    "    last\n"
+		    "    ^~~~\n"
+		    "note: nowhere\n"
+		    "    hint\n");
 }
 
 static void test_end_of_line(void **state)
@@ -70,9 +72,10 @@ static void test_end_of_line(void **state)
 	diagnose(&f.diagnostics, DIAGNOSTIC_ERROR, at(3, 2), "e", NULL, "x");
 	diagnose(&f.diagnostics, DIAGNOSTIC_ERROR, at(6, 1), "e", NULL, "y");
 	diagnose(&f.diagnostics, DIAGNOSTIC_ERROR, at(600, 1), "e", NULL, "z");
-	check_print(&f, 0, "x.reeve:1:4: error: x\n    abc\n       ^\n"
-			   "x.reeve:2:2: error: y\n    d\n     ^\n"
-			   "x.reeve:2:2: error: z\n    d\n     ^\n");
+	check_print(&f, 0,
+		    "x.reeve:1:4: error: x\n    abc\n       ^\n"
+		    "x.reeve:2:2: error: y\n    d\n     ^\n"
+		    "x.reeve:2:2: error: z\n    d\n     ^\n");
 }
 
 /* A terminal gets no control characters, and the caret stands under what is seen. */
@@ -83,9 +86,10 @@ static void test_unprintable(void **state)
 	(void)state;
 	fixture_init(&f, "\033[1m\tb\xff\xc3\xa4 word\xc2\x9b");
 	diagnose(&f.diagnostics, DIAGNOSTIC_ERROR, at(10, 4), "e", "a\nb", "bad `\033`");
-	check_print(&f, 0, "x.reeve:1:11: error: bad `?`\n"
-			   "    ?[1m b?\xc3\xa4 word??\n"
-			   "             ^~~~ a?b\n");
+	check_print(&f, 0,
+		    "x.reeve:1:11: error: bad `?`\n"
+		    "    ?[1m b?\xc3\xa4 word??\n"
+		    "             ^~~~ a?b\n");
 }
 
 static void test_colour(void **state)
@@ -95,8 +99,9 @@ static void test_colour(void **state)
 	(void)state;
 	fixture_init(&f, "abc");
 	diagnose(&f.diagnostics, DIAGNOSTIC_ERROR, at(1, 1), "e", NULL, "x");
-	check_print(&f, 1, "\033[1mx.reeve:1:2:\033[0m \033[1;31merror:\033[0m x\n"
-			   "    abc\n     \033[1;32m^\033[0m\n");
+	check_print(&f, 1,
+		    "\033[1mx.reeve:1:2:\033[0m \033[1;31merror:\033[0m x\n"
+		    "    abc\n     \033[1;32m^\033[0m\n");
 }
 
 /* Long lines are cut around the caret, at whole characters. */
@@ -168,13 +173,23 @@ static void test_nearest_word(void **state)
 	static const struct {
 		const char *word, *nearest;
 	} rows[] = {
-		{ "htp", "http" },     { "htpt", "http" },	   { "HTTPS", "https" },
-		{ "alow", "allow" },   { "allow", "allow" },	   { "lalow", "allow" },
-		{ "drpo", "drop" },    { "destnation", "destination" },
-		{ "desstinatoin", "destination" }, { "xyz", NULL }, { "dddd", NULL },
-		{ "a", NULL },	       { "", NULL },		   { "alphabet", NULL },
+		{ "htp", "http" },
+		{ "htpt", "http" },
+		{ "HTTPS", "https" },
+		{ "alow", "allow" },
+		{ "allow", "allow" },
+		{ "lalow", "allow" },
+		{ "drpo", "drop" },
+		{ "destnation", "destination" },
+		{ "desstinatoin", "destination" },
+		{ "xyz", NULL },
+		{ "dddd", NULL },
+		{ "a", NULL },
+		{ "", NULL },
+		{ "alphabet", NULL },
 		{ "di", "id" },
-		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL },
+		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		  NULL },
 	};
 
 	(void)state;
@@ -189,9 +204,9 @@ static void test_nearest_word(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_print),	   cmocka_unit_test(test_end_of_line),
-		cmocka_unit_test(test_unprintable), cmocka_unit_test(test_colour),
-		cmocka_unit_test(test_long_lines), cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_print),	     cmocka_unit_test(test_end_of_line),
+		cmocka_unit_test(test_unprintable),  cmocka_unit_test(test_colour),
+		cmocka_unit_test(test_long_lines),   cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_nearest_word),
 	};
 

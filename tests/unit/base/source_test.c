@@ -171,8 +171,8 @@ static void test_bad_bundles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_read),   cmocka_unit_test(test_read_errors),
-		cmocka_unit_test(test_place),  cmocka_unit_test(test_bundle),
+		cmocka_unit_test(test_read),	    cmocka_unit_test(test_read_errors),
+		cmocka_unit_test(test_place),	    cmocka_unit_test(test_bundle),
 		cmocka_unit_test(test_bad_bundles),
 	};
 

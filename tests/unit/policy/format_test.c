@@ -145,10 +145,12 @@ static const struct {
 	{ "nat a -> b { masquerade }\n", NULL },
 	{ "nat a -> b {\n    source from 10.0.0.0/8 to 1.2.3.4-1.2.3.9\n"
 	  "    forward 80/tcp to { 10.0.0.1:80, [::1]:8000-8010 }\n"
-	  "    forward 9/udp to 10.0.0.0/24\n    masquerade from @x\n}\n", NULL },
+	  "    forward 9/udp to 10.0.0.0/24\n    masquerade from @x\n}\n",
+	  NULL },
 	{ "nat a -> b { forward 80/tcp to [::1] }\n", "nat a -> b { forward 80/tcp to ::1 }\n" },
 	{ "early wan {\n    drop from @drop\n    limit tcp syn 2000/s burst 4000 each source\n"
-	  "    limit 5/m log\n    limit 22/tcp fragment 6 per 7s\n}\n", NULL },
+	  "    limit 5/m log\n    limit 22/tcp fragment 6 per 7s\n}\n",
+	  NULL },
 	{ "intercept a -> b 80/tcp from 10.0.0.0/8 to 127.0.0.1:3129\n", NULL },
 	{ "assert a -> b is allowed\n", NULL },
 	{ "assert a -> b 22/tcp from 10.0.0.1 is dropped except from @x\n", NULL },
@@ -221,8 +223,9 @@ static void test_rule_is_flat(void **state)
 	struct parsed parsed;
 
 	(void)state;
-	parse_string(&parsed, "policy { a, # x\n b } -> c default drop {\n allow from { 10.0.0.1, # y\n"
-			      " 10.0.0.2 } id z\n}\n");
+	parse_string(&parsed,
+		     "policy { a, # x\n b } -> c default drop {\n allow from { 10.0.0.1, # y\n"
+		     " 10.0.0.2 } id z\n}\n");
 	assert_int_equal(parsed.err, 0);
 	format_rule(&parsed.tree->statements[0]->policy.rules[0], &printed);
 	assert_string_equal(text_string(&printed), "allow from { 10.0.0.1, 10.0.0.2 }");
@@ -251,7 +254,8 @@ static void test_questions(void **state)
 		struct parsed parsed = { 0 };
 
 		assert_int_equal(question_parse(rows[i], &parsed.sources, &parsed.arena,
-						&parsed.diagnostics, &question), 0);
+						&parsed.diagnostics, &question),
+				 0);
 		format_question(question, &printed);
 		assert_string_equal(text_string(&printed), rows[i]);
 		text_free(&printed);
@@ -277,8 +281,8 @@ static void test_errors_stick(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rules),	      cmocka_unit_test(test_files),
-		cmocka_unit_test(test_rule_is_flat),  cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_rules),	     cmocka_unit_test(test_files),
+		cmocka_unit_test(test_rule_is_flat), cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_errors_stick),
 	};
 

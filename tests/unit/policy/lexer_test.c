@@ -12,14 +12,17 @@
 
 #define BYTES(string) string, sizeof(string) - 1
 
-/* One letter a token: w word, s string, n newline, $ end, x bad, - arrow, l <=, g >=; symbols are themselves. */
+/*
+ * One letter a token: w word, s string, n newline, $ end, x bad, - arrow, l <=, g >=; symbols are
+ * themselves.
+ */
 static const char letters[] = {
-	[TOKEN_END] = '$',	    [TOKEN_NEWLINE] = 'n',	  [TOKEN_SEMICOLON] = ';',
-	[TOKEN_WORD] = 'w',	    [TOKEN_STRING] = 's',	  [TOKEN_OPEN] = '{',
-	[TOKEN_CLOSE] = '}',	    [TOKEN_COMMA] = ',',	  [TOKEN_SLASH] = '/',
-	[TOKEN_EQUAL] = '=',	    [TOKEN_NOT] = '!',		  [TOKEN_AT] = '@',
-	[TOKEN_BRACKET_OPEN] = '[', [TOKEN_BRACKET_CLOSE] = ']',  [TOKEN_LESS] = '<',
-	[TOKEN_LESS_EQUAL] = 'l',   [TOKEN_GREATER] = '>',	  [TOKEN_GREATER_EQUAL] = 'g',
+	[TOKEN_END] = '$',	    [TOKEN_NEWLINE] = 'n',	 [TOKEN_SEMICOLON] = ';',
+	[TOKEN_WORD] = 'w',	    [TOKEN_STRING] = 's',	 [TOKEN_OPEN] = '{',
+	[TOKEN_CLOSE] = '}',	    [TOKEN_COMMA] = ',',	 [TOKEN_SLASH] = '/',
+	[TOKEN_EQUAL] = '=',	    [TOKEN_NOT] = '!',		 [TOKEN_AT] = '@',
+	[TOKEN_BRACKET_OPEN] = '[', [TOKEN_BRACKET_CLOSE] = ']', [TOKEN_LESS] = '<',
+	[TOKEN_LESS_EQUAL] = 'l',   [TOKEN_GREATER] = '>',	 [TOKEN_GREATER_EQUAL] = 'g',
 	[TOKEN_ARROW] = '-',	    [TOKEN_BAD] = 'x',
 };
 
@@ -48,7 +51,9 @@ static const struct {
 	{ BYTES("\"a\\\"b\""), "sn$", 0 },
 	{ BYTES("a\r\nb\r\n"), "wnwn$", 0 },
 	{ BYTES("a\r"), "wn$", 0 },
-	{ BYTES("\xef\xbb\xbf" "a"), "wn$", 0 },
+	{ BYTES("\xef\xbb\xbf"
+		"a"),
+	  "wn$", 0 },
 	{ BYTES("a # \xff\xfe\n"), "wn$", 0 },
 	{ BYTES("\"\xc3\xa4\""), "sn$", 0 },
 	{ BYTES("a\rb"), "wxwn$", 1 },
@@ -148,8 +153,9 @@ static void test_names(void **state)
 		const char *name;
 		bool plain;
 	} rows[] = {
-		{ "wan", true }, { "eth0.5", true }, { "a-b", true },	{ "_", true }, { "", false },
-		{ "-a", false }, { "a-", false },    { "a b", false }, { "a:b", false }, { "a*", false },
+		{ "wan", true },  { "eth0.5", true }, { "a-b", true }, { "_", true },
+		{ "", false },	  { "-a", false },    { "a-", false }, { "a b", false },
+		{ "a:b", false }, { "a*", false },
 	};
 
 	(void)state;

@@ -14,7 +14,9 @@
 
 /* --- errors ------------------------------------------------------------- */
 
-/* A text with one error: the word it points at, its code, and what its hint holds (NULL: no hint). */
+/*
+ * A text with one error: the word it points at, its code, and what its hint holds (NULL: no hint).
+ */
 static const struct {
 	const char *text, *word, *code, *hint;
 } error_rows[] = {
@@ -233,12 +235,27 @@ static void test_addresses(void **state)
 		{ "10.1.2.3/8", TREE_ADDRESS_PREFIX, 4, 8, { 0x0a000000 }, { 0x0affffff }, 1 },
 		{ "0.0.0.0/0", TREE_ADDRESS_PREFIX, 4, 0, { 0 }, { 0xffffffff }, 0 },
 		{ "10.0.0.1-10.0.1.0", TREE_ADDRESS_RANGE, 4, 32, { 0x0a000001 }, { 0x0a000100 }, 0 },
-		{ "2001:db8::/33", TREE_ADDRESS_PREFIX, 6, 33, { 0x20010db8 },
-		  { 0x20010db8, 0x7fffffff, 0xffffffff, 0xffffffff }, 0 },
-		{ "2001:db8::1/64", TREE_ADDRESS_PREFIX, 6, 64, { 0x20010db8 },
-		  { 0x20010db8, 0, 0xffffffff, 0xffffffff }, 1 },
-		{ "::/0", TREE_ADDRESS_PREFIX, 6, 0, { 0 },
-		  { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff }, 0 },
+		{ "2001:db8::/33",
+		  TREE_ADDRESS_PREFIX,
+		  6,
+		  33,
+		  { 0x20010db8 },
+		  { 0x20010db8, 0x7fffffff, 0xffffffff, 0xffffffff },
+		  0 },
+		{ "2001:db8::1/64",
+		  TREE_ADDRESS_PREFIX,
+		  6,
+		  64,
+		  { 0x20010db8 },
+		  { 0x20010db8, 0, 0xffffffff, 0xffffffff },
+		  1 },
+		{ "::/0",
+		  TREE_ADDRESS_PREFIX,
+		  6,
+		  0,
+		  { 0 },
+		  { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff },
+		  0 },
 		{ "::5-::1:0", TREE_ADDRESS_RANGE, 6, 128, { 0, 0, 0, 5 }, { 0, 0, 0, 0x10000 }, 0 },
 	};
 
@@ -367,8 +384,9 @@ static void test_targets(void **state)
 	struct parsed parsed;
 
 	(void)state;
-	parse_string(&parsed, "nat a -> b { forward 1/tcp to { 10.0.0.1:80, [2001:db8::1]:80-90, ::1, "
-			      "10.0.0.1-10.0.0.2:5, 10.0.0.0/24 } }");
+	parse_string(&parsed,
+		     "nat a -> b { forward 1/tcp to { 10.0.0.1:80, [2001:db8::1]:80-90, ::1, "
+		     "10.0.0.1-10.0.0.2:5, 10.0.0.0/24 } }");
 	assert_int_equal(parsed.err, 0);
 	to = &parsed.tree->statements[0]->nat.rules[0].to;
 	assert_int_equal(to->n, 5);
@@ -391,19 +409,23 @@ static void test_question(void **state)
 	(void)state;
 	assert_int_equal(question_parse("wan -> self 22/tcp from 203.0.113.9 port 4000",
 					&parsed.sources, &parsed.arena, &parsed.diagnostics,
-					&question), 0);
+					&question),
+			 0);
 	assert_string_equal(question->from.text, "wan");
 	assert_string_equal(question->to.text, "self");
 	assert_int_equal(question->match.service->lo, 22);
 	assert_int_equal(question->match.from_ports->lo, 4000);
 	question = NULL;
 	assert_int_equal(question_parse("wan -> self log", &parsed.sources, &parsed.arena,
-					&parsed.diagnostics, &question), -EINVAL);
+					&parsed.diagnostics, &question),
+			 -EINVAL);
 	assert_null(question);
 	assert_int_equal(question_parse("wan self", &parsed.sources, &parsed.arena,
-					&parsed.diagnostics, &question), -EINVAL);
+					&parsed.diagnostics, &question),
+			 -EINVAL);
 	assert_int_equal(question_parse("", &parsed.sources, &parsed.arena, &parsed.diagnostics,
-					&question), -EINVAL);
+					&question),
+			 -EINVAL);
 	assert_int_equal(parsed.diagnostics.errors, 3);
 	parsed_free(&parsed);
 }
@@ -432,7 +454,8 @@ static void test_set_file(void **state)
 		source_set_add(&parsed.sources, "x.txt", rows[i].text, strlen(rows[i].text),
 			       &source);
 		assert_int_equal(set_file_parse(&parsed.sources, source, 3, &parsed.diagnostics,
-						&items, &n), rows[i].err);
+						&items, &n),
+				 rows[i].err);
 		assert_int_equal(n, rows[i].n);
 		assert_int_equal(parsed.diagnostics.errors, rows[i].errors);
 		free(items);
@@ -442,7 +465,10 @@ static void test_set_file(void **state)
 
 /* --- hostile texts ------------------------------------------------------ */
 
-/* Parses `n` times `piece` between `head` and `tail`; returns the number of errors. Must not take long, whatever it is. */
+/*
+ * Parses `n` times `piece` between `head` and `tail`; returns the number of errors. Must not take
+ * long, whatever it is.
+ */
 static unsigned parse_repeated(const char *head, const char *piece, size_t n, const char *tail)
 {
 	struct text text = TEXT_INIT(0);
@@ -511,11 +537,12 @@ static void test_nul_bytes(void **state)
 /* Without memory there is no tree and no crash. */
 static void test_small_arena(void **state)
 {
-	static const char text[] = "zone a = { b, \"c\" } # x\nset s = { 10.0.0.1, @t } # y\n"
-				   "service w = { 80, icmp }\ninclude \"x\"\n"
-				   "policy a -> b default drop {\n # c\n allow ssh from @s ttl 5 log \"x\"\n}\n"
-				   "nat a -> b { forward 80/tcp to 10.0.0.1:80 }\noptions { guard on }\n"
-				   "intercept a -> b 80 to 127.0.0.1:3129\nassert a -> b is dropped\n# z\n";
+	static const char text[] =
+		"zone a = { b, \"c\" } # x\nset s = { 10.0.0.1, @t } # y\n"
+		"service w = { 80, icmp }\ninclude \"x\"\n"
+		"policy a -> b default drop {\n # c\n allow ssh from @s ttl 5 log \"x\"\n}\n"
+		"nat a -> b { forward 80/tcp to 10.0.0.1:80 }\noptions { guard on }\n"
+		"intercept a -> b 80 to 127.0.0.1:3129\nassert a -> b is dropped\n# z\n";
 	bool done = false;
 
 	(void)state;
@@ -523,10 +550,10 @@ static void test_small_arena(void **state)
 		struct parsed parsed = { .arena = { .cap = cap } };
 		uint32_t source;
 
-		assert_int_equal(source_set_add(&parsed.sources, "test", text, strlen(text),
-						&source), 0);
-		parsed.err = tree_parse(&parsed.sources, source, &parsed.arena,
-					&parsed.diagnostics, &parsed.tree);
+		assert_int_equal(
+			source_set_add(&parsed.sources, "test", text, strlen(text), &source), 0);
+		parsed.err = tree_parse(&parsed.sources, source, &parsed.arena, &parsed.diagnostics,
+					&parsed.tree);
 		assert_true(parsed.err == 0 || parsed.err == -ENOMEM);
 		assert_true((parsed.err == 0) == (parsed.tree != NULL));
 		done = parsed.err == 0;
