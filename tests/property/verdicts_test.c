@@ -22,142 +22,16 @@
 
 #include <cmocka.h>
 
+#include "bench.h"
 #include "probe.h"
 
-#define REFUSED_MAX 150 /* lines that the language may refuse in one policy */
-
 static struct world *world; /* NULL: no kernel */
-static const char *no_world;
 static uint64_t seed;
 
 struct tally {
 	uint64_t packets, by[BY_ANSWER + 1], actions[USER_ANSWER + 1], not_taken;
 	uint64_t rules, rules_met, lines, lines_refused;
 };
-
-/* The user engine under one policy. */
-struct bench {
-	struct loaded_policy policy;
-	struct user_engine *engine;
-	struct seen *listener;
-	uint64_t *before; /* packets by rule */
-	bool *met;
-};
-
-static void hear(void *context, const struct event *event)
-{
-	struct bench *bench = context;
-
-	if (bench->listener && bench->listener->events < WORLD_EVENTS)
-		bench->listener->event[bench->listener->events] = *event;
-	if (bench->listener)
-		bench->listener->events++;
-}
-
-static void bench_close(struct bench *bench)
-{
-	user_engine_free(bench->engine);
-	free(bench->before);
-	free(bench->met);
-	policy_unload(&bench->policy);
-}
-
-/* 0; -EINVAL: the language refuses a line; anything else is a failure of the compiler, or the world is too small. */
-static int bench_open(struct bench *bench, const struct random_policy *policy, uint32_t *refused,
-		      struct text *errors)
-{
-	struct user_options options = { .flows_max = 16,
-					.embryonic_max = 16,
-					.route = world_route,
-					.event = hear,
-					.context = bench };
-	const char *why = "";
-	int err;
-
-	memset(bench, 0, sizeof(*bench));
-	err = policy_compile(policy, &bench->policy, refused, errors);
-	if (!err)
-		err = user_engine_new(bench->policy.image.bytes, bench->policy.image.size, &options,
-				      &bench->engine, &why);
-	if (!err) {
-		bench->before = calloc(bench->policy.ruleset.rule_n, sizeof(*bench->before));
-		bench->met = calloc(bench->policy.ruleset.rule_n, sizeof(*bench->met));
-		if (!bench->before || !bench->met)
-			err = -ENOMEM;
-	}
-	if (!err && world)
-		err = world_policy(world, bench->policy.image.bytes, bench->policy.image.size);
-	if (err)
-		bench_close(bench);
-	return err;
-}
-
-/* Hands the packet to the user engine. */
-static void run_user(struct bench *bench, const struct user_frame *frame, bool departs,
-		     struct user_verdict *verdict, struct seen *seen)
-{
-	struct user_frame packet = *frame;
-	const struct user_counter *counters = user_engine_counters(bench->engine);
-
-	memset(seen, 0, sizeof(*seen));
-	bench->listener = seen;
-	user_engine_set_clock(bench->engine, world_now());
-	if (departs)
-		user_engine_depart(bench->engine, &packet, verdict);
-	else
-		user_engine_arrive(bench->engine, &packet, verdict);
-	bench->listener = NULL;
-	seen->action = verdict->action;
-	seen->mark = packet.mark;
-	seen->tc_index = packet.tc_index;
-	seen->rule = RULE_NONE;
-	for (uint32_t i = 0; i < user_engine_rules(bench->engine); i++) {
-		if (counters[i].packets == bench->before[i])
-			continue;
-		bench->before[i] = counters[i].packets;
-		seen->rule = i;
-	}
-	user_engine_flush(bench->engine);
-}
-
-static bool same_event(const struct event *one, const struct event *two)
-{
-	struct event copy = *two;
-
-	copy.time_ns = one->time_ns;
-	return !memcmp(one, &copy, sizeof(copy));
-}
-
-static bool same_seen(const struct seen *one, const struct seen *two)
-{
-	if (one->action != two->action || one->rule != two->rule || one->events != two->events)
-		return false;
-	/* An answer is another packet; only what goes on keeps its mark. */
-	if (one->action == USER_NEXT && (one->mark != two->mark || one->tc_index != two->tc_index))
-		return false;
-	for (uint32_t i = 0; i < one->events && i < WORLD_EVENTS; i++)
-		if (!same_event(&one->event[i], &two->event[i]))
-			return false;
-	return true;
-}
-
-static void print_seen(const char *who, const struct seen *seen, struct text *report)
-{
-	static const char *const actions[] = { "next", "drop", "answer" };
-
-	text_printf(report, "%s: %s, rule %d, mark %#x, tc_index %#x, %u events\n", who,
-		    seen->action <= USER_ANSWER ? actions[seen->action] : "?", (int)seen->rule,
-		    seen->mark, seen->tc_index, seen->events);
-	for (uint32_t i = 0; i < seen->events && i < WORLD_EVENTS; i++) {
-		const struct event *e = &seen->event[i];
-
-		text_printf(report,
-			    "    event: kind %u hook %u by %u action %u sanity %u family %u protocol %u flags %#x rule %u zones %u %u ports %u %u length %u\n",
-			    e->kind, e->hook, e->by, e->action, e->sanity, e->family, e->protocol,
-			    e->tcp_flags, e->rule, e->from_zone, e->to_zone, e->src_port,
-			    e->dst_port, e->length);
-	}
-}
 
 /*
  * Judges a probe by all. True when they agree; otherwise `report` tells, if it is not NULL. *taken is false when the
@@ -180,7 +54,8 @@ static bool agree(struct bench *bench, const struct probe *probe, struct user_ve
 	*taken = err != -EINVAL;
 	if (!*taken)
 		return true;
-	run_user(bench, &frame, probe->departs, verdict, &user);
+	bench_run(bench, &frame, probe->departs, verdict, &user);
+	user_engine_flush(bench->engine);
 	if (world)
 		world_flush(world);
 	if (expected.known)
@@ -188,18 +63,18 @@ static bool agree(struct bench *bench, const struct probe *probe, struct user_ve
 		       expected.rule == user.rule &&
 		       (user.action != USER_NEXT || expected.mark == user.mark);
 	if (world)
-		good = good && !err && same_seen(&user, &kernel);
+		good = good && !err && seen_same(&user, &kernel);
 	if (good || !report)
 		return good;
 	if (expected.known)
 		text_printf(report, "expected: action %u, by %u, rule %d, mark %#x\n",
 			    expected.action, expected.by, (int)expected.rule, expected.mark);
-	print_seen("user engine", &user, report);
+	seen_print("user engine", &user, report);
 	text_printf(report, "    by %u, sanity %u\n", verdict->judgement.by, verdict->packet.sanity);
 	if (world && err)
 		text_printf(report, "kernel: %s\n", strerror(-err));
 	else if (world)
-		print_seen("kernel", &kernel, report);
+		seen_print("kernel", &kernel, report);
 	return false;
 }
 
@@ -218,7 +93,7 @@ static bool still_fails(void *context, const struct random_policy *policy)
 	uint32_t refused;
 	bool fails, taken;
 
-	if (bench_open(&bench, policy, &refused, &errors)) {
+	if (bench_open(&bench, world, policy, &refused, &errors)) {
 		text_free(&errors);
 		return false;
 	}
@@ -245,17 +120,6 @@ static void shrink(struct random_policy *policy, struct probe *probe)
 	}
 	policy_shrink(policy, still_fails, &failing);
 	*probe = failing.probe;
-}
-
-static void print_lines(const char *text)
-{
-	while (*text) {
-		size_t length = strcspn(text, "\n");
-
-		if (length)
-			printf("# %.*s\n", (int)length, text);
-		text += length + (text[length] == '\n');
-	}
 }
 
 static void print_probe(const struct probe *probe, const struct bench *bench, struct text *report)
@@ -300,62 +164,19 @@ static void fail_with(struct random_policy *policy, struct probe *probe)
 	shrink(policy, probe);
 	text_printf(&report, "seed %llu, the smallest failure:\n", (unsigned long long)seed);
 	policy_print(policy, &report);
-	if (!bench_open(&bench, policy, &refused, &errors)) {
+	if (!bench_open(&bench, world, policy, &refused, &errors)) {
 		print_probe(probe, &bench, &report);
 		if (agree(&bench, probe, &verdict, &taken, &report))
 			text_puts(&report, "(not seen again: it needs what was before it)\n");
 		bench_close(&bench);
 	}
-	print_lines(text_string(&report));
+	bench_print(text_string(&report));
 	text_free(&report);
 	text_free(&errors);
 	fail_msg("engines differ; REEVE_SEED=%llu repeats this", (unsigned long long)seed);
 }
 
 /* --- the property -------------------------------------------------------------------- */
-
-static void leave_out(struct random_policy *policy, uint32_t line)
-{
-	bool block = policy->lines[line].kind == LINE_OPEN;
-
-	policy->lines[line].out = true;
-	while (block && policy->lines[line].kind != LINE_CLOSE && line + 1 < policy->n)
-		policy->lines[++line].out = true;
-}
-
-/* A policy that the language takes, after leaving out what it refuses. */
-static void open_random(struct random *r, struct random_policy *policy, struct bench *bench,
-			struct tally *tally)
-{
-	struct text errors = TEXT_INIT(1 << 20);
-	int err = -EINVAL;
-
-	policy_random(r, policy);
-	tally->lines += policy->n;
-	for (int i = 0; i < REFUSED_MAX && err == -EINVAL; i++) {
-		uint32_t refused = POLICY_LINES;
-
-		text_free(&errors);
-		errors = TEXT_INIT(1 << 20);
-		err = bench_open(bench, policy, &refused, &errors);
-		if (err != -EINVAL || refused >= policy->n || policy->lines[refused].out)
-			break;
-		leave_out(policy, refused);
-		tally->lines_refused++;
-	}
-	if (err) {
-		struct text text = TEXT_INIT(1 << 20);
-
-		policy_print(policy, &text);
-		print_lines(text_string(&text));
-		print_lines(text_string(&errors));
-		text_free(&text);
-		text_free(&errors);
-		fail_msg("cannot be used: %s; REEVE_SEED=%llu repeats this", strerror(-err),
-			 (unsigned long long)seed);
-	}
-	text_free(&errors);
-}
 
 static void compare_stats(const struct bench *bench)
 {
@@ -374,8 +195,12 @@ static void one_policy(struct random *r, uint64_t packets, struct tally *tally)
 {
 	static struct random_policy policy;
 	struct bench bench;
+	bool *met;
 
-	open_random(r, &policy, &bench, tally);
+	if (bench_open_random(&bench, world, r, &policy, &tally->lines, &tally->lines_refused))
+		fail_msg("cannot be used; REEVE_SEED=%llu repeats this", (unsigned long long)seed);
+	met = calloc(bench.policy.ruleset.rule_n, sizeof(*met));
+	assert_non_null(met);
 	for (uint64_t i = 0; i < packets; i++) {
 		struct user_verdict verdict = { 0 };
 		struct probe probe;
@@ -383,6 +208,7 @@ static void one_policy(struct random *r, uint64_t packets, struct tally *tally)
 
 		probe_random(r, &bench.policy, &probe);
 		if (!agree(&bench, &probe, &verdict, &taken, NULL)) {
+			free(met);
 			bench_close(&bench);
 			fail_with(&policy, &probe);
 		}
@@ -394,13 +220,14 @@ static void one_policy(struct random *r, uint64_t packets, struct tally *tally)
 		tally->by[verdict.judgement.by]++;
 		tally->actions[verdict.action]++;
 		if (verdict.judgement.by == BY_RULE)
-			bench.met[verdict.judgement.rule] = true;
+			met[verdict.judgement.rule] = true;
 	}
 	for (uint32_t i = 0; i < bench.policy.ruleset.rule_n; i++)
-		tally->rules_met += bench.met[i];
+		tally->rules_met += met[i];
 	tally->rules += bench.policy.ruleset.rule_n;
 	if (world)
 		compare_stats(&bench);
+	free(met);
 	bench_close(&bench);
 }
 
@@ -449,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_kernel),
 		cmocka_unit_test(test_verdicts),
 	};
+	const char *no_world;
 	int status;
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -191,7 +191,6 @@ static int make_maps(struct world *world)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP);
 	struct harness *skeleton = world->skeleton;
-	struct control control = { .cpus = world->cpus, .watch_until = UINT64_MAX };
 	uint32_t zero = 0;
 
 	world->pages = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pages", 4, IMAGE_PAGE, PAGES, &options);
@@ -201,10 +200,8 @@ static int make_maps(struct world *world)
 					 RULES_MAX * world->cpus, &options);
 	if (world->counters < 0)
 		return world->counters;
-	control.slot[0].generation = 1;
 	if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.images), &zero, &world->pages, 0) ||
-	    bpf_map_update_elem(bpf_map__fd(skeleton->maps.counters), &zero, &world->counters, 0) ||
-	    bpf_map_update_elem(bpf_map__fd(skeleton->maps.control), &zero, &control, 0))
+	    bpf_map_update_elem(bpf_map__fd(skeleton->maps.counters), &zero, &world->counters, 0))
 		return -errno;
 	world->ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), hear, world, NULL);
 	return world->ring ? 0 : -errno;
@@ -319,7 +316,17 @@ static int write_image(struct world *world, const unsigned char *image, size_t s
 	return err;
 }
 
-int world_policy(struct world *world, const void *image, size_t size)
+static int write_control(const struct world *world, uint32_t generation)
+{
+	struct control control = { .cpus = world->cpus, .watch_until = UINT64_MAX };
+	uint32_t zero = 0;
+
+	control.slot[0].generation = generation;
+	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.control), &zero, &control, 0) ?
+		       -errno : 0;
+}
+
+int world_policy(struct world *world, const void *image, size_t size, uint32_t generation)
 {
 	const struct image_header *header = image;
 	int err;
@@ -328,6 +335,8 @@ int world_policy(struct world *world, const void *image, size_t size)
 		return -E2BIG;
 	world->rules = header->rules;
 	err = write_image(world, image, size);
+	if (!err)
+		err = write_control(world, generation);
 	if (!err)
 		err = read_counters(world, world->before);
 	if (!err)
@@ -430,6 +439,23 @@ int world_flow(struct world *world, const struct flow_key *key, struct flow *flo
 	*embryonic = true;
 	return bpf_map_lookup_elem(bpf_map__fd(world->skeleton->maps.embryonic), key, flow) ?
 		       -ENOENT : 0;
+}
+
+static uint32_t count_map(const struct bpf_map *map)
+{
+	unsigned char key[sizeof(struct flow_key)], *previous = NULL;
+	uint32_t n = 0;
+
+	while (!bpf_map_get_next_key(bpf_map__fd(map), previous, key)) {
+		previous = key;
+		n++;
+	}
+	return n;
+}
+
+uint32_t world_flow_count(struct world *world)
+{
+	return count_map(world->skeleton->maps.flows) + count_map(world->skeleton->maps.embryonic);
 }
 
 static void empty_map(const struct bpf_map *map)

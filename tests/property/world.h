@@ -48,7 +48,9 @@ enum route world_route(void *context, const struct user_frame *frame, const stru
 int world_open(struct world **world, const char **why);
 void world_close(struct world *world);
 /* The next policy: counters and statistics at zero. */
-int world_policy(struct world *world, const void *image, size_t size);
+int world_policy(struct world *world, const void *image, size_t size, uint32_t generation);
+/* How many records there are in the tables of flows. */
+uint32_t world_flow_count(struct world *world);
 /*
  * Hands a frame to a program. `wrapped`: through the harness, which knows tc_index, pkt_type and vlan_tci; without it
  * frame->tc_index must be 0 and seen->tc_index is 0. -EINVAL when the kernel does not take such a frame.

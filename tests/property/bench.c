@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "bench.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REFUSED_MAX 150 /* lines that the language may refuse in one policy */
+
+static void hear(void *context, const struct event *event)
+{
+	struct bench *bench = context;
+
+	if (bench->listener && bench->listener->events < WORLD_EVENTS)
+		bench->listener->event[bench->listener->events] = *event;
+	if (bench->listener)
+		bench->listener->events++;
+}
+
+void bench_close(struct bench *bench)
+{
+	user_engine_free(bench->engine);
+	free(bench->before);
+	policy_unload(&bench->policy);
+}
+
+static int start_engine(struct bench *bench)
+{
+	struct user_options options = { .flows_max = 512,
+					.embryonic_max = 512,
+					.route = world_route,
+					.event = hear,
+					.context = bench };
+	const char *why = "";
+
+	bench->generation = 1;
+	bench->before = calloc(bench->policy.ruleset.rule_n, sizeof(*bench->before));
+	if (!bench->before)
+		return -ENOMEM;
+	return user_engine_new(bench->policy.image.bytes, bench->policy.image.size, &options,
+			       &bench->engine, &why);
+}
+
+int bench_open(struct bench *bench, struct world *world, const struct random_policy *policy,
+	       uint32_t *refused, struct text *errors)
+{
+	int err;
+
+	memset(bench, 0, sizeof(*bench));
+	bench->world = world;
+	err = policy_compile(policy, &bench->policy, refused, errors);
+	if (!err)
+		err = start_engine(bench);
+	if (!err && world)
+		err = world_policy(world, bench->policy.image.bytes, bench->policy.image.size,
+				   bench->generation);
+	if (err)
+		bench_close(bench);
+	return err;
+}
+
+int bench_swap(struct bench *bench, const struct random_policy *policy)
+{
+	struct text errors = TEXT_INIT(1 << 20);
+	struct loaded_policy next;
+	uint64_t *before = NULL;
+	const char *why = "";
+	uint32_t refused;
+	int err = policy_compile(policy, &next, &refused, &errors);
+
+	text_free(&errors);
+	if (!err) {
+		before = calloc(next.ruleset.rule_n, sizeof(*before));
+		err = before ? 0 : -ENOMEM;
+	}
+	if (!err)
+		err = user_engine_swap(bench->engine, next.image.bytes, next.image.size, &why);
+	if (err) {
+		free(before);
+		policy_unload(&next);
+		return err;
+	}
+	policy_unload(&bench->policy);
+	free(bench->before);
+	bench->policy = next;
+	bench->before = before;
+	bench->generation++;
+	return bench->world ? world_policy(bench->world, next.image.bytes, next.image.size,
+					   bench->generation) :
+			      0;
+}
+
+/* --- random policies ---------------------------------------------------------------- */
+
+static void leave_out(struct random_policy *policy, uint32_t line)
+{
+	bool block = policy->lines[line].kind == LINE_OPEN;
+
+	policy->lines[line].out = true;
+	while (block && policy->lines[line].kind != LINE_CLOSE && line + 1 < policy->n)
+		policy->lines[++line].out = true;
+}
+
+int bench_open_random(struct bench *bench, struct world *world, struct random *r,
+		      struct random_policy *policy, uint64_t *lines, uint64_t *refused)
+{
+	struct text errors = TEXT_INIT(1 << 20), text = TEXT_INIT(1 << 20);
+	int err = -EINVAL;
+
+	policy_random(r, policy);
+	*lines += policy->n;
+	for (int i = 0; i < REFUSED_MAX && err == -EINVAL; i++) {
+		uint32_t line = POLICY_LINES;
+
+		text_free(&errors);
+		errors = TEXT_INIT(1 << 20);
+		err = bench_open(bench, world, policy, &line, &errors);
+		if (err != -EINVAL || line >= policy->n || policy->lines[line].out)
+			break;
+		leave_out(policy, line);
+		++*refused;
+	}
+	if (err) {
+		policy_print(policy, &text);
+		bench_print(text_string(&text));
+		bench_print(text_string(&errors));
+	}
+	text_free(&text);
+	text_free(&errors);
+	return err;
+}
+
+int bench_random_policy(struct random *r, struct random_policy *policy)
+{
+	uint64_t lines = 0, refused = 0;
+	struct bench bench;
+	int err = bench_open_random(&bench, NULL, r, policy, &lines, &refused);
+
+	if (!err)
+		bench_close(&bench);
+	return err;
+}
+
+/* --- what was seen -------------------------------------------------------------------- */
+
+void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
+	       struct user_verdict *verdict, struct seen *seen)
+{
+	const struct user_counter *counters = user_engine_counters(bench->engine);
+
+	memset(seen, 0, sizeof(*seen));
+	bench->listener = seen;
+	user_engine_set_clock(bench->engine, world_now());
+	if (departs)
+		user_engine_depart(bench->engine, frame, verdict);
+	else
+		user_engine_arrive(bench->engine, frame, verdict);
+	bench->listener = NULL;
+	seen->action = verdict->action;
+	seen->mark = frame->mark;
+	seen->tc_index = frame->tc_index;
+	seen->rule = RULE_NONE;
+	for (uint32_t i = 0; i < user_engine_rules(bench->engine); i++) {
+		if (counters[i].packets == bench->before[i])
+			continue;
+		bench->before[i] = counters[i].packets;
+		seen->rule = i;
+	}
+}
+
+static bool same_event(const struct event *one, const struct event *two)
+{
+	struct event copy = *two;
+
+	copy.time_ns = one->time_ns;
+	return !memcmp(one, &copy, sizeof(copy));
+}
+
+bool seen_same(const struct seen *one, const struct seen *two)
+{
+	if (one->action != two->action || one->rule != two->rule || one->events != two->events)
+		return false;
+	/* An answer is another packet; only what goes on keeps its mark. */
+	if (one->action == USER_NEXT && (one->mark != two->mark || one->tc_index != two->tc_index))
+		return false;
+	for (uint32_t i = 0; i < one->events && i < WORLD_EVENTS; i++)
+		if (!same_event(&one->event[i], &two->event[i]))
+			return false;
+	return true;
+}
+
+void seen_print(const char *who, const struct seen *seen, struct text *report)
+{
+	static const char *const actions[] = { "next", "drop", "answer" };
+
+	text_printf(report, "%s: %s, rule %d, mark %#x, tc_index %#x, %u events\n", who,
+		    seen->action <= USER_ANSWER ? actions[seen->action] : "?", (int)seen->rule,
+		    seen->mark, seen->tc_index, seen->events);
+	for (uint32_t i = 0; i < seen->events && i < WORLD_EVENTS; i++) {
+		const struct event *e = &seen->event[i];
+
+		text_printf(report,
+			    "    event: kind %u hook %u by %u action %u sanity %u family %u protocol %u flags %#x rule %u zones %u %u ports %u %u length %u\n",
+			    e->kind, e->hook, e->by, e->action, e->sanity, e->family, e->protocol,
+			    e->tcp_flags, e->rule, e->from_zone, e->to_zone, e->src_port,
+			    e->dst_port, e->length);
+	}
+}
+
+void bench_print(const char *text)
+{
+	while (*text) {
+		size_t length = strcspn(text, "\n");
+
+		if (length)
+			printf("# %.*s\n", (int)length, text);
+		text += length + (text[length] == '\n');
+	}
+}
