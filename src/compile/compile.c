@@ -22,8 +22,9 @@
 #define CLASS_COPIES 6u		  /* entries in all lists, for each term, until one tree for all is made */
 #define CLASS_ENTRIES 200000u	  /* and besides */
 #define CLASS_SCAN (1ull << 28)	  /* terms looked at on behalf of all classes */
-#define WORK_TERM 100u		  /* search for cuts: entries looked at for each entry of the lists */
-#define WORK_LEAST 4000000u
+#ifndef FREE_ENTRIES
+#define FREE_ENTRIES 20000u	  /* copies of entries that every policy may have */
+#endif
 
 /* Pairs of zones by class. */
 struct classes {
@@ -191,17 +192,16 @@ static void build_classes(struct work *work, const struct entry *entries, uint32
 
 static int build_trees(struct work *work)
 {
-	uint64_t terms = work->terms.list.n, entries = terms * 2;
+	uint64_t terms = work->terms.list.n;
 	uint32_t pairs[PAIRS_MAX] = { 0 }, family, n;
 	bool merged = work->classes.n * terms > CLASS_SCAN;
 	int err;
 
 	class_pairs(&work->classes, pairs);
-	if (!merged) {
-		entries = class_entries(work, pairs);
-		merged = entries > terms * CLASS_COPIES + CLASS_ENTRIES;
-	}
-	err = tree_init(&work->tree, &work->terms, &work->nodes, entries * WORK_TERM + WORK_LEAST);
+	if (!merged)
+		merged = class_entries(work, pairs) > terms * CLASS_COPIES + CLASS_ENTRIES;
+	err = tree_init(&work->tree, &work->terms, &work->nodes,
+			FREE_ENTRIES / (merged ? 1 : work->classes.n));
 	if (err)
 		return err;
 	for (family = 4; family <= 6; family += 2) {
@@ -266,7 +266,8 @@ static int interfaces_make(const struct ruleset *ruleset,
 
 	if (!list)
 		return -ENOMEM;
-	memcpy(list, interfaces, interface_n * sizeof(*list));
+	if (interface_n)
+		memcpy(list, interfaces, interface_n * sizeof(*list));
 	qsort(list, interface_n, sizeof(*list), interface_compare);
 	for (i = 0; i < interface_n; i++) {
 		if (list[i].zone >= ruleset->zone_n)
@@ -424,13 +425,13 @@ int image_compile(const struct ruleset *ruleset, const struct compile_interface 
 	cleanup(work_free) struct work work = { .ruleset = ruleset };
 	int err;
 
-	if (ruleset->zone_n < ZONE_FIRST || ruleset->zone_n > ZONES_MAX) {
-		*why = "the policy has too many zones";
+	if (ruleset->zone_n > ZONES_MAX || ruleset->rule_n > IMAGE_RULES_MAX) {
+		*why = "the policy has too many zones or rules";
 		return -E2BIG;
 	}
-	if (!ruleset->rule_n || ruleset->rule_n > IMAGE_RULES_MAX) {
-		*why = "the policy has too many rules";
-		return -E2BIG;
+	if (ruleset->zone_n < ZONE_FIRST || !ruleset->rule_n) {
+		*why = "the policy has no zones or no rules";
+		return -EINVAL;
 	}
 	err = compile(&work, interfaces, interface_n, image);
 	if (err == -E2BIG)

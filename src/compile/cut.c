@@ -28,9 +28,14 @@
 #define WEIGHT_VISIT 8u	   /* the same, in weights */
 #define CHAIN_WEIGHT 24u   /* up to here a child is thought to be a chain */
 #define RATE 205u	   /* estimate for each halving beyond */
-#define COPY_RATE 205u	   /* penalty for each doubling of entries */
+#ifndef COPY_LEAST
+#define COPY_LEAST 64u	   /* penalty for each doubling of entries, at least */
+#define COPY_MOST 2048u	   /* and at most */
+#endif
 #define SAMPLE_MAX 4096u
-#define ITEMS_MAX 256u	   /* a longer list takes no part in cuts */
+#define ITEMS_ALL 65536u   /* ranges of all entries; a list that is longer than its part takes no part in cuts */
+#define ITEMS_LEAST 16u
+#define ITEMS_MOST 4096u
 #define SMALL_SORT 64u
 
 void cutter_free(struct cutter *cutter)
@@ -135,13 +140,20 @@ static uint32_t stride_of(const struct problem *problem)
 	return (problem->n + SAMPLE_MAX - 1) / SAMPLE_MAX;
 }
 
+static uint32_t items_max(const struct problem *problem)
+{
+	uint32_t items = ITEMS_ALL / problem->n;
+
+	return items < ITEMS_LEAST ? ITEMS_LEAST : items > ITEMS_MOST ? ITEMS_MOST : items;
+}
+
 /* All cut points of a dimension, sorted and distinct, into cutter->values. */
 static int gather(struct cutter *cutter, const struct problem *problem, enum dimension dim,
 		  unsigned word)
 {
 	const struct address_range *box = &problem->box->range[dim];
 	struct word_vector *values = &cutter->values;
-	uint32_t stride = stride_of(problem), i, j, n = 0;
+	uint32_t stride = stride_of(problem), most = items_max(problem), i, j, n = 0;
 
 	values->n = 0;
 	for (i = 0; i < problem->n; i += stride) {
@@ -152,7 +164,7 @@ static int gather(struct cutter *cutter, const struct problem *problem, enum dim
 			continue;
 		constraint = term_constraint(cutter->terms, problem->entries[i].term, dim);
 		slice = slice_clip(constraint->items, constraint->n, box);
-		if (slice.n > ITEMS_MAX)
+		if (slice.n > most)
 			continue;
 		if (word_vector_reserve(values, (size_t)slice.n * 4))
 			return -ENOMEM;
@@ -160,6 +172,7 @@ static int gather(struct cutter *cutter, const struct problem *problem, enum dim
 			values->n += range_cuts(&slice.items[j], box, word,
 						values->items + values->n);
 	}
+	cutter->looked += values->n;
 	if (sort_words(cutter))
 		return -ENOMEM;
 	for (i = 0; i < values->n; i++)
@@ -235,7 +248,7 @@ static int judge_keys(struct cutter *cutter, const struct problem *problem, enum
 {
 	const struct address_range *box = &problem->box->range[dim];
 	uint64_t weight_sum = 0, cost_sum = 0, weight = 0, count = 0, entries = 0;
-	uint32_t stride = stride_of(problem), i, j, next;
+	uint32_t stride = stride_of(problem), most = items_max(problem), i, j, next;
 
 	cutter->sums.n = cutter->counts.n = 0;
 	if (sum_vector_reserve(&cutter->sums, n + 2) || sum_vector_reserve(&cutter->counts, n + 2))
@@ -252,7 +265,7 @@ static int judge_keys(struct cutter *cutter, const struct problem *problem, enum
 			constraint = term_constraint(cutter->terms, entry->term, dim);
 			slice = slice_clip(constraint->items, constraint->n, box);
 		}
-		if (!slice.n || slice.n > ITEMS_MAX) {
+		if (!slice.n || slice.n > most) {
 			add_children(cutter, 0, n, own, 1);
 			continue;
 		}
@@ -282,13 +295,27 @@ static uint32_t levels_of(uint32_t n)
 	return levels;
 }
 
+/*
+ * What a doubling of the entries should cost: as many halvings of the weight as are still needed, for as many doublings as
+ * the budget still allows.
+ */
+static uint64_t copy_rate(uint64_t weight, uint32_t n, uint64_t budget)
+{
+	uint64_t halvings = weight > CHAIN_WEIGHT ? log2_fixed(weight * 256 / CHAIN_WEIGHT) : 0;
+	uint64_t doublings = budget > n ? log2_fixed(budget * 256 / n) : 0;
+	uint64_t rate = doublings ? RATE * halvings / doublings : COPY_MOST;
+
+	return rate < COPY_LEAST ? COPY_LEAST : rate > COPY_MOST ? COPY_MOST : rate;
+}
+
 /* The price of a candidate; UINT64_MAX when it does not fit the budget. */
-static uint64_t price(const struct worth *worth, uint32_t sample, uint64_t visits)
+static uint64_t price(const struct cutter *cutter, const struct worth *worth, uint32_t sample,
+		      uint64_t visits)
 {
 	uint64_t factor = worth->entries * 256 / sample;
 	uint64_t copies = factor > 256 ? log2_fixed(factor) : 0;
 
-	return visits * VISIT + worth->cost + copies * COPY_RATE / 256;
+	return visits * VISIT + worth->cost + copies * cutter->copy_rate / 256;
 }
 
 /* A cut and its price; the best so far. */
@@ -320,7 +347,7 @@ static int try_dimension(struct cutter *cutter, const struct problem *problem, e
 	err = judge_keys(cutter, problem, dim, word, cut.keys, cut.n, &worth);
 	if (err)
 		return err;
-	cost = price(&worth, sample, 1);
+	cost = price(cutter, &worth, sample, 1);
 	if (n > cut.n) {
 		struct worth whole;
 
@@ -328,7 +355,7 @@ static int try_dimension(struct cutter *cutter, const struct problem *problem, e
 		if (err)
 			return err;
 		whole.entries = worth.entries;
-		whole.cost = price(&whole, sample, levels_of(n));
+		whole.cost = price(cutter, &whole, sample, levels_of(n));
 		if (whole.cost < cost)
 			cost = whole.cost;
 	}
@@ -400,7 +427,7 @@ static void try_answers(const struct cutter *cutter, const struct problem *probl
 			continue;
 		worth.cost = (yes * estimate(yes * stride) + no * estimate(no * stride)) /
 			     (yes + no ? yes + no : 1);
-		sum = price(&worth, sample, 0) + cost * (VISIT / WEIGHT_VISIT);
+		sum = price(cutter, &worth, sample, 0) + cost * (VISIT / WEIGHT_VISIT);
 		if (worth.entries * stride > budget)
 			best->cut.refused = true;
 		else if (sum < best->price)
@@ -414,13 +441,14 @@ static void try_answers(const struct cutter *cutter, const struct problem *probl
 }
 
 int cut_choose(struct cutter *cutter, const struct problem *problem, uint64_t budget,
-	       struct cut *cut)
+	       struct cut *cut, uint64_t *looked)
 {
 	struct candidate best = { .cut = { .kind = CUT_NONE } };
 	uint32_t stride = stride_of(problem), all = 0, i, dim;
 	uint64_t total = 0;
 	int err;
 
+	cutter->looked = 0;
 	cutter->weights.n = 0;
 	if (word_vector_reserve(&cutter->weights, problem->n))
 		return -ENOMEM;
@@ -429,6 +457,7 @@ int cut_choose(struct cutter *cutter, const struct problem *problem, uint64_t bu
 		total += cutter->weights.items[i];
 		all |= problem->entries[i].left;
 	}
+	cutter->copy_rate = copy_rate(total * stride, problem->n, budget);
 	best.price = total * stride * (VISIT / WEIGHT_VISIT); /* the chain's */
 	for (dim = 0; dim < DIM_COUNT; dim++) {
 		if (!(all & DIM_BIT(dim)))
@@ -442,5 +471,6 @@ int cut_choose(struct cutter *cutter, const struct problem *problem, uint64_t bu
 			try_answers(cutter, problem, dim, total, budget, &best);
 	}
 	*cut = best.cut;
+	*looked = cutter->looked;
 	return 0;
 }

@@ -44,13 +44,16 @@ struct cutter {
 	const struct terms *terms;
 	struct word_vector weights, values, spare;
 	struct sum_vector sums, counts;
+	uint64_t copy_rate; /* price of a doubling of entries */
+	uint64_t looked;
 };
 
 /*
- * The best cut. Its children hold at most `budget` entries together. CUT_NONE when a chain of tests is as good. -ENOMEM.
+ * The best cut. Its children hold at most `budget` entries together. CUT_NONE when a chain of tests is as good. *looked is
+ * how many bounds of ranges the search saw. -ENOMEM.
  */
 int cut_choose(struct cutter *cutter, const struct problem *problem, uint64_t budget,
-	       struct cut *cut);
+	       struct cut *cut, uint64_t *looked);
 void cutter_free(struct cutter *cutter);
 
 /* Are these the same condition? */

@@ -6,8 +6,8 @@
 
 #include "base/cleanup.h"
 
-struct slice slice_clip(const struct address_range *items, uint32_t n,
-			const struct address_range *box)
+struct slice slice_search(const struct address_range *items, uint32_t n,
+			  const struct address_range *box)
 {
 	uint32_t first, end, low, high;
 
@@ -127,7 +127,7 @@ static uint32_t word_tree(const struct span *span, struct slice slice,
 
 	if (!slice.n)
 		return span->no;
-	if (slice.n == 1 && range_covers(slice.items, box))
+	if (range_covers(slice.items, box))
 		return span->yes;
 	if (span->nodes->error)
 		return span->no;
@@ -144,7 +144,7 @@ static uint32_t word_tree(const struct span *span, struct slice slice,
 			if (!n || cuts[n - 1] < own[j])
 				cuts[n++] = own[j];
 	}
-	return cuts_tree(span, cuts, n, slice, box, word);
+	return n ? cuts_tree(span, cuts, n, slice, box, word) : span->yes;
 }
 
 uint32_t span_tree(struct nodes *nodes, uint32_t field, const struct address_range *items,

@@ -42,9 +42,17 @@ static inline bool range_covers(const struct address_range *outer,
 	return words_compare(outer->lo, inner->lo) <= 0 && words_compare(inner->hi, outer->hi) <= 0;
 }
 
+struct slice slice_search(const struct address_range *items, uint32_t n,
+			  const struct address_range *box);
+
 /* The items of a sorted, disjoint list that meet the box. */
-struct slice slice_clip(const struct address_range *items, uint32_t n,
-			const struct address_range *box);
+static inline struct slice slice_clip(const struct address_range *items, uint32_t n,
+				      const struct address_range *box)
+{
+	if (n == 1)
+		return (struct slice){ items, range_meets(items, box) };
+	return slice_search(items, n, box);
+}
 
 /* The first word that the box does not fix, or 4. */
 unsigned box_word(const struct address_range *box);

@@ -13,9 +13,10 @@
  *   4. where no cut pays, a chain: the tests of the entries, one after the other. A failed test goes on at the next
  *	entry that does not ask the same again.
  *
- * Cuts copy entries into several children. Each list has a budget of entries its children may hold together; a child inherits its
- * share. When a cut is refused for that reason, a long list is split in judging order instead: the tree of the first
- * half ends, where nothing matches, in the tree of the second half. So a hostile policy costs visits, not memory.
+ * Cuts copy entries into several children. Each list has a budget: the entries that all chains below it may hold together, and
+ * a part of those looked at on the way. A child gets its share of it, and what one child leaves over is for the next. When a cut is
+ * refused for that reason, a long list is split in judging order instead: the tree of the first half ends, where
+ * nothing matches, in the tree of the second half. So a hostile policy costs visits, neither memory nor time.
  *
  * Nothing depends on addresses in memory or on time: the same terms give the same nodes.
  */
@@ -27,18 +28,20 @@
 
 #include "base/cleanup.h"
 
-#define COPIES 8u	   /* budget: entries for each entry of the first list */
-#define COPIES_LEAST 3u	   /* and for each entry of a list further down, at least */
-#define FREE_ENTRIES 4096u /* budget besides */
+#ifndef COPIES
+#define COPIES 16u	   /* budget: entries for each entry of the first list */
+#endif
+#define LOOKS 64u	   /* so many bounds looked at in search of a cut cost as much as one entry */
+#define LOOKS_FREE 16u	   /* unless there are fewer than so many for each entry */
 #define TIDY_MAX 16u	   /* longer lists are not searched for covered entries */
 #define SPLIT_MIN 16u	   /* shorter lists are not split */
 #define INLINE_RANGES 7u   /* longer address lists become sets */
 #define INLINE_RANGES_6 2u
 #define MEMO_BYTES_MAX ((size_t)256 << 20)
 
-int tree_init(struct tree *tree, const struct terms *terms, struct nodes *nodes, uint64_t work_max)
+int tree_init(struct tree *tree, const struct terms *terms, struct nodes *nodes, uint64_t spare)
 {
-	*tree = (struct tree){ .terms = terms, .nodes = nodes, .work_max = work_max };
+	*tree = (struct tree){ .terms = terms, .nodes = nodes, .spare = spare };
 	tree->cutter.terms = terms;
 	tree->arena.cap = MEMO_BYTES_MAX;
 	tree->memo_mask = 1023;
@@ -188,6 +191,7 @@ static uint32_t chain_build(struct tree *tree, const struct entry *entries, uint
 		past[dim] = fail;
 	if (n > tree->chain_max)
 		tree->chain_max = n;
+	tree->spent += n;
 	while (i--) {
 		uint32_t ref = REF_MAKE(REF_RULE, tree->terms->list.items[entries[i].term].rule);
 		const struct entry *after = i + 1 < n ? &entries[i + 1] : NULL;
@@ -419,12 +423,23 @@ static uint32_t answered(const struct tree *tree, const struct entry *entries, u
 	return kept;
 }
 
-/* A child's share, and what every list may have. */
-static uint64_t share(uint64_t budget, uint64_t own, uint64_t all)
-{
-	uint64_t part = all ? budget * own / all : budget;
+/* What is left of a list's budget for its children, and how many entries they still bring. */
+struct pool {
+	uint64_t budget, entries;
+};
 
-	return part > own * COPIES_LEAST ? part : own * COPIES_LEAST;
+/* Builds one child with its share; what it leaves over is for the next ones. */
+static uint32_t child_build(struct tree *tree, struct entry *entries, uint32_t n, struct box *box,
+			    uint32_t fail, struct pool *pool)
+{
+	uint64_t share = pool->entries ? pool->budget * n / pool->entries : pool->budget;
+	uint64_t before = tree->spent, spent;
+	uint32_t ref = problem_build(tree, entries, n, box, fail, share);
+
+	spent = tree->spent - before;
+	pool->budget -= spent < pool->budget ? spent : pool->budget;
+	pool->entries -= n;
+	return ref;
 }
 
 static uint32_t answer_build(struct tree *tree, const struct entry *entries, uint32_t n,
@@ -433,13 +448,15 @@ static uint32_t answer_build(struct tree *tree, const struct entry *entries, uin
 {
 	cleanup_free struct entry *yes = calloc(n, sizeof(*yes)), *no = calloc(n, sizeof(*no));
 	uint32_t yes_n, no_n, yes_ref, no_ref;
+	struct pool pool;
 
 	if (!yes || !no)
 		return stop(tree, -ENOMEM);
 	yes_n = answered(tree, entries, n, cut, true, yes);
 	no_n = answered(tree, entries, n, cut, false, no);
-	no_ref = problem_build(tree, no, no_n, box, fail, share(budget, no_n, yes_n + no_n));
-	yes_ref = problem_build(tree, yes, yes_n, box, fail, share(budget, yes_n, yes_n + no_n));
+	pool = (struct pool){ budget, (uint64_t)yes_n + no_n };
+	no_ref = child_build(tree, no, no_n, box, fail, &pool);
+	yes_ref = child_build(tree, yes, yes_n, box, fail, &pool);
 	return constraint_nodes(tree, cut->constraint, cut->dim, box, yes_ref, no_ref);
 }
 
@@ -449,7 +466,7 @@ static uint32_t word_build(struct tree *tree, const struct entry *entries, uint3
 	uint32_t children[IMAGE_SWITCH_KEYS + 1], counts[IMAGE_SWITCH_KEYS + 1], i;
 	struct address_range whole = box->range[cut->dim], parts[IMAGE_SWITCH_KEYS + 1];
 	struct entry_vector all = { 0 };
-	uint64_t sum = 0;
+	struct pool pool = { budget, 0 };
 
 	for (i = 0; i <= cut->n; i++) {
 		uint32_t lo = i ? cut->keys[i - 1] : whole.lo[cut->word];
@@ -462,12 +479,11 @@ static uint32_t word_build(struct tree *tree, const struct entry *entries, uint3
 		}
 		counts[i] = narrow(tree, entries, n, cut->dim, &parts[i], all.items + all.n);
 		all.n += counts[i];
-		sum += counts[i];
+		pool.entries += counts[i];
 	}
 	for (i = 0, all.n = 0; i <= cut->n; i++) {
 		box->range[cut->dim] = parts[i];
-		children[i] = problem_build(tree, all.items + all.n, counts[i], box, fail,
-					    share(budget, counts[i], sum));
+		children[i] = child_build(tree, all.items + all.n, counts[i], box, fail, &pool);
 		all.n += counts[i];
 	}
 	box->range[cut->dim] = whole;
@@ -480,10 +496,10 @@ static uint32_t word_build(struct tree *tree, const struct entry *entries, uint3
 static uint32_t split_build(struct tree *tree, struct entry *entries, uint32_t n, struct box *box,
 			    uint32_t fail, uint64_t budget)
 {
-	uint32_t first = n / 2, second = n - first;
+	struct pool pool = { budget, n };
 
-	fail = problem_build(tree, entries + first, second, box, fail, share(budget, second, n));
-	return problem_build(tree, entries, first, box, fail, share(budget, first, n));
+	fail = child_build(tree, entries + n / 2, n - n / 2, box, fail, &pool);
+	return child_build(tree, entries, n / 2, box, fail, &pool);
 }
 
 static uint32_t problem_divide(struct tree *tree, struct entry *entries, uint32_t n,
@@ -493,11 +509,15 @@ static uint32_t problem_divide(struct tree *tree, struct entry *entries, uint32_
 	struct cut cut = { .kind = CUT_NONE };
 	int err;
 
-	if (n > 2 && tree->work < tree->work_max) {
-		tree->work += n;
-		err = cut_choose(&tree->cutter, &problem, budget, &cut);
+	if (n > 2 && budget >= n) {
+		uint64_t looked, price;
+
+		err = cut_choose(&tree->cutter, &problem, budget, &cut, &looked);
 		if (err)
 			return stop(tree, err);
+		price = looked > (uint64_t)n * LOOKS_FREE ? looked / LOOKS : 0;
+		budget -= price < budget ? price : budget;
+		tree->spent += price;
 	}
 	if (cut.kind == CUT_WORD)
 		return word_build(tree, entries, n, box, fail, budget, &cut);
@@ -570,5 +590,5 @@ uint32_t tree_build(struct tree *tree, const struct entry *entries, uint32_t n,
 			break;
 	}
 	return problem_build(tree, open, kept, &own, fail,
-			     (uint64_t)kept * COPIES + FREE_ENTRIES);
+			     (uint64_t)kept * COPIES + tree->spare);
 }

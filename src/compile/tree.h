@@ -21,14 +21,15 @@ struct tree {
 	uint32_t memo_mask, memo_n;
 	struct word_vector key; /* working memory */
 	uint32_t *roots; /* set trees: four a list, by direction and family; 0: not made */
-	uint64_t work, work_max;
+	uint64_t spare; /* budget of each tree besides a multiple of its list's length */
+	uint64_t spent;
 	uint32_t chain_max;
 };
 
 #define TREE_NO_FAIL UINT32_MAX
 
-/* `work_max` bounds the entries that are looked at in search of cuts, over all calls; beyond it only chains are made. */
-int tree_init(struct tree *tree, const struct terms *terms, struct nodes *nodes, uint64_t work_max);
+/* `spare`: entries that each tree may hold, besides a multiple of its list's length. -ENOMEM. */
+int tree_init(struct tree *tree, const struct terms *terms, struct nodes *nodes, uint64_t spare);
 void tree_free(struct tree *tree);
 
 /*

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The image validator: any bytes are refused, or safe to walk.
+ *
+ * The first byte chooses what is fed: the bytes as they are; the bytes behind a header put right; or an image that the
+ * compiler has made, with words of it overwritten. What the validator accepts is walked with packets out of the input's own words:
+ * every unit read must be inside, and no walk may take more steps than the header says.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compile/compile.h"
+
+#define CHANGES_MAX 16
+#define WALKS 8
+
+static void need(bool good)
+{
+	if (!good)
+		abort();
+}
+
+static uint32_t next_word(const uint8_t **data, size_t *size)
+{
+	uint32_t word = 0;
+	size_t n = *size < 4 ? *size : 4;
+
+	memcpy(&word, *data, n);
+	*data += n;
+	*size -= n;
+	return word;
+}
+
+static void add_rule(struct ruleset *ruleset, struct clause clause)
+{
+	struct clause *copy = arena_new(&ruleset->arena, struct clause);
+
+	need(copy);
+	*copy = clause;
+	ruleset->rules[ruleset->rule_n++] = (struct rule){
+		.from = UINT64_MAX, .to = UINT64_MAX, .clauses = copy, .clause_n = 1,
+	};
+}
+
+/* An image with nodes of every kind. */
+static struct image make_sample(void)
+{
+	static struct address_range ranges[40], long_ranges[40];
+	static const struct addresses four = { .items = ranges, .n = 40, .family = 4 };
+	static const struct addresses six = { .items = long_ranges, .n = 40, .family = 6 };
+	static const struct range ports[] = { { 22, 22 }, { 80, 90 }, { 443, 443 } };
+	static struct zone zones[3] = { { .tag = 1 }, { .tag = 2 }, { .tag = 9 } };
+	static const struct compile_interface interfaces[] = { { 4, 2 }, { 5, 0 }, { 12, 2 } };
+	static struct rule rules[6];
+	struct ruleset ruleset = { .zones = zones, .zone_n = 3, .rules = rules };
+	struct image image = { 0 };
+	const char *why;
+	uint32_t i;
+
+	for (i = 0; i < 40; i++) {
+		ranges[i].lo[0] = i * 1000;
+		ranges[i].hi[0] = i * 1000 + 99;
+		long_ranges[i].lo[i % 4] = 7;
+		long_ranges[i].lo[0] = long_ranges[i].hi[0] = i * 1000;
+		memcpy(long_ranges[i].hi, long_ranges[i].lo, sizeof(ranges->hi));
+		long_ranges[i].hi[3] += i;
+	}
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four,
+					    .flags = { 18, 2 } });
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_6, .dst = &six,
+					    .mark = { 1, 1 } });
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6,
+					    .field[FIELD_DST_PORT] = { ports, 3 } });
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four, .dst = &four });
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6 });
+	need(!image_compile(&ruleset, interfaces, 3, &image, &why));
+	need(!image_validate(image.bytes, image.size, &why));
+	arena_free(&ruleset.arena);
+	return image;
+}
+
+static const void *unit_at(const unsigned char *bytes, size_t size, uint64_t unit, uint32_t units)
+{
+	need((unit + units) * IMAGE_UNIT <= size);
+	return bytes + unit * IMAGE_UNIT;
+}
+
+/* Walks as image.h says; aborts where a walk leaves the image. */
+static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const struct fields *fields)
+{
+	const struct image_header *header = (const void *)bytes;
+	uint32_t yes = 0, no = 0, steps = 0, i;
+
+	while (REF_KIND(ref) != REF_RULE) {
+		uint32_t kind = REF_KIND(ref), unit = REF_INDEX(ref);
+
+		need(++steps <= header->walk_max);
+		if (kind == REF_SWITCH) {
+			const struct image_switch *node = unit_at(bytes, size, unit, 4);
+
+			need(unit % IMAGE_PAGE_UNITS + 4 <= IMAGE_PAGE_UNITS);
+			need(node->field < FIELD_WORDS);
+			for (i = 0; i < 15 && node->key[i] <= fields->word[node->field]; i++)
+				;
+			ref = node->child[i];
+		} else if (kind == REF_TEST) {
+			const struct image_test *node = unit_at(bytes, size, unit, 1);
+
+			need(node->field < FIELD_WORDS);
+			ref = (fields->word[node->field] & node->mask) - node->lo <= node->span ?
+				      node->yes : node->no;
+		} else if (kind == REF_SET) {
+			const struct image_set *node = unit_at(bytes, size, unit, 1);
+
+			ref = node->root;
+			yes = node->yes;
+			no = node->no;
+		} else {
+			need(kind == REF_MEMBER);
+			ref = unit ? yes : no;
+		}
+	}
+	need(REF_INDEX(ref) < header->rules);
+	unit_at(bytes, size, (uint64_t)header->rule_table + REF_INDEX(ref), 1);
+}
+
+static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *data, size_t left)
+{
+	const struct image_header *header = (const void *)bytes;
+	uint32_t pairs = header->zones * header->zones * 2, i, j, k;
+	const uint32_t *dispatch;
+
+	unit_at(bytes, size, header->dispatch, (pairs + 7) / 8);
+	unit_at(bytes, size, header->interfaces, header->interface_mask + 1);
+	dispatch = unit_at(bytes, size, header->dispatch, 1);
+	for (i = 0; i < WALKS; i++) {
+		struct fields fields;
+
+		for (j = 0; j < FIELD_WORDS; j++) {
+			fields.word[j] = next_word(&data, &left);
+			if (i & 1) /* likely to meet a key */
+				fields.word[j] = ((const uint32_t *)bytes)[fields.word[j] %
+									   (size / 4)];
+		}
+		for (k = 0; k < pairs; k++)
+			walk(bytes, size, dispatch[k], &fields);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct image sample;
+	unsigned char *bytes;
+	const char *why = NULL;
+	unsigned how, changes;
+	size_t length;
+
+	if (!sample.bytes)
+		sample = make_sample();
+	if (!size)
+		return 0;
+	how = *data % 4;
+	data++;
+	size--;
+	length = how >= 2 ? sample.size : size;
+	bytes = malloc(length + 1);
+	need(bytes);
+	memcpy(bytes, how >= 2 ? sample.bytes : data, length);
+	if (how == 1 && length >= sizeof(struct image_header)) {
+		struct image_header *header = (void *)bytes;
+
+		length -= length % IMAGE_UNIT;
+		header->magic = IMAGE_MAGIC;
+		header->version = IMAGE_VERSION;
+		header->units = (uint32_t)(length / IMAGE_UNIT);
+	}
+	for (changes = 0; how >= 2 && size && changes < CHANGES_MAX; changes++) {
+		uint32_t where = next_word(&data, &size) % (uint32_t)(length / 4);
+		uint32_t value = next_word(&data, &size);
+
+		if (how == 3) /* stay near what is there */
+			value = ((uint32_t *)bytes)[where] + value % 17 - 8;
+		((uint32_t *)bytes)[where] = value;
+	}
+	if (!image_validate(bytes, length, &why))
+		walk_all(bytes, length, data, size);
+	else
+		need(why != NULL);
+	free(bytes);
+	return 0;
+}

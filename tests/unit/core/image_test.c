@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The validator: one sound image made by hand, and every way to damage it, each refused for its own reason.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/image.h"
+
+/* Where things lie in the sound image. */
+enum {
+	UNIT_TEST = 2,	   /* destination port 80? */
+	UNIT_INNER = 3,	   /* a test inside the set tree */
+	UNIT_TREE = 4,	   /* the switch of the set tree */
+	UNIT_SET = 8,
+	UNIT_SPARE = 9,	   /* referred to by nothing */
+	UNIT_SWITCH = 12,
+	UNIT_RULES = 16,   /* two */
+	UNIT_DISPATCH = 18, /* 2 zones: 8 words */
+	UNIT_BUCKETS = 19, /* two */
+	UNITS = 21,
+};
+
+union sample {
+	unsigned char bytes[UNITS * IMAGE_UNIT];
+	uint32_t words[UNITS * 8];
+	struct image_header header;
+};
+
+static void *at(union sample *sample, unsigned unit)
+{
+	return sample->bytes + unit * IMAGE_UNIT;
+}
+
+static void put_switch(union sample *sample, unsigned unit, uint32_t key, uint32_t below,
+		       uint32_t above)
+{
+	struct image_switch *node = at(sample, unit);
+	unsigned i;
+
+	node->field = FIELD_SRC;
+	node->child[0] = below;
+	for (i = 0; i < IMAGE_SWITCH_KEYS; i++) {
+		node->key[i] = i ? UINT32_MAX : key;
+		node->child[i + 1] = above;
+	}
+}
+
+static void make(union sample *sample)
+{
+	uint32_t *dispatch = at(sample, UNIT_DISPATCH);
+	struct image_bucket *buckets = at(sample, UNIT_BUCKETS);
+	struct image_rule *rules = at(sample, UNIT_RULES);
+	unsigned i;
+
+	memset(sample, 0, sizeof(*sample));
+	sample->header = (struct image_header){
+		.magic = IMAGE_MAGIC,
+		.version = IMAGE_VERSION,
+		.units = UNITS,
+		.zones = 2,
+		.rules = 2,
+		.dispatch = UNIT_DISPATCH,
+		.interfaces = UNIT_BUCKETS,
+		.interface_mask = 1,
+		.rule_table = UNIT_RULES,
+		.walk_max = 6, /* switch, set, tree, inner test, member, test */
+		.flags = IMAGE_PICKUP | IMAGE_GUARD,
+		.mark_shift = 30,
+	};
+	*(struct image_test *)at(sample, UNIT_TEST) = (struct image_test){
+		.field = FIELD_DST_PORT,
+		.mask = UINT32_MAX,
+		.lo = 80,
+		.yes = REF_MAKE(REF_RULE, 0),
+		.no = REF_MAKE(REF_RULE, 1),
+	};
+	*(struct image_test *)at(sample, UNIT_INNER) = (struct image_test){
+		.field = FIELD_SRC + 3,
+		.mask = UINT32_MAX,
+		.yes = REF_MAKE(REF_MEMBER, 1),
+		.no = REF_MAKE(REF_MEMBER, 0),
+	};
+	put_switch(sample, UNIT_TREE, 7, REF_MAKE(REF_MEMBER, 0), REF_MAKE(REF_TEST, UNIT_INNER));
+	*(struct image_set *)at(sample, UNIT_SET) = (struct image_set){
+		.root = REF_MAKE(REF_SWITCH, UNIT_TREE),
+		.yes = REF_MAKE(REF_TEST, UNIT_TEST),
+		.no = REF_MAKE(REF_RULE, 1),
+	};
+	put_switch(sample, UNIT_SWITCH, 9, REF_MAKE(REF_SET, UNIT_SET), REF_MAKE(REF_RULE, 1));
+	for (i = 0; i < 8; i++)
+		dispatch[i] = REF_MAKE(REF_SWITCH, UNIT_SWITCH);
+	rules[0].flags = IMAGE_RULE_LOG;
+	rules[0].log_sample = 1;
+	rules[1].action = ACTION_REJECT;
+	rules[1].reject = REJECT_ADMIN_PROHIBITED;
+	buckets[image_hash(5) & 1].entry[2] = (struct image_interface){ 5, 1, 2 };
+}
+
+static void test_sound(void **state)
+{
+	union sample sample;
+	const char *why = "";
+
+	(void)state;
+	make(&sample);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+	memset(at(&sample, UNIT_SPARE), 0xff, 3 * IMAGE_UNIT); /* never read */
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+	sample.header.walk_max = IMAGE_WALK_MAX;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+}
+
+static void test_length(void **state)
+{
+	union sample sample;
+	const char *why = "";
+	size_t size;
+
+	(void)state;
+	make(&sample);
+	for (size = 0; size < sizeof(sample); size++)
+		assert_int_equal(image_validate(&sample, size, &why), -EBADMSG);
+	for (size = 2; size < UNITS; size++) {
+		sample.header.units = (uint32_t)size;
+		assert_int_equal(image_validate(&sample, size * IMAGE_UNIT, &why), -EBADMSG);
+	}
+	assert_string_equal(why, "interface table out of bounds");
+}
+
+static void test_version(void **state)
+{
+	union sample sample;
+	const char *why = "";
+
+	(void)state;
+	make(&sample);
+	sample.header.version++;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EPROTONOSUPPORT);
+	assert_string_equal(why, "another version of the image format");
+}
+
+/* One word of the image and what it is changed to. */
+struct damage {
+	unsigned unit, word;
+	uint32_t value;
+	const char *why;
+};
+
+#define HEADER(member, value, why)                                                                 \
+	{                                                                                          \
+		0, offsetof(struct image_header, member) / 4, value, why                           \
+	}
+#define TEST(unit, member, value, why)                                                             \
+	{                                                                                          \
+		unit, offsetof(struct image_test, member) / 4, value, why                          \
+	}
+#define SET(member, value, why)                                                                    \
+	{                                                                                          \
+		UNIT_SET, offsetof(struct image_set, member) / 4, value, why                       \
+	}
+#define SWITCH(unit, member, value, why)                                                           \
+	{                                                                                          \
+		unit, offsetof(struct image_switch, member) / 4, value, why                        \
+	}
+#define DISPATCH(value, why)                                                                       \
+	{                                                                                          \
+		UNIT_DISPATCH, 3, value, why                                                       \
+	}
+#define RULE(number, word, value, why)                                                             \
+	{                                                                                          \
+		UNIT_RULES + (number), word, value, why                                            \
+	}
+
+static const char BEFORE[] = "a node is not before its parent";
+static const char MISPLACED[] = "a switch is misaligned or out of bounds";
+static const char NO_RULE[] = "a rule that does not exist";
+static const char NO_KIND[] = "unknown kind of node";
+
+static void test_damage(void **state)
+{
+	const struct damage damages[] = {
+		HEADER(magic, 0, "not an image"),
+		HEADER(units, UNITS - 1, "the length is not the one the header names"),
+		HEADER(units, IMAGE_UNITS_MAX + 1, "the length is not the one the header names"),
+		HEADER(zones, 1, "number of zones out of range"),
+		HEADER(zones, ZONES_MAX + 1, "number of zones out of range"),
+		HEADER(zones, 5, "dispatch table out of bounds"),
+		HEADER(rules, 0, "number of rules out of range"),
+		HEADER(rules, IMAGE_RULES_MAX + 1, "number of rules out of range"),
+		HEADER(rules, 6, "rule table out of bounds"),
+		HEADER(dispatch, UNITS, "dispatch table out of bounds"),
+		HEADER(dispatch, 1, "dispatch table out of bounds"),
+		HEADER(dispatch, UINT32_MAX, "dispatch table out of bounds"),
+		HEADER(rule_table, UNITS - 1, "rule table out of bounds"),
+		HEADER(rule_table, 0, "rule table out of bounds"),
+		HEADER(interfaces, UNITS - 1, "interface table out of bounds"),
+		HEADER(interfaces, 1, "interface table out of bounds"),
+		HEADER(interface_mask, 3, "interface table out of bounds"),
+		HEADER(interface_mask, UINT32_MAX, "interface table out of bounds"),
+		HEADER(interface_mask, 2, "number of interface buckets is not a power of two"),
+		HEADER(walk_max, 5, "a walk is longer than the header says"),
+		HEADER(walk_max, IMAGE_WALK_MAX + 1, "walk limit out of range"),
+		HEADER(flags, 4, "unknown flag in the header"),
+		HEADER(mark_shift, 31, "mark bits out of range"),
+		HEADER(reserved[0], 1, "reserved word of the header is not zero"),
+		HEADER(reserved[1], 1, "reserved word of the header is not zero"),
+		DISPATCH(REF_MAKE(REF_RULE, 2), NO_RULE),
+		DISPATCH(REF_MAKE(REF_MEMBER, 0), "a set's answer outside of a set tree"),
+		DISPATCH(REF_MAKE(REF_TUPLES, UNIT_TEST), NO_KIND),
+		DISPATCH(REF_MAKE(REF_LIMIT, UNIT_TEST), NO_KIND),
+		DISPATCH(REF_MAKE(15, UNIT_TEST), NO_KIND),
+		DISPATCH(REF_MAKE(REF_TEST, UNITS), BEFORE),
+		DISPATCH(REF_MAKE(REF_TEST, 0), BEFORE),
+		DISPATCH(REF_MAKE(REF_TEST, 1), BEFORE),
+		DISPATCH(REF_MAKE(REF_SWITCH, 0), BEFORE),
+		DISPATCH(REF_MAKE(REF_SWITCH, 13), MISPLACED),
+		DISPATCH(REF_MAKE(REF_SWITCH, UNITS - 1), MISPLACED),
+		DISPATCH(REF_MAKE(REF_TEST, UNIT_SET), "one unit is used as two kinds of node"),
+		DISPATCH(REF_MAKE(REF_SWITCH, UNIT_TREE), "one unit is used as two kinds of node"),
+		SWITCH(UNIT_SWITCH, field, FIELD_WORDS, "unknown field of a switch"),
+		SWITCH(UNIT_SWITCH, key[1], 9, "the keys of a switch do not ascend"),
+		SWITCH(UNIT_SWITCH, key[2], 3, "the keys of a switch do not ascend"),
+		SWITCH(UNIT_SWITCH, child[15], REF_MAKE(REF_RULE, 0),
+		       "the unused children of a switch differ"),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_RULE, 2), NO_RULE),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_SWITCH, UNIT_SWITCH), BEFORE),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_TEST, 13), BEFORE),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_MEMBER, 1),
+		       "a set's answer outside of a set tree"),
+		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_RULE, 0), "a set tree ends in a rule"),
+		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_MEMBER, 2),
+		       "unknown answer of a set tree"),
+		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_SET, UNIT_INNER),
+		       "a set inside a set tree"),
+		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_TUPLES, UNIT_INNER), NO_KIND),
+		SET(root, REF_MAKE(REF_RULE, 0), "a set tree ends in a rule"),
+		SET(root, REF_MAKE(REF_SET, UNIT_TEST), "a set inside a set tree"),
+		SET(root, REF_MAKE(REF_SWITCH, UNIT_SWITCH), BEFORE),
+		SET(root, REF_MAKE(REF_TEST, UNIT_TEST), "one unit is used as two kinds of node"),
+		SET(yes, REF_MAKE(REF_MEMBER, 1), "a set's answer outside of a set tree"),
+		SET(yes, REF_MAKE(REF_SET, UNIT_SET), BEFORE),
+		SET(no, REF_MAKE(REF_RULE, 7), NO_RULE),
+		SET(reserved[4], 1, "reserved part of a set is not zero"),
+		TEST(UNIT_TEST, field, FIELD_WORDS, "unknown field of a test"),
+		TEST(UNIT_TEST, reserved[1], 1, "reserved part of a test is not zero"),
+		TEST(UNIT_TEST, yes, REF_MAKE(REF_TEST, UNIT_TEST), BEFORE),
+		TEST(UNIT_TEST, no, REF_MAKE(REF_RULE, 2), NO_RULE),
+		TEST(UNIT_INNER, no, REF_MAKE(REF_RULE, 1), "a set tree ends in a rule"),
+		RULE(0, 0, ACTION_REJECT + 1, "unknown action of a rule"),
+		RULE(0, 0, REJECT_KINDS << 8, "unknown kind of reject"),
+		RULE(0, 0, 16 << 16, "unknown flag of a rule"),
+		RULE(0, 0, 1u << 24, "reserved part of a rule is not zero"),
+		RULE(0, 1, 0, "a logging rule samples none"),
+		RULE(1, 7, 1, "reserved part of a rule is not zero"),
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(damages) / sizeof(*damages); i++) {
+		union sample sample;
+		const char *why = "nothing";
+
+		make(&sample);
+		sample.words[damages[i].unit * 8 + damages[i].word] = damages[i].value;
+		if (image_validate(&sample, sizeof(sample), &why) != -EBADMSG ||
+		    strcmp(why, damages[i].why))
+			fail_msg("damage %zu: expected \"%s\", got \"%s\"", i, damages[i].why, why);
+	}
+}
+
+static void test_interfaces(void **state)
+{
+	static const struct {
+		unsigned bucket; /* 0: the right one */
+		struct image_interface entry;
+		const char *why;
+	} cases[] = {
+		{ 0, { 5, 2, 2 }, "zone of an interface out of range" },
+		{ 0, { 5, 1, 0 }, "zone tag of an interface is zero" },
+		{ 1, { 5, 1, 2 }, "an interface is in the wrong bucket" },
+		{ 0, { 0, 1, 0 }, "an empty interface entry is not zero" },
+		{ 0, { 0, 0, 9 }, "an empty interface entry is not zero" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union sample sample;
+		struct image_bucket *buckets;
+		const char *why = "nothing";
+
+		make(&sample);
+		buckets = at(&sample, UNIT_BUCKETS);
+		buckets[(image_hash(5) & 1) ^ cases[i].bucket].entry[2] = cases[i].entry;
+		assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+		assert_string_equal(why, cases[i].why);
+	}
+}
+
+/* A key of 0xffffffff may be used: then only the children behind it must agree. */
+static void test_last_key(void **state)
+{
+	union sample sample;
+	struct image_switch *node;
+	const char *why = "";
+	unsigned i;
+
+	(void)state;
+	make(&sample);
+	node = at(&sample, UNIT_SWITCH);
+	for (i = 2; i <= IMAGE_SWITCH_KEYS; i++)
+		node->child[i] = REF_MAKE(REF_RULE, 0);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+	node->child[9] = REF_MAKE(REF_RULE, 1);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+}
+
+/* Every single word set to each of a few values: refused or accepted, but read within bounds (sanitizers watch). */
+static void test_any_word(void **state)
+{
+	static const uint32_t values[] = { 0, 1, 2, 0x7fffffff, 0x80000000, UINT32_MAX,
+					   REF_MAKE(REF_SWITCH, 16), REF_MAKE(REF_TEST, 20),
+					   REF_MAKE(REF_SET, 18), REF_MAKE(REF_SET, 0x0fffffff) };
+	unsigned word, i, refused = 0;
+
+	(void)state;
+	for (word = 0; word < UNITS * 8; word++) {
+		for (i = 0; i < sizeof(values) / sizeof(*values); i++) {
+			union sample sample;
+			const char *why = NULL;
+
+			make(&sample);
+			sample.words[word] = values[i];
+			if (image_validate(&sample, sizeof(sample), &why)) {
+				assert_non_null(why);
+				refused++;
+			}
+		}
+	}
+	assert_true(refused > 400);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sound),	   cmocka_unit_test(test_length),
+		cmocka_unit_test(test_version),	   cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_last_key),
+		cmocka_unit_test(test_any_word),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("image", tests, NULL, NULL);
+}
