@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Flow tracking in both engines: random conversations, packet by packet through arrival and departure of the user engine and of
+ * the kernel's programs. After every packet: the same action, rule, mark, tc_index and events, and the same record of the
+ * flow in the same table. Policies change in between.
+ *
+ * Beside that, what holds whatever the engine: an undisturbed conversation that a policy allows to begin is not hindered, and counted to the
+ * packet; one that it does not allow to begin gets nowhere.
+ *
+ * Time does not pass here: a round takes milliseconds. Timeouts are tests/unit/engine/user_test.c's.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench.h"
+#include "talk.h"
+
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#include "core/track.h"
+
+#define ROUNDS 400
+
+static struct world *world;
+static uint64_t seed;
+
+struct tally {
+	uint64_t packets, by[BY_ANSWER + 1], embryonic, replied, gone;
+};
+
+/* Policies of a round, and the packets under them. */
+struct round {
+	struct random_policy policies[2];
+	struct talk talk;
+	unsigned at;	      /* the running policy */
+	struct text *report;  /* NULL: nobody reads */
+	struct tally *tally;  /* NULL: nobody counts */
+};
+
+/* --- comparing --------------------------------------------------------------------------- */
+
+static bool same_flow(const struct flow *one, const struct flow *two)
+{
+	struct flow copy = *two;
+
+	copy.created = one->created;
+	copy.seen = one->seen;
+	return !memcmp(one, &copy, sizeof(copy));
+}
+
+static void print_flow(const char *who, const struct flow *flow, bool embryonic, struct text *report)
+{
+	if (!flow) {
+		text_printf(report, "  %s: no flow\n", who);
+		return;
+	}
+	text_printf(report,
+		    "  %s: %s, state %u, flags %u, tags %u %u, packets %llu %llu, bytes %llu %llu, rule %u of %u, mark %#x/%#x, interfaces %u %u\n",
+		    who, embryonic ? "embryonic" : "replied", flow->state, flow->flags,
+		    flow->from_tag, flow->to_tag, (unsigned long long)flow->original.packets,
+		    (unsigned long long)flow->reply.packets,
+		    (unsigned long long)flow->original.bytes, (unsigned long long)flow->reply.bytes,
+		    flow->rule, flow->generation, flow->mark_value, flow->mark_mask,
+		    flow->from_ifindex, flow->to_ifindex);
+}
+
+/* The record of the packet's tuple, in both. */
+static bool compare_flow(const struct bench *bench, const struct packet *packet, struct round *round)
+{
+	struct flow kernel;
+	const struct flow *user;
+	bool user_embryonic, kernel_embryonic;
+	struct flow_key key;
+	bool good;
+	int err;
+
+	if (packet->sanity != SANITY_OK || !packet->fields.word[FIELD_FAMILY])
+		return true;
+	flow_key_make(packet, &key);
+	user = user_engine_flow(bench->engine, &key, &user_embryonic);
+	if (round->tally && user)
+		++*(user_embryonic ? &round->tally->embryonic : &round->tally->replied);
+	else if (round->tally)
+		round->tally->gone++;
+	if (!bench->world)
+		return true;
+	err = world_flow(bench->world, &key, &kernel, &kernel_embryonic);
+	good = err ? !user :
+		     user && user_embryonic == kernel_embryonic && same_flow(user, &kernel);
+	if (!good && round->report) {
+		print_flow("user engine", user, user_embryonic, round->report);
+		print_flow("kernel", err ? NULL : &kernel, kernel_embryonic, round->report);
+	}
+	return good;
+}
+
+/* One checkpoint of both engines. The frame is then as the user engine left it. */
+static bool pass(struct bench *bench, struct round *round, struct user_frame *frame, bool departs,
+		 struct user_verdict *verdict)
+{
+	struct seen user, kernel;
+	int err = 0;
+
+	if (bench->world)
+		err = world_run(bench->world, frame, departs, true, &kernel);
+	bench_run(bench, frame, departs, verdict, &user);
+	if (round->tally) {
+		round->tally->packets++;
+		round->tally->by[verdict->judgement.by]++;
+	}
+	if (bench->world && (err || !seen_same(&user, &kernel))) {
+		if (round->report && err)
+			text_printf(round->report, "  kernel: %s\n", strerror(-err));
+		if (round->report) {
+			seen_print("  user engine", &user, round->report);
+			seen_print("  kernel", &kernel, round->report);
+		}
+		return false;
+	}
+	return compare_flow(bench, &verdict->packet, round);
+}
+
+/* --- one step ------------------------------------------------------------------------------ */
+
+static void print_step(const struct step *step, bool departs, struct text *report)
+{
+	static const char *const ways[] = { "to self", "from self", "forward" };
+	const struct craft *c = &step->craft;
+
+	text_printf(report,
+		    "%u %s: %s, in d%u out d%u, tamper %u, mark %#x, tc_index %#x; IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s%s%s\n",
+		    step->speaker, departs ? "departs" : "arrives", ways[step->way], step->in,
+		    step->out, step->tamper, step->mark, step->tc_index, c->family, c->protocol,
+		    c->tcp_flags, c->src[0], c->src[3], c->src_port, c->dst[0], c->dst[3],
+		    c->dst_port, c->fragmented ? " fragment" : "", step->gso_segs ? " gso" : "",
+		    step->swap ? " (after a swap)" : "");
+}
+
+static void tamper_with(const struct step *step, struct user_frame *frame, struct craft *craft)
+{
+	switch (step->tamper) {
+	case TAMPER_TC_INDEX:
+		frame->tc_index = 0;
+		break;
+	case TAMPER_MARK:
+		frame->mark = 0;
+		break;
+	case TAMPER_OUT:
+		frame->ifindex = WORLD_IFINDEX + (frame->ifindex - WORLD_IFINDEX + 1) % WORLD_INTERFACES;
+		break;
+	case TAMPER_SOURCE:
+		craft->src_port = 9999;
+		break;
+	default:
+		break;
+	}
+}
+
+/* The last verdict of the step is in *verdict. False when the engines differ. */
+static bool take_step(struct bench *bench, struct round *round, const struct step *step,
+		      struct user_verdict *verdict)
+{
+	struct craft craft = step->craft;
+	uint8_t bytes[CRAFT_BYTES];
+	struct user_frame frame = { .bytes = bytes,
+				    .ethernet = true,
+				    .mark = step->mark,
+				    .tc_index = step->tc_index,
+				    .gso_size = step->gso_segs ? 50 : 0,
+				    .gso_segs = step->gso_segs };
+
+	if (step->swap) {
+		round->at = !round->at;
+		if (bench_swap(bench, &round->policies[round->at]))
+			return false;
+	}
+	frame.len = craft_build(&craft, bytes);
+	if (step->way != WAY_FROM_SELF) {
+		frame.ifindex = frame.ingress_ifindex = WORLD_IFINDEX + step->in;
+		if (round->report)
+			print_step(step, false, round->report);
+		if (!pass(bench, round, &frame, false, verdict))
+			return false;
+		if (verdict->action != USER_NEXT || step->way == WAY_TO_SELF ||
+		    step->tamper == TAMPER_LOST)
+			return true;
+	}
+	frame.ifindex = WORLD_IFINDEX + step->out;
+	if (step->way == WAY_FROM_SELF)
+		frame.ingress_ifindex = 0;
+	else
+		tamper_with(step, &frame, &craft);
+	frame.len = craft_build(&craft, bytes);
+	if (round->report)
+		print_step(step, true, round->report);
+	return pass(bench, round, &frame, true, verdict);
+}
+
+static int count_flow(void *context, const struct flow_key *key, const struct flow *flow,
+		      bool embryonic)
+{
+	(void)key;
+	(void)flow;
+	(void)embryonic;
+	++*(uint32_t *)context;
+	return 0;
+}
+
+static bool compare_tables(struct bench *bench, struct text *report)
+{
+	uint32_t user = 0, kernel;
+
+	if (!bench->world)
+		return true;
+	user_engine_flows(bench->engine, count_flow, &user);
+	kernel = world_flow_count(bench->world);
+	if (user != kernel && report)
+		text_printf(report, "user engine has %u flows, kernel %u\n", user, kernel);
+	return user == kernel;
+}
+
+/* All of a round from the beginning. False when the engines differ. */
+static bool play(struct round *round)
+{
+	struct text errors = TEXT_INIT(1 << 20);
+	struct user_verdict verdict = { 0 };
+	struct bench bench;
+	bool good = true;
+	uint32_t refused;
+
+	round->at = 0;
+	if (bench_open(&bench, world, &round->policies[0], &refused, &errors)) {
+		text_free(&errors);
+		return true; /* made too small */
+	}
+	for (uint32_t i = 0; good && i < round->talk.n; i++)
+		good = take_step(&bench, round, &round->talk.steps[i], &verdict);
+	good = good && compare_tables(&bench, round->report);
+	if (world)
+		world_flush(world);
+	bench_close(&bench);
+	return good;
+}
+
+/* --- making failures small -------------------------------------------------------------------- */
+
+static bool still_fails(void *context, const struct random_policy *policy)
+{
+	struct round *round = context;
+
+	(void)policy; /* it is one of the round's */
+	return !play(round);
+}
+
+static void shrink(struct round *round)
+{
+	struct talk *talk = &round->talk;
+
+	for (uint32_t size = talk->n / 2; size; size = size > 1 ? size / 2 : 0)
+		for (uint32_t i = 0; i + size <= talk->n;) {
+			static struct talk kept;
+
+			kept = *talk;
+			memmove(&talk->steps[i], &talk->steps[i + size],
+				(talk->n - i - size) * sizeof(talk->steps[0]));
+			talk->n -= size;
+			if (!play(round))
+				continue;
+			*talk = kept;
+			i += size;
+		}
+	policy_shrink(&round->policies[0], still_fails, round);
+	policy_shrink(&round->policies[1], still_fails, round);
+}
+
+static void fail_with(struct round *round)
+{
+	struct text report = TEXT_INIT(1 << 20);
+
+	round->tally = NULL;
+	shrink(round);
+	text_printf(&report, "seed %llu, the smallest failure:\n", (unsigned long long)seed);
+	policy_print(&round->policies[0], &report);
+	for (uint32_t i = 0; i < round->talk.n; i++)
+		if (round->talk.steps[i].swap) {
+			text_puts(&report, "and the other policy:\n");
+			policy_print(&round->policies[1], &report);
+			break;
+		}
+	round->report = &report;
+	if (play(round))
+		text_puts(&report, "(not seen again)\n");
+	bench_print(text_string(&report));
+	text_free(&report);
+	fail_msg("engines differ; REEVE_SEED=%llu repeats this", (unsigned long long)seed);
+}
+
+/* --- properties ----------------------------------------------------------------------------------- */
+
+static void policy_of(struct random_policy *policy, const char *const *lines)
+{
+	memset(policy, 0, sizeof(*policy));
+	for (; *lines; lines++) {
+		struct policy_line *line = &policy->lines[policy->n++];
+
+		line->part_n = 1;
+		line->kind = LINE_RULE;
+		snprintf(line->parts[0], POLICY_PART, "%s", *lines);
+	}
+}
+
+/* Closed enough that flows matter, open enough that there are some. */
+static const char *const office[] = {
+	"zone wan = { d0, d1 }",
+	"zone lan = { d2, d3 }",
+	"policy wan -> self default drop {",
+	"allow { 22/tcp, 53, 443/tcp }",
+	"allow icmp echo-request",
+	"allow icmpv6 echo-request",
+	"reject 113/tcp",
+	"}",
+	"policy self -> any default allow",
+	"policy lan -> { wan, other } default allow {",
+	"reject 25/tcp",
+	"allow 80/tcp mark set 0x10/0xf0",
+	"allow 53/udp stateless",
+	"}",
+	"policy wan -> lan default drop { allow { 80/tcp, 5000/sctp } }",
+	"policy lan -> self default allow",
+	NULL,
+};
+
+static void test_engines_agree(void **state)
+{
+	uint64_t rounds = environment_number("REEVE_ROUNDS", ROUNDS);
+	static struct round round;
+	struct tally tally = { 0 };
+	struct random r;
+
+	(void)state;
+	random_seed(&r, seed);
+	for (uint64_t i = 0; i < rounds; i++) {
+		round.tally = &tally;
+		for (int j = 0; j < 2; j++)
+			if (random_chance(&r, 60))
+				policy_of(&round.policies[j], office);
+			else
+				assert_int_equal(bench_random_policy(&r, &round.policies[j]), 0);
+		talk_random(&r, false, &round.talk);
+		if (!play(&round))
+			fail_with(&round);
+	}
+	printf("# %llu rounds, %llu checkpoints: %llu left alone or deferred, %llu malformed, %llu by flows, %llu by rules, %llu own answers\n",
+	       (unsigned long long)rounds, (unsigned long long)tally.packets,
+	       (unsigned long long)tally.by[BY_NOTHING], (unsigned long long)tally.by[BY_SANITY],
+	       (unsigned long long)tally.by[BY_FLOW], (unsigned long long)tally.by[BY_RULE],
+	       (unsigned long long)tally.by[BY_ANSWER]);
+	printf("# behind them: %llu without a flow, %llu with an embryonic one, %llu with a replied one\n",
+	       (unsigned long long)tally.gone, (unsigned long long)tally.embryonic,
+	       (unsigned long long)tally.replied);
+	if (rounds < 50)
+		return;
+	assert_true(tally.by[BY_FLOW] > tally.packets / 10);
+	assert_true(tally.by[BY_RULE] > tally.packets / 10);
+	assert_true(tally.replied > tally.packets / 50);
+}
+
+/* Everybody may speak first to everybody: a flow is all that tells who did. */
+static const char *const open_policy[] = {
+	"policy { any, self } -> { any, self } default allow",
+	"options { tcp-pickup off; dhcp-client off }", /* the built-in rules for DHCP are stateless */
+	NULL,
+};
+
+static const char *const closed_policy[] = {
+	"options { dhcp-client off }",
+	"policy { any, self } -> { any, self } default drop",
+	NULL,
+};
+
+struct said {
+	uint64_t packets[2], bytes[2];
+};
+
+static void compare_counts(const struct bench *bench, const struct packet *packet,
+			   const struct said *said)
+{
+	const struct flow *flow;
+	struct flow_key key;
+	bool embryonic;
+
+	flow_key_make(packet, &key);
+	flow = user_engine_flow(bench->engine, &key, &embryonic);
+	assert_non_null(flow);
+	assert_int_equal(flow->original.packets, said->packets[0]);
+	assert_int_equal(flow->original.bytes, said->bytes[0]);
+	assert_int_equal(flow->reply.packets, said->packets[1]);
+	assert_int_equal(flow->reply.bytes, said->bytes[1]);
+}
+
+/* Two conversations with the same tuple are one for a filter: such rounds are left out. */
+static bool tuples_differ(const struct talk *talk)
+{
+	for (uint32_t i = 0; i < talk->n; i++)
+		for (uint32_t j = 0; j < i; j++) {
+			const struct craft *a = &talk->steps[i].craft, *b = &talk->steps[j].craft;
+
+			if (talk->steps[i].speaker != talk->steps[j].speaker &&
+			    a->family == b->family && a->protocol == b->protocol)
+				return false;
+		}
+	return true;
+}
+
+static void test_undisturbed(void **state)
+{
+	static struct round round;
+	struct text errors = TEXT_INIT(1 << 20);
+	struct random r;
+	unsigned played = 0;
+
+	(void)state;
+	random_seed(&r, seed);
+	policy_of(&round.policies[0], open_policy);
+	for (int i = 0; i < 300; i++) {
+		struct said said[16] = { 0 };
+		struct user_verdict verdict;
+		struct bench bench;
+		uint32_t refused;
+
+		talk_random(&r, true, &round.talk);
+		if (!tuples_differ(&round.talk))
+			continue;
+		played++;
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors), 0);
+		for (uint32_t j = 0; j < round.talk.n; j++) {
+			const struct step *step = &round.talk.steps[j];
+			struct said *counts = &said[step->speaker];
+
+			if (!take_step(&bench, &round, step, &verdict) ||
+			    verdict.action != USER_NEXT)
+				fail_msg("a packet was hindered; REEVE_SEED=%llu", (unsigned long long)seed);
+			counts->packets[step->reply]++;
+			counts->bytes[step->reply] += verdict.packet.length;
+			compare_counts(&bench, &verdict.packet, counts);
+		}
+		if (world)
+			world_flush(world);
+		bench_close(&bench);
+	}
+	assert_true(played > 20);
+	text_free(&errors);
+}
+
+static void test_closed(void **state)
+{
+	static struct round round;
+	struct text errors = TEXT_INIT(1 << 20);
+	struct random r;
+
+	(void)state;
+	random_seed(&r, seed);
+	policy_of(&round.policies[0], closed_policy);
+	for (int i = 0; i < 50; i++) {
+		struct user_verdict verdict;
+		struct bench bench;
+		uint32_t refused;
+
+		talk_random(&r, true, &round.talk);
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors), 0);
+		for (uint32_t j = 0; j < round.talk.n; j++) {
+			assert_true(take_step(&bench, &round, &round.talk.steps[j], &verdict));
+			assert_int_equal(verdict.action, USER_DROP);
+		}
+		bench_close(&bench);
+	}
+	text_free(&errors);
+}
+
+static void test_kernel(void **state)
+{
+	(void)state;
+	if (!world)
+		skip();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kernel),
+		cmocka_unit_test(test_engines_agree),
+		cmocka_unit_test(test_undisturbed),
+		cmocka_unit_test(test_closed),
+	};
+	const char *no_world;
+	int status;
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	seed = environment_number("REEVE_SEED", (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32);
+	if (world_open(&world, &no_world))
+		printf("# the kernel is left out: %s\n", no_world);
+	printf("# REEVE_SEED=%llu\n", (unsigned long long)seed);
+	status = cmocka_run_group_tests_name("conversations", tests, NULL, NULL);
+	world_close(world);
+	return status;
+}
