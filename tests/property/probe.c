@@ -149,7 +149,9 @@ static void aim_length(struct random *r, const struct clause *clause, struct cra
 	craft->payload = 0;
 	craft_fields(craft, false, &fields);
 	least = fields.word[FIELD_LENGTH];
-	wanted = aim(r, &clause->field[FIELD_LENGTH], 2800, least + random_below(r, 100));
+	/* Some are larger than what the leaving interface takes. */
+	wanted = aim(r, &clause->field[FIELD_LENGTH], 2800,
+		     least + random_below(r, random_chance(r, 5) ? 2500 : 100));
 	if (wanted > least && wanted <= 2800)
 		craft->payload = (uint16_t)(wanted - least);
 }

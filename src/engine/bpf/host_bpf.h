@@ -340,8 +340,10 @@ static __noinline int route(struct __sk_buff *skb, struct packet *p)
 		}
 	}
 	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	/* One that is too large for the way on is forwarded too: its sender must hear so from the kernel. */
 	return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ||
-			       result == BPF_FIB_LKUP_RET_UNSUPP_LWT ?
+			       result == BPF_FIB_LKUP_RET_UNSUPP_LWT ||
+			       result == BPF_FIB_LKUP_RET_FRAG_NEEDED ?
 		       ROUTE_FORWARD : ROUTE_SELF;
 }
 
