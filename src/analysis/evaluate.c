@@ -89,6 +89,9 @@ uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields)
 	for (uint32_t i = 0; i < ruleset->rule_n; i++)
 		if (rule_matches(&ruleset->rules[i], fields))
 			return i;
-	/* The built-in defaults, at the end of every ruleset, match all there is; self -> self meets the last of them. */
+	/*
+	 * The built-in defaults, at the end of every ruleset, match all there is; self -> self
+	 * meets the last of them.
+	 */
 	return ruleset->rule_n - 1;
 }

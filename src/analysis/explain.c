@@ -142,7 +142,10 @@ static void put_conditions(const struct fields *fields, struct text *out)
 		text_printf(out, " ttl %u", word[FIELD_TTL]);
 }
 
-/* A name as it must be written: in quotes unless it is made of letters, digits, `_`, `.` and inner `-`. */
+/*
+ * A name as it must be written: in quotes unless it is made of letters, digits, `_`, `.` and inner
+ * `-`.
+ */
 static void put_zone(const char *name, struct text *out)
 {
 	size_t len = strlen(name);

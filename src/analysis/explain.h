@@ -2,10 +2,11 @@
 /*
  * Explain: what happens to a packet, and why.
  *
- * A question says a packet as a rule says it, `wan -> self 22/tcp from 192.0.2.1`. What it leaves out is filled with an ordinary
- * value that no rule singles out where there is one (an ephemeral source port, an address outside every named prefix, TTL 64, a SYN), and the
- * answer says with what. The packet is judged as the first of its flow: by the sanity checks that need no packet bytes, then by
- * the reference evaluator.
+ * A question says a packet as a rule says it, `wan -> self 22/tcp from 192.0.2.1`. What it leaves
+ * out is filled with an ordinary value that no rule singles out where there is one (an ephemeral
+ * source port, an address outside every named prefix, TTL 64, a SYN), and the answer says with
+ * what. The packet is judged as the first of its flow: by the sanity checks that need no packet
+ * bytes, then by the reference evaluator.
  */
 #ifndef REEVE_ANALYSIS_EXPLAIN_H
 #define REEVE_ANALYSIS_EXPLAIN_H
@@ -49,7 +50,7 @@ struct explanation {
 	enum explained_by by;
 	enum sanity sanity;  /* SANITY_OK unless by is EXPLAINED_SANITY */
 	const char *reason;  /* for EXPLAINED_SANITY: "SYN together with FIN"; else NULL */
-	uint32_t rule;	     /* number of the deciding rule in the ruleset; UINT32_MAX for EXPLAINED_SANITY */
+	uint32_t rule;	     /* number of the deciding rule; UINT32_MAX for EXPLAINED_SANITY */
 	struct fields fields;/* the packet that was judged */
 	const char *packet;  /* the same as a question that leaves nothing open that matters */
 	const struct explain_filled *filled;
@@ -59,9 +60,10 @@ struct explanation {
 };
 
 /*
- * Answers `question` under `ruleset`. The text of the question is added to *sources (the caller's own set, not the
- * ruleset's) under the name "question", so that diagnostics can be shown with it. -EINVAL: *diagnostics says why (syntax, an
- * unknown name, a packet that cannot exist such as icmp with an IPv6 address); -ENOMEM. *explanation is untouched on failure.
+ * Answers `question` under `ruleset`. The text of the question is added to *sources (the caller's
+ * own set, not the ruleset's) under the name "question", so that diagnostics can be shown with it.
+ * -EINVAL: *diagnostics says why (syntax, an unknown name, a packet that cannot exist such as icmp
+ * with an IPv6 address); -ENOMEM. *explanation is untouched on failure.
  */
 int explain(const struct ruleset *ruleset, const char *question, struct source_set *sources,
 	    struct explanation *explanation, struct diagnostics *diagnostics);

@@ -2,15 +2,17 @@
 /*
  * Filling in a packet.
  *
- * A question resolves to clauses as a rule does. The first clause is taken (a question about port 53 is answered for tcp), and a value
- * is picked for every field: the one that is said, or one of the range that is said, or an ordinary one. "Ordinary" means what
- * a packet usually has, moved aside where a rule of this pair of zones singles that value out: then the answer would be
- * about that rule, which nobody asked for.
+ * A question resolves to clauses as a rule does. The first clause is taken (a question about port
+ * 53 is answered for tcp), and a value is picked for every field: the one that is said, or one of
+ * the range that is said, or an ordinary one. "Ordinary" means what a packet usually has, moved
+ * aside where a rule of this pair of zones singles that value out: then the answer would be about
+ * that rule, which nobody asked for.
  *
- * Ports are looked for with one flag for each of the 65536. Addresses are looked for by leaping: from a usual address to behind the
- * named range it lies in, and again, a bounded number of times.
+ * Ports are looked for with one flag for each of the 65536. Addresses are looked for by leaping:
+ * from a usual address to behind the named range it lies in, and again, a bounded number of times.
  *
- * What was chosen is told, unless no rule of this pair looks at it (a length nobody asks for is no news).
+ * What was chosen is told, unless no rule of this pair looks at it (a length nobody asks for is no
+ * news).
  */
 #include "analysis/explain_fill.h"
 
@@ -161,7 +163,10 @@ static void mark_named(const struct filling *f, enum field field, bool *named)
 
 /* --- ports ------------------------------------------------------------------------ */
 
-/* The first port from `first` on, then from `least`, that is wanted and not named; `first` or what is wanted if there is none. */
+/*
+ * The first port from `first` on, then from `least`, that is wanted and not named; `first` or what
+ * is wanted if there is none.
+ */
 static int choose_port(struct filling *f, enum field field, uint32_t first, uint32_t least,
 		       uint32_t *port)
 {
@@ -207,7 +212,10 @@ static int fill_ports(struct filling *f)
 	return err;
 }
 
-/* ICMP's type and code lie where the destination port is. A type without a code is asked with code 0. */
+/*
+ * ICMP's type and code lie where the destination port is. A type without a code is asked with code
+ * 0.
+ */
 static int fill_icmp(struct filling *f, unsigned family)
 {
 	const struct ranges *wanted = &f->clause->field[FIELD_DST_PORT];
@@ -338,7 +346,9 @@ static const uint32_t usual_4[2][4] = { { 0xcb007109 }, { 0xc6336414 } };
 static const uint32_t usual_6[2][4] = { { 0x20010db8, 0x0000ff00, 0, 9 },
 					{ 0x20010db8, 0x0000fe00, 0, 20 } };
 
-/* The named range that holds the address: of the items, or between them if they are a complement. */
+/*
+ * The named range that holds the address: of the items, or between them if they are a complement.
+ */
 static bool named_range(const struct addresses *named, const uint32_t address[4],
 			struct address_range *range)
 {
@@ -373,7 +383,10 @@ static bool named_range(const struct addresses *named, const uint32_t address[4]
 	return true;
 }
 
-/* If the address lies in a named range that does not hold all of `within`: true, and *behind is its far end if that is further. */
+/*
+ * If the address lies in a named range that does not hold all of `within`: true, and *behind is its
+ * far end if that is further.
+ */
 static bool singled_out(const struct addresses *named, const uint32_t address[4],
 			const struct address_range *within, uint32_t behind[4])
 {
@@ -409,7 +422,10 @@ static bool any_singles_out(const struct filling *f, bool source, const uint32_t
 	return found;
 }
 
-/* Leaps from `start` through `within` until nothing singles the address out; `start` itself if that leads nowhere. */
+/*
+ * Leaps from `start` through `within` until nothing singles the address out; `start` itself if that
+ * leads nowhere.
+ */
 static void choose_address(const struct filling *f, bool source, const uint32_t start[4],
 			   const struct address_range *within, uint32_t chosen[4])
 {
@@ -431,7 +447,10 @@ static void choose_address(const struct filling *f, bool source, const uint32_t 
 	}
 }
 
-/* Where to look: the range of `wanted` that holds the usual address, else the first one; and where to start in it. */
+/*
+ * Where to look: the range of `wanted` that holds the usual address, else the first one; and where
+ * to start in it.
+ */
 static void begin_search(const struct addresses *wanted, unsigned family, const uint32_t usual[4],
 			 struct address_range *within, uint32_t start[4])
 {
@@ -483,7 +502,10 @@ static int fill_family(struct filling *f)
 	return families == FAMILY_BITS_ALL ? tell(f, "family", "IPv4") : 0;
 }
 
-/* Neighbour discovery is sent with hop limit 255, group membership with 1; anything else is heard after a few hops. */
+/*
+ * Neighbour discovery is sent with hop limit 255, group membership with 1; anything else is heard
+ * after a few hops.
+ */
 static uint32_t usual_ttl(const struct fields *fields)
 {
 	uint32_t type = fields->word[FIELD_DST_PORT] >> 8;

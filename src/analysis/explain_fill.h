@@ -13,8 +13,8 @@
 VECTOR(filled_vector, struct explain_filled);
 
 /*
- * One packet the question is about, in *fields, and what was chosen in it, pushed on *filled (texts in the
- * arena). The meaning has at least one clause. -ENOMEM.
+ * One packet the question is about, in *fields, and what was chosen in it, pushed on *filled (texts
+ * in the arena). The meaning has at least one clause. -ENOMEM.
  */
 int explain_fill(const struct ruleset *ruleset, const struct question_meaning *meaning,
 		 struct arena *arena, struct fields *fields, struct filled_vector *filled);

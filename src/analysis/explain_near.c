@@ -36,8 +36,8 @@ static const char *const part_names[FIELD_WORDS] = {
 /* --- which part differs --------------------------------------------------------- */
 
 /*
- * The clause without its demand on one field. A part is the only difference if the clause matches without that demand, so the
- * evaluator itself tells.
+ * The clause without its demand on one field. A part is the only difference if the clause matches
+ * without that demand, so the evaluator itself tells.
  */
 static struct clause without(const struct clause *clause, enum field field)
 {
@@ -110,7 +110,9 @@ static void put_addresses(const struct addresses *addresses, struct text *out)
 		text_printf(out, " and %u more", addresses->n - RANGES_SHOWN);
 }
 
-/* A number of a field as a person says it. `icmp` is the family whose types the field holds, or 0. */
+/*
+ * A number of a field as a person says it. `icmp` is the family whose types the field holds, or 0.
+ */
 static void put_value(enum field field, uint32_t value, unsigned icmp, struct text *out)
 {
 	const char *name = NULL;
@@ -242,7 +244,10 @@ static int tell(struct arena *arena, const struct fields *fields, const struct c
 	return near->is && near->wants ? 0 : -ENOMEM;
 }
 
-/* The clause that says most: another family says least, for the rule has a clause for this family too. */
+/*
+ * The clause that says most: another family says least, for the rule has a clause for this family
+ * too.
+ */
 static const struct clause *nearest_clause(const struct rule *rule, const struct fields *fields,
 					   enum field *field)
 {

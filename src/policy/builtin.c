@@ -42,18 +42,22 @@ static const struct builtin builtins[] = {
 	{ "builtin-mld-out", OPTION(builtin_multicast), FROM_SELF, FAMILY_BIT_6, IPPROTO_ICMPV6, 0,
 	  NO_PORT, { TYPES(130, 132), TYPES(143, 143) }, { 1, 1 }, MLD_TEXT },
 	{ "builtin-igmp-in", OPTION(builtin_multicast), TO_SELF, FAMILY_BIT_4, IPPROTO_IGMP, 0,
-	  NO_PORT, { NO_PORT, NO_PORT }, { 1, 1 }, "allow proto igmp from 0.0.0.0/0 ttl 1 stateless" },
+	  NO_PORT, { NO_PORT, NO_PORT }, { 1, 1 },
+	  "allow proto igmp from 0.0.0.0/0 ttl 1 stateless" },
 	{ "builtin-igmp-out", OPTION(builtin_multicast), FROM_SELF, FAMILY_BIT_4, IPPROTO_IGMP, 0,
-	  NO_PORT, { NO_PORT, NO_PORT }, { 1, 1 }, "allow proto igmp from 0.0.0.0/0 ttl 1 stateless" },
+	  NO_PORT, { NO_PORT, NO_PORT }, { 1, 1 },
+	  "allow proto igmp from 0.0.0.0/0 ttl 1 stateless" },
 	{ "builtin-dhcp-in", OPTION(builtin_dhcp), TO_SELF, FAMILY_BIT_4, IPPROTO_UDP, 1,
 	  { 67, 67 }, { { 68, 68 }, NO_PORT }, NO_PORT,
-	  "allow 68/udp from 0.0.0.0/0 port 67 stateless", "answers to this host's DHCP client only" },
+	  "allow 68/udp from 0.0.0.0/0 port 67 stateless",
+	  "answers to this host's DHCP client only" },
 	{ "builtin-dhcp-out", OPTION(builtin_dhcp), FROM_SELF, FAMILY_BIT_4, IPPROTO_UDP, 0,
 	  { 68, 68 }, { { 67, 67 }, NO_PORT }, NO_PORT,
 	  "allow 67/udp from 0.0.0.0/0 port 68 stateless" },
 	{ "builtin-dhcpv6-in", OPTION(builtin_dhcp), TO_SELF, FAMILY_BIT_6, IPPROTO_UDP, 1,
 	  { 547, 547 }, { { 546, 546 }, NO_PORT }, NO_PORT,
-	  "allow 546/udp from ::/0 port 547 stateless", "answers to this host's DHCPv6 client only" },
+	  "allow 546/udp from ::/0 port 547 stateless",
+	  "answers to this host's DHCPv6 client only" },
 	{ "builtin-dhcpv6-out", OPTION(builtin_dhcp), FROM_SELF, FAMILY_BIT_6, IPPROTO_UDP, 0,
 	  { 546, 546 }, { { 547, 547 }, NO_PORT }, NO_PORT,
 	  "allow 547/udp from ::/0 port 546 stateless" },
@@ -98,7 +102,8 @@ static int make_clause(struct arena *arena, const struct builtin *row, const str
 	clause->families = row->families;
 	if (make_ranges(arena, protocol, none, &clause->field[FIELD_PROTOCOL]) ||
 	    make_ranges(arena, row->src_port, none, &clause->field[FIELD_SRC_PORT]) ||
-	    make_ranges(arena, row->dst_port[0], row->dst_port[1], &clause->field[FIELD_DST_PORT]) ||
+	    make_ranges(arena, row->dst_port[0], row->dst_port[1],
+			&clause->field[FIELD_DST_PORT]) ||
 	    make_ranges(arena, row->ttl, none, &clause->field[FIELD_TTL]) ||
 	    make_ranges(arena, expected, none, &clause->field[FIELD_EXPECTED]))
 		return -ENOMEM;
@@ -143,7 +148,9 @@ int builtin_defaults(struct arena *arena, uint32_t zone_n, struct rule_vector *r
 {
 	uint64_t any = any_zones(zone_n), self = UINT64_C(1) << ZONE_SELF;
 	struct clause *everything = arena_new(arena, struct clause);
-	/* This host with itself (loopback in a zone) counts as output, so that no pair is left out. */
+	/*
+	 * This host with itself (loopback in a zone) counts as output, so that no pair is left out.
+	 */
 	struct rule rows[] = {
 		{ .id = "builtin-default-in", .from = any, .to = self, .action = ACTION_DROP,
 		  .pair = "any -> self", .text = "default drop" },

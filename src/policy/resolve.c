@@ -2,16 +2,20 @@
 /*
  * policy_load: from a file to a ruleset.
  *
- * 1. The file and what it includes are parsed; their statements are strung together in the order of reading, an included
- *    file in the place of its `include`. If any text has syntax errors, that is told and all ends here:
- *    what is missing from a tree would only give rise to errors that are none.
+ * 1. The file and what it includes are parsed; their statements are strung together in the order of
+ *    reading, an included file in the place of its `include`. If any text has syntax errors, that
+ *    is told and all ends here: what is missing from a tree would only give rise to errors that are
+ *    none.
  * 2. What cannot be carried out yet is refused.
- * 3. Names are declared and resolved: options first (they say which bits of the mark are free), zones, services, sets.
- * 4. Rules are resolved one by one. A wrong rule is reported and left out, the next one is looked at.
+ * 3. Names are declared and resolved: options first (they say which bits of the mark are free),
+ *    zones, services, sets.
+ * 4. Rules are resolved one by one. A wrong rule is reported and left out, the next one is looked
+ *    at.
  * 5. The list is put together: built-in rules, rules, defaults, built-in defaults; then ids.
  *
- * Results live in the ruleset's arena, trees and tables in the resolver's, which is gone at the end. After any
- * error the ruleset is emptied but for its sources. Only -ENOMEM ends the work early.
+ * Results live in the ruleset's arena, trees and tables in the resolver's, which is gone at the
+ * end. After any error the ruleset is emptied but for its sources. Only -ENOMEM ends the work
+ * early.
  */
 #include "policy/resolve.h"
 

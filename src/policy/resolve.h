@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The resolver: from trees (what was said) to rules (what it means). Its entry is policy_load in rule.h; this header is
- * what its files share, and how a question of `explain` finds the names of a loaded policy.
+ * The resolver: from trees (what was said) to rules (what it means). Its entry is policy_load in
+ * rule.h; this header is what its files share, and how a question of `explain` finds the names of a
+ * loaded policy.
  *
- * Functions return 0; -EINVAL after a diagnostic, which never stops the caller from going on with the next statement; or
- * -ENOMEM (-E2BIG of a vector counts as that), which stops everything.
+ * Functions return 0; -EINVAL after a diagnostic, which never stops the caller from going on with
+ * the next statement; or -ENOMEM (-E2BIG of a vector counts as that), which stops everything.
  */
 #ifndef REEVE_POLICY_RESOLVE_H
 #define REEVE_POLICY_RESOLVE_H
@@ -138,17 +139,23 @@ int resolve_options(struct resolver *resolver, const struct statement_vector *st
 
 /* Declares the sets among the statements, then resolves each of them. */
 int resolve_sets(struct resolver *resolver, const struct statement_vector *statements);
-/* Addresses as a rule names them. With `!`, the complement within the families that are named. Both families may come back empty. */
+/*
+ * Addresses as a rule names them. With `!`, the complement within the families that are named. Both
+ * families may come back empty.
+ */
 int resolve_addresses(struct resolver *resolver, const struct tree_addresses *tree,
 		      struct address_pair *addresses);
 
 /* --- resolve_services.c --------------------------------------------------- */
 
 /* Declares the services among the statements, then resolves each of them. */
-int resolve_service_definitions(struct resolver *resolver, const struct statement_vector *statements);
+int resolve_service_definitions(struct resolver *resolver,
+				const struct statement_vector *statements);
 int resolve_service(struct resolver *resolver, const struct tree_service *tree,
 		    struct carriers *carriers);
-/* Source ports for one protocol. -ENOENT, without a diagnostic, when what is named has none for it. */
+/*
+ * Source ports for one protocol. -ENOENT, without a diagnostic, when what is named has none for it.
+ */
 int resolve_ports(struct resolver *resolver, const struct tree_service *tree, uint8_t protocol,
 		  struct ranges *ports);
 
@@ -159,7 +166,10 @@ struct clauses {
 	uint32_t n;
 };
 
-/* `position` is of the whole rule or question. `to_self`: the pair is `X -> self` (`mac` needs that). */
+/*
+ * `position` is of the whole rule or question. `to_self`: the pair is `X -> self` (`mac` needs
+ * that).
+ */
 int resolve_match(struct resolver *resolver, const struct tree_match *match,
 		  struct position position, bool to_self, struct clauses *clauses);
 
@@ -179,8 +189,8 @@ struct question_meaning {
 };
 
 /*
- * What a question means in the names of a loaded policy. Services that neither the policy nor reeve knows are
- * looked up in *sources (or /etc/services). Results live in `arena`.
+ * What a question means in the names of a loaded policy. Services that neither the policy nor reeve
+ * knows are looked up in *sources (or /etc/services). Results live in `arena`.
  */
 int resolve_question(const struct ruleset *ruleset, const struct question *question,
 		     struct source_set *sources, struct arena *arena,

@@ -2,13 +2,14 @@
 /*
  * Matches: from what a rule is about to clauses.
  *
- * A match is planned as lanes, one for each carrier of its service, to which source ports and TCP flags are added;
- * then each lane becomes one clause, or one for each family when addresses are named. Conditions that do not depend on the
- * protocol (length, mark, …) are put into a base clause once and copied.
+ * A match is planned as lanes, one for each carrier of its service, to which source ports and TCP
+ * flags are added; then each lane becomes one clause, or one for each family when addresses are
+ * named. Conditions that do not depend on the protocol (length, mark, …) are put into a base clause
+ * once and copied.
  *
- * What cannot match is an error that says why, when the words of the rule alone decide it: flags of udp, ports of icmp, an IPv4 source with an
- * IPv6 destination. When the contents of a set decide it (an empty blocklist is nothing wrong), the match gets
- * no clause and a warning.
+ * What cannot match is an error that says why, when the words of the rule alone decide it: flags of
+ * udp, ports of icmp, an IPv4 source with an IPv6 destination. When the contents of a set decide it
+ * (an empty blocklist is nothing wrong), the match gets no clause and a warning.
  */
 #include "policy/resolve.h"
 
@@ -385,7 +386,10 @@ int resolve_match(struct resolver *resolver, const struct tree_match *match,
 	struct plan plan = {
 		.resolver = resolver, .match = match, .position = position, .to_self = to_self
 	};
-	/* In this order; every part that can be checked is, so that one run tells all that is wrong. */
+	/*
+	 * In this order; every part that can be checked is, so that one run tells all that is
+	 * wrong.
+	 */
 	int service = plan_service(&plan);
 	int addresses = service == -ENOMEM ? 0 : plan_addresses(&plan);
 	int err = service ? service : addresses;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Ranges of ports and of addresses, gathered in any order and brought into the form rules have them in: sorted,
- * disjoint, not adjacent.
+ * Ranges of ports and of addresses, gathered in any order and brought into the form rules have them
+ * in: sorted, disjoint, not adjacent.
  */
 #ifndef REEVE_POLICY_RESOLVE_RANGES_H
 #define REEVE_POLICY_RESOLVE_RANGES_H

@@ -251,7 +251,9 @@ int resolve_rules(struct resolver *resolver, const struct statement_vector *stat
 
 /* --- ids ------------------------------------------------------------------------- */
 
-/* The n-th rule of this hash: the hash alone, then with an ordinal. Skips what a person has taken. */
+/*
+ * The n-th rule of this hash: the hash alone, then with an ordinal. Skips what a person has taken.
+ */
 static int make_id(struct resolver *resolver, struct name_table *ids, struct name_table *ordinals,
 		   struct rule *rule, uint32_t index)
 {

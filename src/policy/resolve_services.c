@@ -2,11 +2,13 @@
 /*
  * Services: from what is written to carriers.
  *
- * A service is flattened into parts (one protocol and one range of ports, or a whole protocol), then the parts of one
- * protocol are merged. So `{ 80/tcp, 443/tcp, 53 }` is two carriers, tcp with three ports and udp with one, however
- * deep the lists and names were nested. A definition keeps its carriers; a rule that names it adds them as parts.
+ * A service is flattened into parts (one protocol and one range of ports, or a whole protocol),
+ * then the parts of one protocol are merged. So `{ 80/tcp, 443/tcp, 53 }` is two carriers, tcp with
+ * three ports and udp with one, however deep the lists and names were nested. A definition keeps
+ * its carriers; a rule that names it adds them as parts.
  *
- * A name is looked up among the policy's services, then in the table and in /etc/services (services.h).
+ * A name is looked up among the policy's services, then in the table and in /etc/services
+ * (services.h).
  */
 #include "policy/resolve.h"
 
@@ -241,7 +243,10 @@ static int collect_list(struct resolver *resolver, const struct tree_service *tr
 	return result;
 }
 
-/* `protocol` is what a list around says behind its `/`, or what a source port is wanted for. The parser bounds the depth. */
+/*
+ * `protocol` is what a list around says behind its `/`, or what a source port is wanted for. The
+ * parser bounds the depth.
+ */
 static int collect(struct resolver *resolver, const struct tree_service *tree, int protocol,
 		   struct collection *collection)
 {

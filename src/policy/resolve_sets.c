@@ -2,15 +2,17 @@
 /*
  * Sets of addresses, and addresses as rules name them.
  *
- * A set is resolved once, when it is declared or when another set or rule first asks for it: its entries are
- * gathered as ranges per family, sorted and merged. What results is interned: two rules that name the same
- * addresses hold the same pointer, so that the compiler builds one tree for them. A set keeps its own results, and its
- * complement once somebody said `!@set`, so that a large one costs its size once and not once a rule.
+ * A set is resolved once, when it is declared or when another set or rule first asks for it: its
+ * entries are gathered as ranges per family, sorted and merged. What results is interned: two rules
+ * that name the same addresses hold the same pointer, so that the compiler builds one tree for
+ * them. A set keeps its own results, and its complement once somebody said `!@set`, so that a large
+ * one costs its size once and not once a rule.
  *
- * Sets refer to sets by name. A set that is being resolved and is asked for again contains itself; the names on the
- * way are kept in resolver.chain to show the loop.
+ * Sets refer to sets by name. A set that is being resolved and is asked for again contains itself;
+ * the names on the way are kept in resolver.chain to show the loop.
  *
- * A set that failed stays silent afterwards: rules that name it fail with it, with no message of their own.
+ * A set that failed stays silent afterwards: rules that name it fail with it, with no message of
+ * their own.
  */
 #include "policy/resolve.h"
 

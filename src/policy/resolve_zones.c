@@ -95,7 +95,10 @@ static int copy_patterns(struct resolver *resolver, const struct tree_words *wor
 	return 0;
 }
 
-/* 16 bits of the hash of the name; the next hash if that is taken by an earlier zone or has a meaning of its own. */
+/*
+ * 16 bits of the hash of the name; the next hash if that is taken by an earlier zone or has a
+ * meaning of its own.
+ */
 static uint16_t zone_tag(const struct zone *zones, uint32_t n, const char *name)
 {
 	for (uint64_t seed = 0;; seed++) {

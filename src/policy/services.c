@@ -21,8 +21,9 @@ struct known_service {
 };
 
 /*
- * The first name of a port is the one that is printed, and of names equally near to a wrong one the first is suggested: the
- * most common ones come first, the others by port. A name may have several rows.
+ * The first name of a port is the one that is printed, and of names equally near to a wrong one the
+ * first is suggested: the most common ones come first, the others by port. A name may have several
+ * rows.
  */
 static const struct known_service known[] = {
 	{ "http", 80, TCP },

@@ -2,9 +2,10 @@
 /*
  * Names of services: `ssh` is 22/tcp.
  *
- * A name is looked up in a table inside reeve first, so that common names mean the same on every host, then in /etc/services.
- * That file is read through the source_set under its own name, at the first lookup that the table does not
- * answer: a policy that was sealed resolves later as it did then.
+ * A name is looked up in a table inside reeve first, so that common names mean the same on every
+ * host, then in /etc/services. That file is read through the source_set under its own name, at the
+ * first lookup that the table does not answer: a policy that was sealed resolves later as it did
+ * then.
  */
 #ifndef REEVE_POLICY_SERVICES_H
 #define REEVE_POLICY_SERVICES_H
@@ -35,12 +36,15 @@ struct services {
 };
 
 /*
- * The ports of a service: into ports[0..SERVICE_PORTS_MAX), *n of them. -ENOENT if nobody knows the name (or
- * /etc/services does not exist), -ENOMEM.
+ * The ports of a service: into ports[0..SERVICE_PORTS_MAX), *n of them. -ENOENT if nobody knows the
+ * name (or /etc/services does not exist), -ENOMEM.
  */
 int services_find(struct services *services, const char *name, struct service_port *ports,
 		  unsigned *n);
-/* The known name nearest to a wrong one, among `more_n` names of the caller and all others, or NULL. Lives in the arena or with the caller. */
+/*
+ * The known name nearest to a wrong one, among `more_n` names of the caller and all others, or
+ * NULL. Lives in the arena or with the caller.
+ */
 const char *services_nearest(struct services *services, const char *name, const char *const *more,
 			     size_t more_n);
 /* Is the name in the table inside reeve? */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The syntax of questions, and the resolver behind it. The first line is a question; what follows is the policy it is
- * asked of, or a fixed one when nothing follows. An answer's packet must be one of those that the question is about, and must be
- * the same when it is asked for by its own text.
+ * The syntax of questions, and the resolver behind it. The first line is a question; what follows
+ * is the policy it is asked of, or a fixed one when nothing follows. An answer's packet must be one
+ * of those that the question is about, and must be the same when it is asked for by its own text.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -98,8 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		err = load(fixed_policy, sizeof(fixed_policy) - 1, &ruleset);
 	if (!err && !ask(&ruleset, question, &one)) {
 		check_meaning(&ruleset, question, &one.fields);
-		if (one.rule != UINT32_MAX &&
-		    !rule_matches(&ruleset.rules[one.rule], &one.fields))
+		if (one.rule != UINT32_MAX && !rule_matches(&ruleset.rules[one.rule], &one.fields))
 			abort();
 		if (ask(&ruleset, one.packet, &two) || strcmp(one.packet, two.packet) ||
 		    memcmp(&one.fields, &two.fields, sizeof(one.fields)) || one.rule != two.rule)

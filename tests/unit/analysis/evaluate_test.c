@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The reference evaluator, and the resolver with it: random small policies are written out as text and loaded; their verdicts on
- * random packets are held against a model that decides from the words of the rules, with no clause in sight.
+ * The reference evaluator, and the resolver with it: random small policies are written out as text
+ * and loaded; their verdicts on random packets are held against a model that decides from the words
+ * of the rules, with no clause in sight.
  */
 #include "../policy/loaded.h"
 
@@ -159,8 +160,8 @@ static bool model_matches(const struct model_rule *rule, const struct fields *fi
 	    !address_fits(&rule->dst, word[FIELD_FAMILY], word[FIELD_DST + last] & 7))
 		return false;
 	return !(rule->ttl && word[FIELD_TTL] >= rule->ttl_below) &&
-	       !(rule->length && (word[FIELD_LENGTH] < rule->length_lo ||
-				  word[FIELD_LENGTH] > rule->length_hi)) &&
+	       !(rule->length &&
+		 (word[FIELD_LENGTH] < rule->length_lo || word[FIELD_LENGTH] > rule->length_hi)) &&
 	       !(rule->fragment && !word[FIELD_FRAGMENT]) &&
 	       !(rule->state && word[FIELD_STATE] != rule->state_value);
 }
@@ -173,7 +174,8 @@ static enum action model_verdict(const struct model *model, const struct fields 
 		if (model_matches(&model->rules[i], fields))
 			return model->rules[i].action;
 	for (unsigned i = 0; i < model->default_n; i++)
-		if (zone_fits(model->defaults[i].from, from) && zone_fits(model->defaults[i].to, to))
+		if (zone_fits(model->defaults[i].from, from) &&
+		    zone_fits(model->defaults[i].to, to))
 			return model->defaults[i].action;
 	return from == ZONE_SELF ? ACTION_ALLOW : ACTION_DROP;
 }
@@ -222,7 +224,7 @@ static void random_rule(struct model_rule *rule)
 	rule->span = rule->kind == KIND_RANGE_UDP || rule->kind == KIND_LIST ? pick(3) : 0;
 	random_address(&rule->src);
 	random_address(&rule->dst);
-	of_service = rule->kind == KIND_ICMP || rule->kind == KIND_ECHO	      ? 1 :
+	of_service = rule->kind == KIND_ICMP || rule->kind == KIND_ECHO	   ? 1 :
 		     rule->kind == KIND_ICMPV6 || rule->kind == KIND_ECHO6 ? 2 :
 									     3;
 	/* A rule that contradicts itself is refused; that is tested elsewhere. */
@@ -261,9 +263,9 @@ static void put_model_rule(const struct model_rule *rule, struct text *out)
 {
 	static const char *const actions[] = { "allow", "drop", "reject" };
 	static const char *const fixed[KINDS] = {
-		[KIND_NONE] = "",    [KIND_TCP] = " tcp",
-		[KIND_UDP] = " udp", [KIND_SYN] = " tcp syn",
-		[KIND_ICMP] = " icmp",	 [KIND_ECHO] = " icmp echo-request",
+		[KIND_NONE] = "",	   [KIND_TCP] = " tcp",
+		[KIND_UDP] = " udp",	   [KIND_SYN] = " tcp syn",
+		[KIND_ICMP] = " icmp",	   [KIND_ECHO] = " icmp echo-request",
 		[KIND_ICMPV6] = " icmpv6", [KIND_ECHO6] = " icmpv6 type 128",
 		[KIND_GRE] = " proto gre",
 	};
@@ -397,7 +399,8 @@ static void test_random(void **state)
 
 static void test_mark(void **state)
 {
-	struct clause clause = { .families = FAMILY_BIT_4, .mark = { .mask = 0xf0, .value = 0x10 } };
+	struct clause clause = { .families = FAMILY_BIT_4,
+				 .mark = { .mask = 0xf0, .value = 0x10 } };
 	struct fields fields = { 0 };
 
 	(void)state;
@@ -450,9 +453,7 @@ static void test_mac(void **state)
 static void test_zones(void **state)
 {
 	static const struct clause all = { .families = FAMILY_BIT_4 };
-	struct rule rule = {
-		.from = UINT64_C(1) << 63, .to = 1, .clauses = &all, .clause_n = 1
-	};
+	struct rule rule = { .from = UINT64_C(1) << 63, .to = 1, .clauses = &all, .clause_n = 1 };
 	struct fields fields = { 0 };
 
 	(void)state;
@@ -494,12 +495,9 @@ static void test_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_mark),
-		cmocka_unit_test(test_one_word_fields),
-		cmocka_unit_test(test_mac),
-		cmocka_unit_test(test_zones),
-		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_random),		cmocka_unit_test(test_mark),
+		cmocka_unit_test(test_one_word_fields), cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_zones),		cmocka_unit_test(test_addresses),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

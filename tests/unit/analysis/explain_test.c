@@ -10,34 +10,33 @@
 #include "analysis/explain.h"
 #include "base/cleanup.h"
 
-static const char policy[] =
-	"zone wan = eth0; zone lan = lan0; zone \"d m-z\" = x\n"
-	"set admins = { 192.0.2.0/28, 2001:db8:5::/64 }\n"
-	"set none = {}\n"
-	"service web = { 80/tcp, 443/tcp, 443/udp }\n"
-	"policy wan -> self default drop {\n"
-	"    allow 22/tcp from @admins id ssh\n"
-	"    allow web id web\n"
-	"    allow icmp echo-request id ping\n"
-	"    drop 40000-40010/tcp id named-ports\n"
-	"    drop from 203.0.113.0/24 to 198.51.100.20 id named-addresses\n"
-	"    allow 53 from port 49152-50000 id named-source\n"
-	"    reject with admin-prohibited 113/tcp id ident\n"
-	"}\n"
-	"policy lan -> self {\n"
-	"    allow 1/tcp mac 02:00:00:00:00:01 id mac\n"
-	"    allow 2/tcp mark 0x1/0xff id mark\n"
-	"    drop ttl < 5 id short\n"
-	"    drop length > 1500 id long\n"
-	"    drop fragment id fragment\n"
-	"    allow 3/tcp state untracked id untracked\n"
-	"    allow 4/tcp dscp ef id dscp\n"
-	"    allow tcp flags fin,psh,urg/fin,syn,rst,psh,ack,urg id xmas\n"
-	"}\n"
-	"policy lan -> wan default allow {\n"
-	"    drop from !{ 10.0.0.0/8, fd00::/8 } id foreign\n"
-	"    allow { 1/sctp, proto gre } id odd\n"
-	"}\n";
+static const char policy[] = "zone wan = eth0; zone lan = lan0; zone \"d m-z\" = x\n"
+			     "set admins = { 192.0.2.0/28, 2001:db8:5::/64 }\n"
+			     "set none = {}\n"
+			     "service web = { 80/tcp, 443/tcp, 443/udp }\n"
+			     "policy wan -> self default drop {\n"
+			     "    allow 22/tcp from @admins id ssh\n"
+			     "    allow web id web\n"
+			     "    allow icmp echo-request id ping\n"
+			     "    drop 40000-40010/tcp id named-ports\n"
+			     "    drop from 203.0.113.0/24 to 198.51.100.20 id named-addresses\n"
+			     "    allow 53 from port 49152-50000 id named-source\n"
+			     "    reject with admin-prohibited 113/tcp id ident\n"
+			     "}\n"
+			     "policy lan -> self {\n"
+			     "    allow 1/tcp mac 02:00:00:00:00:01 id mac\n"
+			     "    allow 2/tcp mark 0x1/0xff id mark\n"
+			     "    drop ttl < 5 id short\n"
+			     "    drop length > 1500 id long\n"
+			     "    drop fragment id fragment\n"
+			     "    allow 3/tcp state untracked id untracked\n"
+			     "    allow 4/tcp dscp ef id dscp\n"
+			     "    allow tcp flags fin,psh,urg/fin,syn,rst,psh,ack,urg id xmas\n"
+			     "}\n"
+			     "policy lan -> wan default allow {\n"
+			     "    drop from !{ 10.0.0.0/8, fd00::/8 } id foreign\n"
+			     "    allow { 1/sctp, proto gre } id odd\n"
+			     "}\n";
 
 struct row {
 	const char *question;
@@ -52,13 +51,16 @@ static const struct row rows[] = {
 	  "allow rule ssh: wan -> self 22/tcp from 192.0.2.1 port 50001 to 198.51.100.21",
 	  "source port 50001, flags syn, destination address 198.51.100.21" },
 	/* What rules name is kept away from: ports from 40000, the usual source and its network. */
-	{ "wan -> self", "drop default *: wan -> self 40011/tcp from 203.0.114.0 port 50001 to 198.51.100.21",
+	{ "wan -> self",
+	  "drop default *: wan -> self 40011/tcp from 203.0.114.0 port 50001 to 198.51.100.21",
 	  "family IPv4, protocol tcp, port 40011, source port 50001, flags syn, "
 	  "source address 203.0.114.0, destination address 198.51.100.21" },
-	{ "wan -> self web", NULL, "family IPv4, protocol tcp, port 80, source port 50001, flags syn, "
-				   "source address 203.0.114.0, destination address 198.51.100.21" },
+	{ "wan -> self web", NULL,
+	  "family IPv4, protocol tcp, port 80, source port 50001, flags syn, "
+	  "source address 203.0.114.0, destination address 198.51.100.21" },
 	{ "wan -> self web/udp",
-	  "allow rule web: wan -> self 443/udp from 203.0.114.0 port 50001 to 198.51.100.21", NULL },
+	  "allow rule web: wan -> self 443/udp from 203.0.114.0 port 50001 to 198.51.100.21",
+	  NULL },
 	{ "wan -> self 22/tcp from @admins",
 	  "allow rule ssh: wan -> self 22/tcp from 192.0.2.1 port 50001 to 198.51.100.21", NULL },
 	{ "wan -> self 22/tcp from !@admins",
@@ -66,7 +68,8 @@ static const struct row rows[] = {
 	{ "wan -> self 22/tcp from 2001:db8:5::7",
 	  "allow rule ssh: wan -> self 22/tcp from 2001:db8:5::7 port 50001 to 2001:db8:0:fe00::14",
 	  NULL },
-	{ "wan -> self icmp", "allow rule ping: wan -> self icmp type 8 code 0 from 203.0.114.0 to 198.51.100.21",
+	{ "wan -> self icmp",
+	  "allow rule ping: wan -> self icmp type 8 code 0 from 203.0.114.0 to 198.51.100.21",
 	  "type echo-request, source address 203.0.114.0, destination address 198.51.100.21" },
 	{ "wan -> self icmpv6",
 	  "drop default *: wan -> self icmpv6 type 128 code 0 from 2001:db8:0:ff00::9 "
@@ -118,22 +121,25 @@ static const struct row rows[] = {
 	{ "lan -> wan", "drop rule foreign: *", NULL },
 	{ "lan -> wan from 10.0.0.0/8",
 	  "allow default *: lan -> wan 40000/tcp from 10.0.0.1 port 49152 to 198.51.100.20", NULL },
-	{ "lan -> wan sctp from 10.1.1.1", "allow default *: lan -> wan 40000/sctp from 10.1.1.1 port "
-					   "49152 to 198.51.100.20",
+	{ "lan -> wan sctp from 10.1.1.1",
+	  "allow default *: lan -> wan 40000/sctp from 10.1.1.1 port "
+	  "49152 to 198.51.100.20",
 	  NULL },
 	{ "lan -> wan proto gre from 10.1.1.1",
 	  "allow rule odd: lan -> wan proto 47 from 10.1.1.1 to 198.51.100.20", NULL },
 	/* Sanity comes before any rule. */
 	{ "lan -> self tcp flags fin,psh,urg/fin,syn,rst,psh,ack,urg",
 	  "drop sanity none of SYN, ACK and RST is set: *", NULL },
-	{ "lan -> self 22/tcp flags syn,fin/syn,fin", "drop sanity SYN together with FIN: *", NULL },
+	{ "lan -> self 22/tcp flags syn,fin/syn,fin", "drop sanity SYN together with FIN: *",
+	  NULL },
 	{ "lan -> self 0/tcp", "drop sanity port 0: *", NULL },
 	{ "lan -> self 22/tcp from 224.0.0.1", "drop sanity the source is a multicast address: *",
 	  NULL },
 	{ "lan -> self 22/tcp from 255.255.255.255",
 	  "drop sanity the source is the broadcast address: *", NULL },
 	{ "lan -> self 22/tcp from ::1", "drop sanity a loopback address from outside: *", NULL },
-	{ "self -> lan 22/tcp from 127.0.0.1", "allow builtin-default builtin-default-out: *", NULL },
+	{ "self -> lan 22/tcp from 127.0.0.1", "allow builtin-default builtin-default-out: *",
+	  NULL },
 	{ "\"d m-z\" -> self 22/tcp from 1.1.1.1 to 2.2.2.2",
 	  "drop builtin-default builtin-default-in: \"d m-z\" -> self 22/tcp from 1.1.1.1 port "
 	  "49152 to 2.2.2.2",
@@ -146,7 +152,8 @@ static const struct row rows[] = {
 	{ "wan -> self 22/tcp from @admin",
 	  "question:1:25 error unknown-set: unknown set `@admin` (did you mean `@admins`?)", NULL },
 	{ "wan -> self htp",
-	  "question:1:13 error unknown-service: unknown service `htp` (did you mean `http`?)", NULL },
+	  "question:1:13 error unknown-service: unknown service `htp` (did you mean `http`?)",
+	  NULL },
 	{ "wan -> self 22/tcp from @none", "*question:1:1 error empty-question: *", NULL },
 	{ "self -> self 22/tcp", "allow builtin-default builtin-default-out: *", NULL },
 	{ "wan self 22/tcp", "question:1:5 error *", NULL },
@@ -254,17 +261,21 @@ static void test_near(void **state)
 	struct explanation e;
 
 	(void)state;
-	load_right("zone wan = eth0; set admins = 192.0.2.0/28\npolicy wan -> self {\n"
-		   "allow 1/tcp id a\nallow 2/tcp id b\nallow 3/tcp id c\nallow 4/tcp id d\n"
-		   "allow 5/tcp id e\nallow 6/tcp id f\n"
-		   "allow 22/tcp from @admins id g\nallow 22/tcp from 2001:db8::/32 id h\n"
-		   "allow 22/udp id i\nallow 22/tcp flags ack id j\nallow 22/udp from @admins id k\n}\n"
-		   "policy self -> any { allow 22/tcp from @admins id l\n}",
-		   &ruleset);
+	load_right(
+		"zone wan = eth0; set admins = 192.0.2.0/28\npolicy wan -> self {\n"
+		"allow 1/tcp id a\nallow 2/tcp id b\nallow 3/tcp id c\nallow 4/tcp id d\n"
+		"allow 5/tcp id e\nallow 6/tcp id f\n"
+		"allow 22/tcp from @admins id g\nallow 22/tcp from 2001:db8::/32 id h\n"
+		"allow 22/udp id i\nallow 22/tcp flags ack id j\nallow 22/udp from @admins id k\n}\n"
+		"policy self -> any { allow 22/tcp from @admins id l\n}",
+		&ruleset);
 	assert_int_equal(explain(&ruleset, "wan -> self 22/tcp from 203.0.113.9", &sources, &e,
 				 &diagnostics),
 			 0);
-	/* g: address; i: protocol; j: flags. h and k differ in two parts; the others are about other ports. */
+	/*
+	 * g: address; i: protocol; j: flags. h and k differ in two parts; the others are about
+	 * other ports.
+	 */
 	assert_int_equal(e.near_n, 3);
 	assert_string_equal(ruleset.rules[e.near[0].rule].id, "g");
 	assert_int_equal(e.near[0].field, FIELD_SRC);
@@ -317,10 +328,12 @@ static void test_services_of_the_policy(void **state)
 /* Everything is named: an answer is found all the same. */
 static void test_nothing_ordinary_left(void **state)
 {
-	const struct row row = { "other -> self",
-				 "drop rule all: other -> self 40000/tcp from 203.0.113.9 port 49152 to "
-				 "198.51.100.20",
-				 NULL };
+	const struct row row = {
+		"other -> self",
+		"drop rule all: other -> self 40000/tcp from 203.0.113.9 port 49152 to "
+		"198.51.100.20",
+		NULL
+	};
 	struct ruleset ruleset;
 
 	(void)state;

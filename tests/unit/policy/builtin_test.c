@@ -73,7 +73,10 @@ static void test_switches(void **state)
 	expect_without("options { dhcp-client off }", "builtin-dhcp", 4);
 }
 
-/* The text of a built-in rule is a rule of the language and means the same clauses, but for `expected`. */
+/*
+ * The text of a built-in rule is a rule of the language and means the same clauses, but for
+ * `expected`.
+ */
 static void test_texts_are_rules(void **state)
 {
 	struct ruleset builtin, again;

@@ -2,7 +2,8 @@
 /*
  * For tests: policies loaded from strings, and what came of them as text.
  *
- * Nothing is read from disk: the source set is sealed. A policy may have other files, each given as name, text.
+ * Nothing is read from disk: the source set is sealed. A policy may have other files, each given as
+ * name, text.
  */
 #ifndef REEVE_TESTS_POLICY_LOADED_H
 #define REEVE_TESTS_POLICY_LOADED_H
@@ -89,7 +90,8 @@ static inline void put_address(const uint32_t words[4], unsigned family, struct 
 
 	for (int i = 0; i < 4; i++)
 		network[i] = htonl(words[i]);
-	text_puts(out, inet_ntop(family == 6 ? AF_INET6 : AF_INET, network, buffer, sizeof(buffer)));
+	text_puts(out,
+		  inet_ntop(family == 6 ? AF_INET6 : AF_INET, network, buffer, sizeof(buffer)));
 }
 
 static inline void put_addresses(const char *label, const struct addresses *addresses,
@@ -115,12 +117,14 @@ static inline void put_addresses(const char *label, const struct addresses *addr
 static inline void put_clause(const struct clause *clause, struct text *out)
 {
 	static const char *const names[FIELD_SRC] = {
-		[FIELD_FROM_ZONE] = "from",   [FIELD_TO_ZONE] = "to",	[FIELD_FAMILY] = "family",
-		[FIELD_PROTOCOL] = "proto",   [FIELD_SRC_PORT] = "sport", [FIELD_DST_PORT] = "dport",
-		[FIELD_FRAGMENT] = "frag",    [FIELD_TCP_FLAGS] = "?",	[FIELD_LENGTH] = "length",
-		[FIELD_DSCP] = "dscp",	      [FIELD_TTL] = "ttl",	[FIELD_MARK] = "?",
-		[FIELD_MAC_HIGH] = "?",	      [FIELD_MAC_LOW] = "?",	[FIELD_EXPECTED] = "expected",
-		[FIELD_STATE] = "state",
+		[FIELD_FROM_ZONE] = "from",    [FIELD_TO_ZONE] = "to",
+		[FIELD_FAMILY] = "family",     [FIELD_PROTOCOL] = "proto",
+		[FIELD_SRC_PORT] = "sport",    [FIELD_DST_PORT] = "dport",
+		[FIELD_FRAGMENT] = "frag",     [FIELD_TCP_FLAGS] = "?",
+		[FIELD_LENGTH] = "length",     [FIELD_DSCP] = "dscp",
+		[FIELD_TTL] = "ttl",	       [FIELD_MARK] = "?",
+		[FIELD_MAC_HIGH] = "?",	       [FIELD_MAC_LOW] = "?",
+		[FIELD_EXPECTED] = "expected", [FIELD_STATE] = "state",
 	};
 
 	text_puts(out, clause->families == 1 ? "4" : clause->families == 2 ? "6" : "46");
@@ -170,7 +174,8 @@ static inline void put_rule(const struct rule *rule, struct text *out)
 	text_putc(out, '\n');
 }
 
-static inline void put_rules(const struct ruleset *ruleset, enum rule_origin origin, struct text *out)
+static inline void put_rules(const struct ruleset *ruleset, enum rule_origin origin,
+			     struct text *out)
 {
 	for (uint32_t i = 0; i < ruleset->rule_n; i++)
 		if (ruleset->rules[i].origin == origin)

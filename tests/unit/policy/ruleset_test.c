@@ -22,9 +22,10 @@ static void test_ids_are_stable(void **state)
 	struct ruleset one, other;
 
 	(void)state;
-	load_right("zone wan = eth0\npolicy wan -> self default drop {\nallow 22/tcp\nallow 80/tcp\n"
-		   "allow 22/tcp\nallow 53 id dns # names\n}",
-		   &one);
+	load_right(
+		"zone wan = eth0\npolicy wan -> self default drop {\nallow 22/tcp\nallow 80/tcp\n"
+		"allow 22/tcp\nallow 53 id dns # names\n}",
+		&one);
 	load_right("zone lan = eth1\nzone wan = eth0\npolicy wan -> self {\nallow 1/tcp\n"
 		   "allow 80/tcp # web\nallow { 22/tcp }\nallow 22/tcp\n}\n"
 		   "policy lan -> self { allow 22/tcp }\n"
@@ -34,7 +35,10 @@ static void test_ids_are_stable(void **state)
 	assert_string_equal(id_of(&one, "default drop", 0), id_of(&other, "default drop", 0));
 	assert_string_equal(id_of(&one, "allow 53", 0), "dns");
 	assert_int_equal(strlen(id_of(&one, "allow 22/tcp", 0)), 10);
-	/* Equal rules: the first keeps the plain hash, the second has the ordinal; another pair is not equal. */
+	/*
+	 * Equal rules: the first keeps the plain hash, the second has the ordinal; another pair is
+	 * not equal.
+	 */
 	assert_string_equal(id_of(&one, "allow 22/tcp", 0), id_of(&other, "allow 22/tcp", 0));
 	assert_string_equal(id_of(&one, "allow 22/tcp", 1), id_of(&other, "allow 22/tcp", 2));
 	assert_non_null(strstr(id_of(&one, "allow 22/tcp", 1), ".2"));
@@ -102,9 +106,10 @@ static void test_order(void **state)
 	unsigned at = 0;
 
 	(void)state;
-	load_right("policy any -> self default drop { allow 1/tcp }\npolicy self -> any default drop "
-		   "{ allow 2/tcp log # two\n}",
-		   &ruleset);
+	load_right(
+		"policy any -> self default drop { allow 1/tcp }\npolicy self -> any default drop "
+		"{ allow 2/tcp log # two\n}",
+		&ruleset);
 	for (uint32_t i = 0; i < ruleset.rule_n; i++) {
 		while (at < 4 && ruleset.rules[i].origin != order[at])
 			at++;
@@ -125,7 +130,8 @@ static void test_options(void **state)
 	(void)state;
 	load_right("", &ruleset);
 	assert_true(ruleset.options.builtin_nd && ruleset.options.builtin_multicast &&
-		    ruleset.options.builtin_dhcp && ruleset.options.guard && ruleset.options.pickup);
+		    ruleset.options.builtin_dhcp && ruleset.options.guard &&
+		    ruleset.options.pickup);
 	assert_int_equal(ruleset.options.mark_shift, 30);
 	assert_int_equal(ruleset.options.flows_max, 131072);
 	assert_int_equal(ruleset.options.embryonic_max, 65536);
@@ -149,11 +155,12 @@ static void test_addresses_are_shared(void **state)
 	const struct rule *rule;
 
 	(void)state;
-	load_right("set s = { 10.0.0.0/8, fd00::/8 }\npolicy any -> self {\n"
-		   "allow 1/tcp from @s\nallow 2/tcp from @s\n"
-		   "allow 3/tcp from !@s\nallow 4/tcp from !@s\n"
-		   "allow 5/tcp from { 192.0.2.1, 192.0.2.2 }\nallow 6/tcp to 192.0.2.1-192.0.2.2\n}",
-		   &ruleset);
+	load_right(
+		"set s = { 10.0.0.0/8, fd00::/8 }\npolicy any -> self {\n"
+		"allow 1/tcp from @s\nallow 2/tcp from @s\n"
+		"allow 3/tcp from !@s\nallow 4/tcp from !@s\n"
+		"allow 5/tcp from { 192.0.2.1, 192.0.2.2 }\nallow 6/tcp to 192.0.2.1-192.0.2.2\n}",
+		&ruleset);
 	rule = ruleset.rules;
 	while (rule->origin != RULE_FILE)
 		rule++;
@@ -208,14 +215,10 @@ static void test_rules_max(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ids_are_stable),
-		cmocka_unit_test(test_zone_tags),
-		cmocka_unit_test(test_interfaces),
-		cmocka_unit_test(test_order),
-		cmocka_unit_test(test_options),
-		cmocka_unit_test(test_addresses_are_shared),
-		cmocka_unit_test(test_depth_of_sets),
-		cmocka_unit_test(test_rules_max),
+		cmocka_unit_test(test_ids_are_stable), cmocka_unit_test(test_zone_tags),
+		cmocka_unit_test(test_interfaces),     cmocka_unit_test(test_order),
+		cmocka_unit_test(test_options),	       cmocka_unit_test(test_addresses_are_shared),
+		cmocka_unit_test(test_depth_of_sets),  cmocka_unit_test(test_rules_max),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
