@@ -226,8 +226,6 @@ static int parse_rules(struct parser *parser, enum rule_place place, struct tree
 		return err;
 	*rules = copy;
 	*rule_n = (uint32_t)vector.n;
-	/* Everything wrong in the block is reported, and the block is behind us. */
-	parser->resync = failed;
 	return failed ? -EINVAL : 0;
 }
 
@@ -365,7 +363,6 @@ int parse_nat(struct parser *parser, struct tree_nat *nat)
 	}
 	if (err)
 		return err;
-	parser->resync = failed;
 	if (failed || !vector.n)
 		return failed ? -EINVAL : 0;
 	copy = arena_array(parser->arena, vector.n, sizeof(*copy));
@@ -411,7 +408,6 @@ int parse_settings(struct parser *parser, struct tree_settings *settings)
 	}
 	if (err)
 		return err;
-	parser->resync = failed;
 	if (failed || !vector.n)
 		return failed ? -EINVAL : 0;
 	copy = arena_array(parser->arena, vector.n, sizeof(*copy));
