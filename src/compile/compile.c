@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes (node.c), and here the
- * frame: which pairs of zones share a tree, and the image around the nodes.
+ * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes
+ * (node.c), and here the frame: which pairs of zones share a tree, and the image around the nodes.
  *
  * Layout: header, nodes, rule table, dispatch table, interface buckets.
  *
- * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each class gets a tree for
- * each family. Where many classes have many rules in common, that would multiply the rules by the pairs; then there is one tree
- * a family, below which the zones are fields like any other.
+ * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each
+ * class gets a tree for each family. Where many classes have many rules in common, that would
+ * multiply the rules by the pairs; then there is one tree a family, below which the zones are
+ * fields like any other.
  */
 #include "compile/compile.h"
 
@@ -19,12 +20,10 @@
 #include "compile/tree.h"
 
 #define PAIRS_MAX (ZONES_MAX * ZONES_MAX)
-#define CLASS_COPIES 6u		  /* entries in all lists, for each term, until one tree for all is made */
-#define CLASS_ENTRIES 200000u	  /* and besides */
-#define CLASS_SCAN (1ull << 28)	  /* terms looked at on behalf of all classes */
-#ifndef FREE_ENTRIES
-#define FREE_ENTRIES 20000u	  /* copies of entries that every policy may have */
-#endif
+#define CLASS_COPIES 6u /* entries in all lists, for each term, until one tree for all is made */
+#define CLASS_ENTRIES 200000u	/* and besides */
+#define CLASS_SCAN (1ull << 28) /* terms looked at on behalf of all classes */
+#define FREE_ENTRIES 20000u	/* copies of entries that every policy may have */
 
 /* Pairs of zones by class. */
 struct classes {
@@ -244,7 +243,8 @@ static bool buckets_fill(const struct ruleset *ruleset, const struct compile_int
 	uint32_t i, j;
 
 	for (i = 0; i < list_n; i++) {
-		struct image_interface *entry = buckets[image_hash(list[i].ifindex) & (n - 1)].entry;
+		struct image_interface *entry =
+			buckets[image_hash(list[i].ifindex) & (n - 1)].entry;
 
 		for (j = 0; j < 4 && entry[j].ifindex; j++)
 			;
@@ -261,7 +261,8 @@ static int interfaces_make(const struct ruleset *ruleset,
 			   const struct compile_interface *interfaces, uint32_t interface_n,
 			   struct interfaces *made)
 {
-	cleanup_free struct compile_interface *list = calloc((size_t)interface_n + 1, sizeof(*list));
+	cleanup_free struct compile_interface *list =
+		calloc((size_t)interface_n + 1, sizeof(*list));
 	uint32_t i, n = 0, buckets = 1;
 
 	if (!list)

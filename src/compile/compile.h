@@ -14,8 +14,9 @@ struct compile_interface {
 };
 
 struct compile_stats {
-	uint32_t switches, tests, set_nodes, set_trees; /* nodes by kind; set_nodes are REF_SET, set trees count their switches apart */
-	uint32_t set_switches;
+	uint32_t switches, tests;
+	uint32_t set_nodes, set_trees; /* REF_SET; the trees they walk */
+	uint32_t set_switches;	       /* in set trees; not counted in switches */
 	uint32_t walk_max;
 	uint32_t chain_max; /* longest list of clauses left to be tested one after the other */
 	size_t bytes;
@@ -28,8 +29,9 @@ struct image {
 };
 
 /*
- * `interfaces` may be in any order; those of ZONE_OTHER need not be listed. -ENOMEM; -E2BIG when a limit of the image is passed; -EINVAL when the
- * rules leave a packet undecided or an interface names a zone that does not exist. *why is then a static text for the person.
+ * `interfaces` may be in any order; those of ZONE_OTHER need not be listed. -ENOMEM; -E2BIG when a
+ * limit of the image is passed; -EINVAL when the rules leave a packet undecided or an interface
+ * names a zone that does not exist. *why is then a static text for the person.
  */
 int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,
 		  uint32_t interface_n, struct image *image, const char **why);

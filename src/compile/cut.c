@@ -2,38 +2,40 @@
 /*
  * The choice of a cut.
  *
- * Every dimension in which some entry is still to be tested is a candidate. Its cut points are the bounds of the entries'
- * ranges, within the box: 15 of them at most, spread evenly, so that many bounds become a tree of 16-way switches by
- * recursion. A candidate is judged by what a packet is expected to visit behind it. An entry weighs what its tests cost; a
- * child weighs the sum of its entries; a packet lands in a child as probably as the child weighs (packets go
- * where the rules are); and a child of weight w is thought to cost
+ * Every dimension in which some entry is still to be tested is a candidate. Its cut points are the
+ * bounds of the entries' ranges, within the box: 15 of them at most, spread evenly, so that many
+ * bounds become a tree of 16-way switches by recursion. A candidate is judged by what a packet is
+ * expected to visit behind it. An entry weighs what its tests cost; a child weighs the sum of its
+ * entries; a packet lands in a child as probably as the child weighs (packets go where the rules
+ * are); and a child of weight w is thought to cost
  *
  *	w				up to a few visits: the chain
  *	that + RATE * log2(the rest)	beyond: further cuts will divide it
  *
- * The same sum is taken a second time over all cut points at once, with as many visits as that many keys need: a
- * field of a thousand single values shows its worth only when it is cut down to them. The better one counts. Entries that reach into
- * several children are copied, and copies are memory: their factor is charged by its logarithm.
+ * The same sum is taken a second time over all cut points at once, with as many visits as that many
+ * keys need: a field of a thousand single values shows its worth only when it is cut down to them.
+ * The better one counts. Entries that reach into several children are copied, and copies are
+ * memory: their factor is charged by its logarithm.
  *
- * Besides there is the answer to a condition that many entries share (a large address set, TCP flags): two children.
+ * Besides there is the answer to a condition that many entries share (a large address set, TCP
+ * flags): two children.
  *
- * All of it is integer arithmetic, so that an image does not depend on a machine's floating point. Beyond
- * SAMPLE_MAX entries only every k-th is looked at.
+ * All of it is integer arithmetic, so that an image does not depend on a machine's floating point.
+ * Beyond SAMPLE_MAX entries only every k-th is looked at.
  */
 #include "compile/cut.h"
 
 #include <errno.h>
 
-#define VISIT 256u	   /* the unit of estimates: a node visit */
-#define WEIGHT_VISIT 8u	   /* the same, in weights */
-#define CHAIN_WEIGHT 24u   /* up to here a child is thought to be a chain */
-#define RATE 205u	   /* estimate for each halving beyond */
-#ifndef COPY_LEAST
-#define COPY_LEAST 64u	   /* penalty for each doubling of entries, at least */
-#define COPY_MOST 2048u	   /* and at most */
-#endif
+#define VISIT 256u	 /* the unit of estimates: a node visit */
+#define WEIGHT_VISIT 8u	 /* the same, in weights */
+#define CHAIN_WEIGHT 24u /* up to here a child is thought to be a chain */
+#define RATE 205u	 /* estimate for each halving beyond */
+#define COPY_LEAST 64u	 /* penalty for each doubling of entries, at least */
+#define COPY_MOST 2048u	 /* and at most */
 #define SAMPLE_MAX 4096u
-#define ITEMS_ALL 65536u   /* ranges of all entries; a list that is longer than its part takes no part in cuts */
+/* Ranges of all entries; a list that is longer than its part of them takes no part in cuts. */
+#define ITEMS_ALL 65536u
 #define ITEMS_LEAST 16u
 #define ITEMS_MOST 4096u
 #define SMALL_SORT 64u
@@ -64,8 +66,8 @@ static uint32_t entry_weight(const struct terms *terms, const struct entry *entr
 	uint32_t left, sum = 0, least = UINT32_MAX;
 
 	for (left = entry->left; left; left &= left - 1) {
-		uint32_t cost = constraint_cost(term_constraint(
-			terms, entry->term, (enum dimension)__builtin_ctz(left)));
+		uint32_t cost = constraint_cost(
+			term_constraint(terms, entry->term, (enum dimension)__builtin_ctz(left)));
 
 		sum += cost;
 		if (cost < least)
@@ -169,8 +171,8 @@ static int gather(struct cutter *cutter, const struct problem *problem, enum dim
 		if (word_vector_reserve(values, (size_t)slice.n * 4))
 			return -ENOMEM;
 		for (j = 0; j < slice.n; j++)
-			values->n += range_cuts(&slice.items[j], box, word,
-						values->items + values->n);
+			values->n +=
+				range_cuts(&slice.items[j], box, word, values->items + values->n);
 	}
 	cutter->looked += values->n;
 	if (sort_words(cutter))
@@ -296,8 +298,8 @@ static uint32_t levels_of(uint32_t n)
 }
 
 /*
- * What a doubling of the entries should cost: as many halvings of the weight as are still needed, for as many doublings as
- * the budget still allows.
+ * What a doubling of the entries should cost: as many halvings of the weight as are still needed,
+ * for as many doublings as the budget still allows.
  */
 static uint64_t copy_rate(uint64_t weight, uint32_t n, uint64_t budget)
 {
@@ -432,7 +434,8 @@ static void try_answers(const struct cutter *cutter, const struct problem *probl
 			best->cut.refused = true;
 		else if (sum < best->price)
 			*best = (struct candidate){
-				.cut = { .kind = CUT_ANSWER, .dim = dim,
+				.cut = { .kind = CUT_ANSWER,
+					 .dim = dim,
 					 .constraint = answers.items[i],
 					 .refused = best->cut.refused },
 				.price = sum,

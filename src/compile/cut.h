@@ -49,8 +49,8 @@ struct cutter {
 };
 
 /*
- * The best cut. Its children hold at most `budget` entries together. CUT_NONE when a chain of tests is as good. *looked is
- * how many bounds of ranges the search saw. -ENOMEM.
+ * The best cut. Its children hold at most `budget` entries together. CUT_NONE when a chain of tests
+ * is as good. *looked is how many bounds of ranges the search saw. -ENOMEM.
  */
 int cut_choose(struct cutter *cutter, const struct problem *problem, uint64_t budget,
 	       struct cut *cut, uint64_t *looked);

@@ -191,7 +191,12 @@ uint32_t nodes_test(struct nodes *nodes, uint32_t field, uint32_t mask, uint32_t
 		    uint32_t yes, uint32_t no)
 {
 	struct image_test node = {
-		.field = field, .mask = mask, .lo = lo, .span = span, .yes = yes, .no = no,
+		.field = field,
+		.mask = mask,
+		.lo = lo,
+		.span = span,
+		.yes = yes,
+		.no = no,
 	};
 	uint32_t before = nodes->slot_n, youngest = 0, ref;
 

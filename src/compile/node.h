@@ -2,9 +2,9 @@
 /*
  * The nodes of an image under construction, equal ones made once.
  *
- * Nodes are made bottom up: a reference exists before the node that holds it, so children always come to lie before
- * their parents. An error sticks (-ENOMEM, -E2BIG): from then on every call returns a harmless reference and the
- * caller asks `nodes->error` once at the end.
+ * Nodes are made bottom up: a reference exists before the node that holds it, so children always
+ * come to lie before their parents. An error sticks (-ENOMEM, -E2BIG): from then on every call
+ * returns a harmless reference and the caller asks `nodes->error` once at the end.
  */
 #ifndef REEVE_COMPILE_NODE_H
 #define REEVE_COMPILE_NODE_H
@@ -38,8 +38,8 @@ uint32_t nodes_test(struct nodes *nodes, uint32_t field, uint32_t mask, uint32_t
 /* Walk the set tree `root`, then yes or no. */
 uint32_t nodes_set(struct nodes *nodes, uint32_t root, uint32_t yes, uint32_t no);
 /*
- * A switch of `n` <= 15 strictly ascending keys and n + 1 children. Equal neighbours are merged; what can be a test, or
- * nothing at all, becomes that.
+ * A switch of `n` <= 15 strictly ascending keys and n + 1 children. Equal neighbours are merged;
+ * what can be a test, or nothing at all, becomes that.
  */
 uint32_t nodes_switch(struct nodes *nodes, uint32_t field, const uint32_t *keys,
 		      const uint32_t *children, uint32_t n);

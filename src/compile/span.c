@@ -80,8 +80,8 @@ static uint32_t word_tree(const struct span *span, struct slice slice,
 			  const struct address_range *box);
 
 /*
- * How many cuts a child of a packed tree gets: the largest that fills all levels below the first. So the lowest nodes are full, and
- * no deeper than in a balanced tree.
+ * How many cuts a child of a packed tree gets: the largest that fills all levels below the first.
+ * So the lowest nodes are full, and no deeper than in a balanced tree.
  */
 static uint32_t child_cuts(uint32_t n)
 {

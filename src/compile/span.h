@@ -2,9 +2,10 @@
 /*
  * Ranges of up to four words, and decision trees over lists of them.
  *
- * The compiler writes every range as a struct address_range, ports too (in the first word, the others zero), so that there is
- * one code for all. A box of a field is such a range as well, with one property that cuts keep up: its words are
- * fixed (lo == hi) up to some word, that one is a range, and the words behind it are free, or zero throughout.
+ * The compiler writes every range as a struct address_range, ports too (in the first word, the
+ * others zero), so that there is one code for all. A box of a field is such a range as well, with
+ * one property that cuts keep up: its words are fixed (lo == hi) up to some word, that one is a
+ * range, and the words behind it are free, or zero throughout.
  */
 #ifndef REEVE_COMPILE_SPAN_H
 #define REEVE_COMPILE_SPAN_H
@@ -75,15 +76,16 @@ static inline struct address_range box_narrow(const struct address_range *box, u
 }
 
 /*
- * The values of word `word` at which the answer of `range` may change, within the box and above its lowest: at most four
- * into cuts, ascending. Returns how many. The range meets the box, whose first free word is `word`.
+ * The values of word `word` at which the answer of `range` may change, within the box and above its
+ * lowest: at most four into cuts, ascending. Returns how many. The range meets the box, whose first
+ * free word is `word`.
  */
 unsigned range_cuts(const struct address_range *range, const struct address_range *box,
 		    unsigned word, uint32_t cuts[4]);
 
 /*
- * A decision tree: `yes` where the field beginning at word number `field` lies in the list, else `no`. For packets within the box
- * only. NULL memory sets nodes->error.
+ * A decision tree: `yes` where the field beginning at word number `field` lies in the list, else
+ * `no`. For packets within the box only. NULL memory sets nodes->error.
  */
 uint32_t span_tree(struct nodes *nodes, uint32_t field, const struct address_range *items,
 		   uint32_t n, const struct address_range *box, uint32_t yes, uint32_t no);

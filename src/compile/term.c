@@ -47,8 +47,8 @@ void box_whole(unsigned family, struct box *box)
 }
 
 /*
- * Lists of ranges by content, so that equal lists have equal pointers. Those that many clauses share are remembered by
- * their pointer as well: a list of a million addresses is read once.
+ * Lists of ranges by content, so that equal lists have equal pointers. Those that many clauses
+ * share are remembered by their pointer as well: a list of a million addresses is read once.
  */
 struct list {
 	const struct address_range *items;

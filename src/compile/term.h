@@ -2,8 +2,9 @@
 /*
  * Terms: the clauses of a ruleset as the tree builder wants them.
  *
- * A term is a rule number and a set of constraints, at most one a dimension. Dimensions are what a clause can speak about: most are
- * ranged (ports, protocol, addresses, zones: a list of ranges), two are masked (TCP flags, mark).
+ * A term is a rule number and a set of constraints, at most one a dimension. Dimensions are what a
+ * clause can speak about: most are ranged (ports, protocol, addresses, zones: a list of ranges),
+ * two are masked (TCP flags, mark).
  */
 #ifndef REEVE_COMPILE_TERM_H
 #define REEVE_COMPILE_TERM_H
@@ -12,7 +13,10 @@
 #include "base/vector.h"
 #include "compile/span.h"
 
-/* In the order in which a chain tests them, constraints of equal cost considered: the most telling first. */
+/*
+ * In the order in which a chain tests them, constraints of equal cost considered: the most telling
+ * first.
+ */
 enum dimension {
 	DIM_DST,
 	DIM_SRC,
@@ -39,7 +43,8 @@ enum dimension {
 #define DIM_ADDRESSES (DIM_BIT(DIM_DST) | DIM_BIT(DIM_SRC))
 
 struct constraint {
-	const struct address_range *items; /* ranged: sorted, disjoint, never empty; equal lists are one */
+	const struct address_range
+		*items; /* ranged: sorted, disjoint, never empty; equal lists are one */
 	uint32_t n;
 	uint32_t list; /* number of the list, below terms.list_n */
 	struct masked masked;
@@ -64,7 +69,7 @@ VECTOR(constraint_vector, struct constraint);
 struct terms {
 	struct term_vector list; /* in judging order */
 	struct constraint_vector constraints;
-	uint32_t list_n; /* different lists of ranges */
+	uint32_t list_n;    /* different lists of ranges */
 	struct arena arena; /* ranges made here */
 	void *interned;	    /* lists of ranges by content, see term.c */
 };

@@ -2,21 +2,25 @@
 /*
  * The tree builder.
  *
- * A problem is a list of entries in judging order and a box: what the switches above have found out. Every entry carries the
- * dimensions in which the box does not answer it yet. Building it:
+ * A problem is a list of entries in judging order and a box: what the switches above have found
+ * out. Every entry carries the dimensions in which the box does not answer it yet. Building it:
  *
- *   1. tidy: entries behind the first one without open dimensions are never reached and go; in a short list so do those that
- *	an earlier one covers. If nothing is left before that first one, the answer is its rule.
- *   2. memo: problems with the same entries, open dimensions and box (in those dimensions only) have the same
- *	answer, wherever they come up: below another key, another switch, another pair of zones.
- *   3. cut (cut.c), build each part, and join them by a switch; or by a test or a set, for a cut by answer.
- *   4. where no cut pays, a chain: the tests of the entries, one after the other. A failed test goes on at the next
- *	entry that does not ask the same again.
+ *   1. tidy: entries behind the first one without open dimensions are never reached and go; in a
+ *	short list so do those that an earlier one covers. If nothing is left before that first one,
+ *	the answer is its rule.
+ *   2. memo: problems with the same entries, open dimensions and box (in those dimensions only)
+ *	have the same answer, wherever they come up: below another key, another switch, another
+ *	pair of zones.
+ *   3. cut (cut.c), build each part, and join them by a switch; or by a test or a set, for a cut by
+ *	answer.
+ *   4. where no cut pays, a chain: the tests of the entries, one after the other. A failed test
+ *	goes on at the next entry that does not ask the same again.
  *
- * Cuts copy entries into several children. Each list has a budget: the entries that all chains below it may hold together, and
- * a part of those looked at on the way. A child gets its share of it, and what one child leaves over is for the next. When a cut is
- * refused for that reason, a long list is split in judging order instead: the tree of the first half ends, where
- * nothing matches, in the tree of the second half. So a hostile policy costs visits, neither memory nor time.
+ * Cuts copy entries into several children. Each list has a budget: the entries that all chains
+ * below it may hold together, and a part of those looked at on the way. A child gets its share of
+ * it, and what one child leaves over is for the next. When a cut is refused for that reason, a long
+ * list is split in judging order instead: the tree of the first half ends, where nothing matches,
+ * in the tree of the second half. So a hostile policy costs visits, neither memory nor time.
  *
  * Nothing depends on addresses in memory or on time: the same terms give the same nodes.
  */
@@ -28,14 +32,12 @@
 
 #include "base/cleanup.h"
 
-#ifndef COPIES
-#define COPIES 16u	   /* budget: entries for each entry of the first list */
-#endif
-#define LOOKS 64u	   /* so many bounds looked at in search of a cut cost as much as one entry */
-#define LOOKS_FREE 16u	   /* unless there are fewer than so many for each entry */
-#define TIDY_MAX 16u	   /* longer lists are not searched for covered entries */
-#define SPLIT_MIN 16u	   /* shorter lists are not split */
-#define INLINE_RANGES 7u   /* longer address lists become sets */
+#define COPIES 16u	 /* budget: entries for each entry of the first list */
+#define LOOKS 64u	 /* so many bounds looked at in search of a cut cost as much as one entry */
+#define LOOKS_FREE 16u	 /* unless there are fewer than so many for each entry */
+#define TIDY_MAX 16u	 /* longer lists are not searched for covered entries */
+#define SPLIT_MIN 16u	 /* shorter lists are not split */
+#define INLINE_RANGES 7u /* longer address lists become sets */
 #define INLINE_RANGES_6 2u
 #define MEMO_BYTES_MAX ((size_t)256 << 20)
 
@@ -154,7 +156,8 @@ static uint32_t constraint_nodes(struct tree *tree, const struct constraint *con
 	if (DIM_BIT(dim) & DIM_ADDRESSES)
 		limit = box->family == 6 ? INLINE_RANGES_6 : INLINE_RANGES;
 	if (slice.n > limit)
-		return nodes_set(tree->nodes, set_root(tree, constraint, dim, box->family), yes, no);
+		return nodes_set(tree->nodes, set_root(tree, constraint, dim, box->family), yes,
+				 no);
 	return span_tree(tree->nodes, field, slice.items, slice.n, range, yes, no);
 }
 
@@ -198,10 +201,10 @@ static uint32_t chain_build(struct tree *tree, const struct entry *entries, uint
 		enum dimension order[DIM_COUNT];
 
 		for (dim = 0; dim < DIM_COUNT; dim++) {
-			bool same = after && (entries[i].left & after->left & DIM_BIT(dim)) &&
-				    constraint_same(
-					    term_constraint(tree->terms, entries[i].term, dim),
-					    term_constraint(tree->terms, after->term, dim));
+			bool same =
+				after && (entries[i].left & after->left & DIM_BIT(dim)) &&
+				constraint_same(term_constraint(tree->terms, entries[i].term, dim),
+						term_constraint(tree->terms, after->term, dim));
 
 			if (!same)
 				past[dim] = start;
@@ -254,7 +257,8 @@ static bool entry_covers(const struct tree *tree, const struct entry *outer,
 }
 
 /*
- * Drops what is never reached. Returns how many open entries remain; *fail is where to go behind them.
+ * Drops what is never reached. Returns how many open entries remain; *fail is where to go behind
+ * them.
  */
 static uint32_t tidy(struct tree *tree, struct entry *entries, uint32_t n, const struct box *box,
 		     uint32_t *fail)
@@ -318,9 +322,9 @@ static struct memo_slot *memo_find(const struct tree *tree)
 	for (;; i = (i + 1) & tree->memo_mask) {
 		struct memo_slot *slot = &tree->memo[i];
 
-		if (!slot->key || (slot->len == tree->key.n &&
-				   !memcmp(slot->key, tree->key.items,
-					   slot->len * sizeof(*slot->key))))
+		if (!slot->key ||
+		    (slot->len == tree->key.n &&
+		     !memcmp(slot->key, tree->key.items, slot->len * sizeof(*slot->key))))
 			return slot;
 	}
 }
@@ -371,8 +375,8 @@ static int memo_add(struct tree *tree, const uint32_t *key, uint32_t len, uint32
 	return 0;
 }
 
-static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t n,
-			      struct box *box, uint32_t fail, uint64_t budget);
+static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t n, struct box *box,
+			      uint32_t fail, uint64_t budget);
 
 /* The entries that can match where dimension `dim` lies in `part`; returns how many. */
 static uint32_t narrow(const struct tree *tree, const struct entry *entries, uint32_t n,
@@ -443,8 +447,7 @@ static uint32_t child_build(struct tree *tree, struct entry *entries, uint32_t n
 }
 
 static uint32_t answer_build(struct tree *tree, const struct entry *entries, uint32_t n,
-			     struct box *box, uint32_t fail, uint64_t budget,
-			     const struct cut *cut)
+			     struct box *box, uint32_t fail, uint64_t budget, const struct cut *cut)
 {
 	cleanup_free struct entry *yes = calloc(n, sizeof(*yes)), *no = calloc(n, sizeof(*no));
 	uint32_t yes_n, no_n, yes_ref, no_ref;
@@ -529,8 +532,8 @@ static uint32_t problem_divide(struct tree *tree, struct entry *entries, uint32_
 }
 
 /* May reorder nothing but drop entries in place. */
-static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t n,
-			      struct box *box, uint32_t fail, uint64_t budget)
+static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t n, struct box *box,
+			      uint32_t fail, uint64_t budget)
 {
 	const struct memo_slot *slot;
 	const uint32_t *key;
@@ -589,6 +592,5 @@ uint32_t tree_build(struct tree *tree, const struct entry *entries, uint32_t n,
 		if (!dead && !entry.left)
 			break;
 	}
-	return problem_build(tree, open, kept, &own, fail,
-			     (uint64_t)kept * COPIES + tree->spare);
+	return problem_build(tree, open, kept, &own, fail, (uint64_t)kept * COPIES + tree->spare);
 }

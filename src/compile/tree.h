@@ -20,8 +20,8 @@ struct tree {
 	struct memo_slot *memo; /* what was built already */
 	uint32_t memo_mask, memo_n;
 	struct word_vector key; /* working memory */
-	uint32_t *roots; /* set trees: four a list, by direction and family; 0: not made */
-	uint64_t spare; /* budget of each tree besides a multiple of its list's length */
+	uint32_t *roots;	/* set trees: four a list, by direction and family; 0: not made */
+	uint64_t spare;		/* budget of each tree besides a multiple of its list's length */
 	uint64_t spent;
 	uint32_t chain_max;
 };
@@ -33,8 +33,9 @@ int tree_init(struct tree *tree, const struct terms *terms, struct nodes *nodes,
 void tree_free(struct tree *tree);
 
 /*
- * The reference at which a walk finds the rule of the first entry that matches, for packets in the box, and `fail` if none does
- * (TREE_NO_FAIL: the last entry must match everything in the box, else -EINVAL). Errors go to nodes->error.
+ * The reference at which a walk finds the rule of the first entry that matches, for packets in the
+ * box, and `fail` if none does (TREE_NO_FAIL: the last entry must match everything in the box, else
+ * -EINVAL). Errors go to nodes->error.
  */
 uint32_t tree_build(struct tree *tree, const struct entry *entries, uint32_t n,
 		    const struct box *box, uint32_t fail);

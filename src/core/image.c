@@ -2,19 +2,22 @@
 /*
  * The validator: makes any byte string safe to walk.
  *
- * A unit does not say what it is; the reference that leads to it does. So the validator finds the nodes the way a walk
- * does, from the dispatch table downwards, and notes at every unit as what it was referred to. Children have smaller
- * unit numbers than their parents, hence one pass from the last unit to the first sees every node after all its
- * parents; a second pass, upwards, sees it after all its children and adds up the longest walk. Both are linear in
- * the size of the image.
+ * A unit does not say what it is; the reference that leads to it does. So the validator finds the
+ * nodes the way a walk does, from the dispatch table downwards, and notes at every unit as what it
+ * was referred to. Children have smaller unit numbers than their parents, hence one pass from the
+ * last unit to the first sees every node after all its parents; a second pass, upwards, sees it
+ * after all its children and adds up the longest walk. Both are linear in the size of the image.
  *
- * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in REF_RULE, those of sets
- * in REF_MEMBER, and a set tree holds no REF_SET. Units that nothing refers to are never read by a walk and
- * may hold anything, and so may tables overlap: that is wasteful, but harmless.
+ * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in
+ * REF_RULE, those of sets in REF_MEMBER, and a set tree holds no REF_SET. Units that nothing refers
+ * to are never read by a walk and may hold anything, and so may tables overlap: that is wasteful,
+ * but harmless.
  *
- * This file runs on hosts with a C library only; the builtins below are its allocator, for the core includes no libc.
+ * This file runs on hosts with a C library only; the builtins below are its allocator, for the core
+ * includes no libc.
  */
 #include "core/image.h"
+#include "core/mark.h"
 
 #include <linux/errno.h>
 #include <stdbool.h>
@@ -22,14 +25,14 @@
 
 enum mark {
 	MARK_NODE_NONE = 0,
-	MARK_KIND = 7, /* mask of the reference's kind */
+	MARK_KIND = 7,	 /* mask of the reference's kind */
 	MARK_MEMBER = 8, /* inside a set tree */
 };
 
 struct check {
 	const unsigned char *bytes;
 	const struct image_header *header;
-	uint8_t *marks; /* by unit */
+	uint8_t *marks;	 /* by unit */
 	uint32_t *walks; /* by unit: longest walk from here */
 	const char *why;
 };
@@ -126,13 +129,14 @@ static bool check_interfaces(struct check *check)
 
 			if (!entry->ifindex) {
 				if (entry->zone || entry->tag)
-					return refuse(check, "an empty interface entry is not zero");
+					return refuse(check,
+						      "an empty interface entry is not zero");
 				continue;
 			}
 			if (entry->zone >= check->header->zones)
 				return refuse(check, "zone of an interface out of range");
-			if (!entry->tag)
-				return refuse(check, "zone tag of an interface is zero");
+			if (!entry->tag || entry->tag > TAG_MAX)
+				return refuse(check, "zone tag of an interface out of range");
 			if ((image_hash(entry->ifindex) & check->header->interface_mask) != i)
 				return refuse(check, "an interface is in the wrong bucket");
 		}
@@ -141,7 +145,8 @@ static bool check_interfaces(struct check *check)
 }
 
 /*
- * Checks a reference out of unit `parent` and marks what it refers to. `member` is MARK_MEMBER inside a set tree, else 0.
+ * Checks a reference out of unit `parent` and marks what it refers to. `member` is MARK_MEMBER
+ * inside a set tree, else 0.
  */
 static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsigned member)
 {
@@ -161,8 +166,8 @@ static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsign
 		return true;
 	}
 	if (kind != REF_SWITCH && kind != REF_TEST && (kind != REF_SET || member))
-		return refuse(check, kind == REF_SET ? "a set inside a set tree" :
-						       "unknown kind of node");
+		return refuse(check,
+			      kind == REF_SET ? "a set inside a set tree" : "unknown kind of node");
 	if (index < 2 || index >= parent)
 		return refuse(check, "a node is not before its parent");
 	if (kind == REF_SWITCH && (index & 3 || !in_bounds(check, index, 4)))
@@ -201,7 +206,8 @@ static bool check_test(struct check *check, uint32_t unit, unsigned member)
 		return refuse(check, "unknown field of a test");
 	if (!all_zero(node->reserved, 2))
 		return refuse(check, "reserved part of a test is not zero");
-	return check_ref(check, node->yes, unit, member) && check_ref(check, node->no, unit, member);
+	return check_ref(check, node->yes, unit, member) &&
+	       check_ref(check, node->no, unit, member);
 }
 
 static bool check_set(struct check *check, uint32_t unit)
@@ -254,7 +260,10 @@ static uint32_t larger(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
-/* The longest walk from a node whose children are known; may pass the limit once, and is refused then. */
+/*
+ * The longest walk from a node whose children are known; may pass the limit once, and is refused
+ * then.
+ */
 static uint32_t walk_from(const struct check *check, uint32_t unit, uint32_t kind)
 {
 	uint32_t longest = 0;

@@ -2,9 +2,10 @@
 /*
  * The image validator: any bytes are refused, or safe to walk.
  *
- * The first byte chooses what is fed: the bytes as they are; the bytes behind a header put right; or an image that the
- * compiler has made, with words of it overwritten. What the validator accepts is walked with packets out of the input's own words:
- * every unit read must be inside, and no walk may take more steps than the header says.
+ * The first byte chooses what is fed: the bytes as they are; the bytes behind a header put right;
+ * or an image that the compiler has made, with words of it overwritten. What the validator accepts
+ * is walked with packets out of the input's own words: every unit read must be inside, and no walk
+ * may take more steps than the header says.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,7 +41,10 @@ static void add_rule(struct ruleset *ruleset, struct clause clause)
 	need(copy);
 	*copy = clause;
 	ruleset->rules[ruleset->rule_n++] = (struct rule){
-		.from = UINT64_MAX, .to = UINT64_MAX, .clauses = copy, .clause_n = 1,
+		.from = UINT64_MAX,
+		.to = UINT64_MAX,
+		.clauses = copy,
+		.clause_n = 1,
 	};
 }
 
@@ -67,10 +71,10 @@ static struct image make_sample(void)
 		memcpy(long_ranges[i].hi, long_ranges[i].lo, sizeof(ranges->hi));
 		long_ranges[i].hi[3] += i;
 	}
-	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four,
-					    .flags = { 18, 2 } });
-	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_6, .dst = &six,
-					    .mark = { 1, 1 } });
+	add_rule(&ruleset,
+		 (struct clause){ .families = FAMILY_BIT_4, .src = &four, .flags = { 18, 2 } });
+	add_rule(&ruleset,
+		 (struct clause){ .families = FAMILY_BIT_6, .dst = &six, .mark = { 1, 1 } });
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6,
 					    .field[FIELD_DST_PORT] = { ports, 3 } });
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four, .dst = &four });
@@ -110,7 +114,8 @@ static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const st
 
 			need(node->field < FIELD_WORDS);
 			ref = (fields->word[node->field] & node->mask) - node->lo <= node->span ?
-				      node->yes : node->no;
+				      node->yes :
+				      node->no;
 		} else if (kind == REF_SET) {
 			const struct image_set *node = unit_at(bytes, size, unit, 1);
 
@@ -141,8 +146,8 @@ static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *dat
 		for (j = 0; j < FIELD_WORDS; j++) {
 			fields.word[j] = next_word(&data, &left);
 			if (i & 1) /* likely to meet a key */
-				fields.word[j] = ((const uint32_t *)bytes)[fields.word[j] %
-									   (size / 4)];
+				fields.word[j] =
+					((const uint32_t *)bytes)[fields.word[j] % (size / 4)];
 		}
 		for (k = 0; k < pairs; k++)
 			walk(bytes, size, dispatch[k], &fields);

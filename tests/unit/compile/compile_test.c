@@ -62,7 +62,8 @@ static void hold_random(const struct sample_shape *most, unsigned rulesets, unsi
 	unsigned i;
 
 	for (i = 0; i < rulesets; i++) {
-		struct random random = { (seed_of_run + 1) * 0x9e3779b97f4a7c15ull + i * 2654435761u };
+		struct random random = { (seed_of_run + 1) * 0x9e3779b97f4a7c15ull +
+					 i * 2654435761u };
 		struct sample_shape shape;
 		struct ruleset ruleset;
 		struct image image;
@@ -115,7 +116,10 @@ static void test_many_zones(void **state)
 	sample_free(&ruleset);
 }
 
-/* `from 172.16.x.0/24 to 10.9.z.1 port N/udp`, the bar of the project: 1000 rules are no slower than 10. */
+/*
+ * `from 172.16.x.0/24 to 10.9.z.1 port N/udp`, the bar of the project: 1000 rules are no slower
+ * than 10.
+ */
 static uint32_t visits_of_stateless(uint32_t n)
 {
 	struct random random = { 5 };
@@ -169,8 +173,10 @@ static void test_rectangles(void **state)
 		struct clause *clause = sample_rule(&ruleset);
 		uint32_t src = random_below(&random, 60000), dst = random_below(&random, 60000);
 
-		sample_range(&ruleset, clause, FIELD_SRC_PORT, src, src + random_below(&random, 5000));
-		sample_range(&ruleset, clause, FIELD_DST_PORT, dst, dst + random_below(&random, 5000));
+		sample_range(&ruleset, clause, FIELD_SRC_PORT, src,
+			     src + random_below(&random, 5000));
+		sample_range(&ruleset, clause, FIELD_DST_PORT, dst,
+			     dst + random_below(&random, 5000));
 	}
 	sample_rule(&ruleset);
 	compile_valid(&ruleset, &image);
@@ -276,9 +282,10 @@ static const struct image_interface *find_interface(const struct image *image, u
 {
 	const struct image_header *header = header_of(image);
 	const struct image_bucket *bucket =
-		(const void *)(image->bytes + (size_t)(header->interfaces +
-						       (image_hash(ifindex) & header->interface_mask)) *
-						      IMAGE_UNIT);
+		(const void *)(image->bytes +
+			       (size_t)(header->interfaces +
+					(image_hash(ifindex) & header->interface_mask)) *
+				       IMAGE_UNIT);
 	unsigned i;
 
 	for (i = 0; i < 4; i++)
@@ -448,13 +455,13 @@ static void test_walk_limit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_small),	      cmocka_unit_test(test_middle),
-		cmocka_unit_test(test_large),	      cmocka_unit_test(test_many_zones),
+		cmocka_unit_test(test_small),		cmocka_unit_test(test_middle),
+		cmocka_unit_test(test_large),		cmocka_unit_test(test_many_zones),
 		cmocka_unit_test(test_stateless_rules), cmocka_unit_test(test_rectangles),
-		cmocka_unit_test(test_large_set),     cmocka_unit_test(test_deterministic),
-		cmocka_unit_test(test_digest),	      cmocka_unit_test(test_interfaces),
-		cmocka_unit_test(test_rule_table),    cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_undecided),     cmocka_unit_test(test_walk_limit),
+		cmocka_unit_test(test_large_set),	cmocka_unit_test(test_deterministic),
+		cmocka_unit_test(test_digest),		cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_rule_table),	cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_undecided),	cmocka_unit_test(test_walk_limit),
 	};
 	const char *seed = getenv("REEVE_TEST_SEED");
 

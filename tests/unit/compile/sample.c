@@ -130,7 +130,8 @@ static uint32_t scalar_value(struct random *random, size_t which)
 static void random_ranges(struct random *random, struct ruleset *ruleset, struct clause *clause,
 			  size_t which)
 {
-	uint32_t points[24], i, n = 2 * (1 + random_below(random, random_below(random, 3) ? 2 : 12));
+	uint32_t points[24], i,
+		n = 2 * (1 + random_below(random, random_below(random, 3) ? 2 : 12));
 	struct range *items = need(arena_array(&ruleset->arena, n, sizeof(*items)));
 	uint32_t kept = 0;
 
@@ -203,7 +204,8 @@ static const struct addresses *random_addresses(struct random *random, struct ru
 
 			for (word = 0; word < (family == 4 ? 1 : 4); word++) {
 				unsigned bits = length > 32 * word + 32 ? 32 :
-						length > 32 * word	? length - 32 * word : 0;
+						length > 32 * word	? length - 32 * word :
+									  0;
 				uint32_t host = bits == 32 ? 0 : UINT32_MAX >> bits;
 
 				lo[word] &= ~host;
@@ -342,15 +344,14 @@ void sample_packet(struct random *random, const struct ruleset *ruleset, struct 
 	do {
 		word[FIELD_FROM_ZONE] = random_below(random, ruleset->zone_n);
 		word[FIELD_TO_ZONE] = random_below(random, ruleset->zone_n);
-	} while (random_below(random, 8) && !(rule->from >> word[FIELD_FROM_ZONE] & 1 &&
-					      rule->to >> word[FIELD_TO_ZONE] & 1));
+	} while (random_below(random, 8) &&
+		 !(rule->from >> word[FIELD_FROM_ZONE] & 1 && rule->to >> word[FIELD_TO_ZONE] & 1));
 	family = clause->families == FAMILY_BIT_4 ? 4 : 6;
 	if (random_below(random, 10) == 0)
 		family = 10 - family;
 	word[FIELD_FAMILY] = family;
 	for (i = 0; i < SCALARS; i++)
-		word[scalars[i].field] =
-			near_scalar(random, &clause->field[scalars[i].field], i);
+		word[scalars[i].field] = near_scalar(random, &clause->field[scalars[i].field], i);
 	near_address(random, clause->src, family, &word[FIELD_SRC]);
 	near_address(random, clause->dst, family, &word[FIELD_DST]);
 	word[FIELD_TCP_FLAGS] = random_below(random, 256);
@@ -432,9 +433,10 @@ uint32_t sample_walk(const struct image *image, const struct fields *fields, uin
 	const struct image_header *header = (const void *)image->bytes;
 	const uint32_t *words = (const void *)image->bytes;
 	uint32_t zones = header->zones, yes = 0, no = 0, i, next;
-	uint32_t ref = words[header->dispatch * 8 + (fields->word[FIELD_FROM_ZONE] * zones +
-						     fields->word[FIELD_TO_ZONE]) * 2 +
-			     (fields->word[FIELD_FAMILY] == 6 ? 1 : 0)];
+	uint32_t ref =
+		words[header->dispatch * 8 +
+		      (fields->word[FIELD_FROM_ZONE] * zones + fields->word[FIELD_TO_ZONE]) * 2 +
+		      (fields->word[FIELD_FAMILY] == 6 ? 1 : 0)];
 
 	for (*visits = 0; ref >> 28 != REF_RULE; ref = next) {
 		uint32_t unit = ref & 0x0fffffff;

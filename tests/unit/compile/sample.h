@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the compiler's tests share: random rulesets and packets, the plain judgement of a packet by its rules, and a
- * walker over images that shares no code with the core.
+ * What the compiler's tests share: random rulesets and packets, the plain judgement of a packet by
+ * its rules, and a walker over images that shares no code with the core.
  */
 #ifndef REEVE_TESTS_COMPILE_SAMPLE_H
 #define REEVE_TESTS_COMPILE_SAMPLE_H
@@ -43,7 +43,10 @@ void sample_free(struct ruleset *ruleset);
 uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields);
 
 #define WALK_DAMAGED UINT32_MAX
-/* The rule at which the walk ends; WALK_DAMAGED if it takes more than walk_max visits or leaves the image. */
+/*
+ * The rule at which the walk ends; WALK_DAMAGED if it takes more than walk_max visits or leaves the
+ * image.
+ */
 uint32_t sample_walk(const struct image *image, const struct fields *fields, uint32_t *visits);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The validator: one sound image made by hand, and every way to damage it, each refused for its own reason.
+ * The validator: one sound image made by hand, and every way to damage it, each refused for its own
+ * reason.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -15,15 +16,15 @@
 
 /* Where things lie in the sound image. */
 enum {
-	UNIT_TEST = 2,	   /* destination port 80? */
-	UNIT_INNER = 3,	   /* a test inside the set tree */
-	UNIT_TREE = 4,	   /* the switch of the set tree */
+	UNIT_TEST = 2,	/* destination port 80? */
+	UNIT_INNER = 3, /* a test inside the set tree */
+	UNIT_TREE = 4,	/* the switch of the set tree */
 	UNIT_SET = 8,
-	UNIT_SPARE = 9,	   /* referred to by nothing */
+	UNIT_SPARE = 9, /* referred to by nothing */
 	UNIT_SWITCH = 12,
-	UNIT_RULES = 16,   /* two */
+	UNIT_RULES = 16,    /* two */
 	UNIT_DISPATCH = 18, /* 2 zones: 8 words */
-	UNIT_BUCKETS = 19, /* two */
+	UNIT_BUCKETS = 19,  /* two */
 	UNITS = 21,
 };
 
@@ -153,29 +154,29 @@ struct damage {
 	const char *why;
 };
 
-#define HEADER(member, value, why)                                                                 \
-	{                                                                                          \
-		0, offsetof(struct image_header, member) / 4, value, why                           \
+#define HEADER(member, value, why)                                       \
+	{                                                                \
+		0, offsetof(struct image_header, member) / 4, value, why \
 	}
-#define TEST(unit, member, value, why)                                                             \
-	{                                                                                          \
-		unit, offsetof(struct image_test, member) / 4, value, why                          \
+#define TEST(unit, member, value, why)                                    \
+	{                                                                 \
+		unit, offsetof(struct image_test, member) / 4, value, why \
 	}
-#define SET(member, value, why)                                                                    \
-	{                                                                                          \
-		UNIT_SET, offsetof(struct image_set, member) / 4, value, why                       \
+#define SET(member, value, why)                                              \
+	{                                                                    \
+		UNIT_SET, offsetof(struct image_set, member) / 4, value, why \
 	}
-#define SWITCH(unit, member, value, why)                                                           \
-	{                                                                                          \
-		unit, offsetof(struct image_switch, member) / 4, value, why                        \
+#define SWITCH(unit, member, value, why)                                    \
+	{                                                                   \
+		unit, offsetof(struct image_switch, member) / 4, value, why \
 	}
-#define DISPATCH(value, why)                                                                       \
-	{                                                                                          \
-		UNIT_DISPATCH, 3, value, why                                                       \
+#define DISPATCH(value, why)                 \
+	{                                    \
+		UNIT_DISPATCH, 3, value, why \
 	}
-#define RULE(number, word, value, why)                                                             \
-	{                                                                                          \
-		UNIT_RULES + (number), word, value, why                                            \
+#define RULE(number, word, value, why)                  \
+	{                                               \
+		UNIT_RULES + (number), word, value, why \
 	}
 
 static const char BEFORE[] = "a node is not before its parent";
@@ -283,7 +284,7 @@ static void test_interfaces(void **state)
 		const char *why;
 	} cases[] = {
 		{ 0, { 5, 2, 2 }, "zone of an interface out of range" },
-		{ 0, { 5, 1, 0 }, "zone tag of an interface is zero" },
+		{ 0, { 5, 1, 0 }, "zone tag of an interface out of range" },
 		{ 1, { 5, 1, 2 }, "an interface is in the wrong bucket" },
 		{ 0, { 0, 1, 0 }, "an empty interface entry is not zero" },
 		{ 0, { 0, 0, 9 }, "an empty interface entry is not zero" },
@@ -322,12 +323,22 @@ static void test_last_key(void **state)
 	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
 }
 
-/* Every single word set to each of a few values: refused or accepted, but read within bounds (sanitizers watch). */
+/*
+ * Every single word set to each of a few values: refused or accepted, but read within bounds
+ * (sanitizers watch).
+ */
 static void test_any_word(void **state)
 {
-	static const uint32_t values[] = { 0, 1, 2, 0x7fffffff, 0x80000000, UINT32_MAX,
-					   REF_MAKE(REF_SWITCH, 16), REF_MAKE(REF_TEST, 20),
-					   REF_MAKE(REF_SET, 18), REF_MAKE(REF_SET, 0x0fffffff) };
+	static const uint32_t values[] = { 0,
+					   1,
+					   2,
+					   0x7fffffff,
+					   0x80000000,
+					   UINT32_MAX,
+					   REF_MAKE(REF_SWITCH, 16),
+					   REF_MAKE(REF_TEST, 20),
+					   REF_MAKE(REF_SET, 18),
+					   REF_MAKE(REF_SET, 0x0fffffff) };
 	unsigned word, i, refused = 0;
 
 	(void)state;
