@@ -160,6 +160,8 @@ void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	seen->action = verdict->action;
 	seen->mark = frame->mark;
 	seen->tc_index = frame->tc_index;
+	seen->hash = frame->hash;
+	seen->hash_known = true;
 	seen->rule = RULE_NONE;
 	for (uint32_t i = 0; i < user_engine_rules(bench->engine); i++) {
 		if (counters[i].packets == bench->before[i])
@@ -182,7 +184,8 @@ bool seen_same(const struct seen *one, const struct seen *two)
 	if (one->action != two->action || one->rule != two->rule || one->events != two->events)
 		return false;
 	/* An answer is another packet; only what goes on keeps its mark. */
-	if (one->action == USER_NEXT && (one->mark != two->mark || one->tc_index != two->tc_index))
+	if (one->action == USER_NEXT && (one->mark != two->mark || one->tc_index != two->tc_index ||
+					 (one->hash_known && two->hash_known && one->hash != two->hash)))
 		return false;
 	for (uint32_t i = 0; i < one->events && i < WORLD_EVENTS; i++)
 		if (!same_event(&one->event[i], &two->event[i]))
@@ -194,9 +197,9 @@ void seen_print(const char *who, const struct seen *seen, struct text *report)
 {
 	static const char *const actions[] = { "next", "drop", "answer" };
 
-	text_printf(report, "%s: %s, rule %d, mark %#x, tc_index %#x, %u events\n", who,
+	text_printf(report, "%s: %s, rule %d, mark %#x, tc_index %#x, hash %#x, %u events\n", who,
 		    seen->action <= USER_ANSWER ? actions[seen->action] : "?", (int)seen->rule,
-		    seen->mark, seen->tc_index, seen->events);
+		    seen->mark, seen->tc_index, seen->hash, seen->events);
 	for (uint32_t i = 0; i < seen->events && i < WORLD_EVENTS; i++) {
 		const struct event *e = &seen->event[i];
 

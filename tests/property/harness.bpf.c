@@ -6,6 +6,7 @@
  * them there:
  *	cb[0]	tc_index, in and out
  *	cb[1]	pkt_type + 1 to be set; 0 leaves what the destination MAC says
+ *	cb[3]	hash, in and out
  *	cb[2]	0x10000 | VLAN tag that the device has taken out of the frame; 0 for none
  */
 #include "engine/bpf/reeve.bpf.c"
@@ -13,6 +14,8 @@
 static __always_inline int enter(struct __sk_buff *skb)
 {
 	skb->tc_index = skb->cb[0];
+	if (skb->cb[3])
+		bpf_set_hash(skb, skb->cb[3]);
 	if (skb->cb[1] && bpf_skb_change_type(skb, skb->cb[1] - 1))
 		return -1;
 	if (skb->cb[2] && bpf_skb_vlan_push(skb, bpf_htons(ETHERTYPE_VLAN), (__u16)skb->cb[2]))
@@ -32,6 +35,7 @@ static __always_inline int enter(struct __sk_buff *skb)
 			return FAILED;                                                             \
 		verdict = checkpoint(skb, ethernet);                                               \
 		skb->cb[0] = skb->tc_index;                                                        \
+		skb->cb[3] = skb->hash;                                                            \
 		return verdict;                                                                    \
 	}
 

@@ -182,6 +182,8 @@ static void add_fragment(struct random *r, const struct clause *clause, struct c
 	craft->fragmented = random_chance(r, 90); /* IPv6: or an atomic one */
 	craft->more = random_chance(r, 50);
 	craft->offset = later || random_chance(r, 60) ? (uint16_t)random_between(r, 1, 180) : 0;
+	if (craft->offset && random_chance(r, 20))
+		craft->offset = 1;
 	if (random_chance(r, 5))
 		craft->offset = (uint16_t)random_between(r, 8100, 8191);
 	if (craft->family == 6 && craft->extension_n < CRAFT_EXTENSIONS)

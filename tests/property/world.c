@@ -218,7 +218,7 @@ static int load_programs(struct world *world)
 	bpf_map__set_max_entries(skeleton->maps.flows, 512);
 	bpf_map__set_max_entries(skeleton->maps.embryonic, 1024);
 	bpf_map__set_max_entries(skeleton->maps.asked, 256);
-	return harness__load(skeleton);
+	return harness__load(skeleton); /* -EPERM without the capability */
 }
 
 int world_open(struct world **result, const char **why)
@@ -404,6 +404,7 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 
 	if (wrapped) {
 		in.cb[0] = frame->tc_index;
+		in.cb[3] = frame->hash;
 		in.cb[1] = frame->pkt_type + 1;
 		in.cb[2] = frame->vlan_present ? 0x10000 | frame->vlan_tci : 0;
 	}
@@ -417,6 +418,8 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 	seen->action = action_of(run.retval);
 	seen->mark = out.mark;
 	seen->tc_index = wrapped ? out.cb[0] : 0;
+	seen->hash = wrapped ? out.cb[3] : 0;
+	seen->hash_known = wrapped;
 	ring_buffer__consume(world->ring);
 	world->listener = NULL;
 	if (seen->action == USER_NEXT &&

@@ -26,6 +26,8 @@ struct seen {
 	enum user_action action;
 	uint32_t mark;
 	uint32_t tc_index;
+	uint32_t hash;
+	bool hash_known; /* a plain test run does not tell it */
 	uint32_t rule; /* whose counter went up; RULE_NONE: none */
 	uint32_t events;
 	struct event event[WORLD_EVENTS];
