@@ -35,9 +35,8 @@
 #define COPY_MOST 2048u	 /* and at most */
 #define SAMPLE_MAX 4096u
 /* Ranges of all entries; a list that is longer than its part of them takes no part in cuts. */
-#define ITEMS_ALL 65536u
+#define ITEMS_ALL 262144u
 #define ITEMS_LEAST 16u
-#define ITEMS_MOST 4096u
 #define SMALL_SORT 64u
 
 void cutter_free(struct cutter *cutter)
@@ -146,7 +145,7 @@ static uint32_t items_max(const struct problem *problem)
 {
 	uint32_t items = ITEMS_ALL / problem->n;
 
-	return items < ITEMS_LEAST ? ITEMS_LEAST : items > ITEMS_MOST ? ITEMS_MOST : items;
+	return items < ITEMS_LEAST ? ITEMS_LEAST : items > CUT_ITEMS_MOST ? CUT_ITEMS_MOST : items;
 }
 
 /* All cut points of a dimension, sorted and distinct, into cutter->values. */

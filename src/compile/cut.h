@@ -7,6 +7,8 @@
 
 #include "compile/term.h"
 
+#define CUT_ITEMS_MOST 4096u /* a longer list of ranges takes no part in cuts */
+
 /* A term in a list, and the dimensions in which it is still to be tested. 0: it matches. */
 struct entry {
 	uint32_t term;

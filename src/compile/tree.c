@@ -32,7 +32,9 @@
 
 #include "base/cleanup.h"
 
-#define COPIES 16u	 /* budget: entries for each entry of the first list */
+#define COPIES 16u	/* budget: entries for each entry of the first list */
+#define RANGE_COPIES 2u /* and for each further range of an address list */
+#define RANGE_COPIES_MOST 262144u
 #define LOOKS 64u	 /* so many bounds looked at in search of a cut cost as much as one entry */
 #define LOOKS_FREE 16u	 /* unless there are fewer than so many for each entry */
 #define TIDY_MAX 16u	 /* longer lists are not searched for covered entries */
@@ -49,7 +51,8 @@ int tree_init(struct tree *tree, const struct terms *terms, struct nodes *nodes,
 	tree->memo_mask = 1023;
 	tree->memo = calloc(tree->memo_mask + 1, sizeof(*tree->memo));
 	tree->roots = calloc((size_t)terms->list_n * 4 + 1, sizeof(*tree->roots));
-	if (tree->memo && tree->roots)
+	tree->seen = calloc((size_t)terms->list_n + 1, sizeof(*tree->seen));
+	if (tree->memo && tree->roots && tree->seen)
 		return 0;
 	tree_free(tree);
 	return -ENOMEM;
@@ -62,6 +65,7 @@ void tree_free(struct tree *tree)
 	free(tree->memo);
 	word_vector_free(&tree->key);
 	free(tree->roots);
+	free(tree->seen);
 	*tree = (struct tree){ 0 };
 }
 
@@ -559,6 +563,35 @@ static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t
 	return ref;
 }
 
+/*
+ * What a tree of these entries may hold: more for long lists of ranges that may take part in cuts,
+ * each counted once.
+ */
+static uint64_t first_budget(struct tree *tree, const struct entry *entries, uint32_t n)
+{
+	uint64_t ranges = 0;
+	uint32_t i, left;
+
+	tree->calls++;
+	for (i = 0; i < n; i++) {
+		for (left = entries[i].left & DIM_ADDRESSES; left; left &= left - 1) {
+			enum dimension dim = (enum dimension)__builtin_ctz(left);
+			const struct constraint *constraint =
+				term_constraint(tree->terms, entries[i].term, dim);
+
+			if (constraint->n > CUT_ITEMS_MOST ||
+			    tree->seen[constraint->list] == tree->calls)
+				continue;
+			tree->seen[constraint->list] = tree->calls;
+			ranges += constraint->n - 1;
+		}
+	}
+	ranges *= RANGE_COPIES;
+	if (ranges > RANGE_COPIES_MOST)
+		ranges = RANGE_COPIES_MOST;
+	return (uint64_t)n * COPIES + ranges + tree->spare;
+}
+
 uint32_t tree_build(struct tree *tree, const struct entry *entries, uint32_t n,
 		    const struct box *box, uint32_t fail)
 {
@@ -592,5 +625,5 @@ uint32_t tree_build(struct tree *tree, const struct entry *entries, uint32_t n,
 		if (!dead && !entry.left)
 			break;
 	}
-	return problem_build(tree, open, kept, &own, fail, (uint64_t)kept * COPIES + tree->spare);
+	return problem_build(tree, open, kept, &own, fail, first_budget(tree, open, kept));
 }

@@ -21,7 +21,9 @@ struct tree {
 	uint32_t memo_mask, memo_n;
 	struct word_vector key; /* working memory */
 	uint32_t *roots;	/* set trees: four a list, by direction and family; 0: not made */
-	uint64_t spare;		/* budget of each tree besides a multiple of its list's length */
+	uint32_t *seen;		/* by list: the last call that met it */
+	uint32_t calls;
+	uint64_t spare; /* budget of each tree besides a multiple of its list's length */
 	uint64_t spent;
 	uint32_t chain_max;
 };
