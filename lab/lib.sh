@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 #
-# The lab: a client, a firewall and a server, each a network namespace, IPv4 and IPv6. To be sourced.
+# The lab: a client, a firewall and a server, network namespaces with both families. To be sourced.
 #
 #     client (eth0) ────── (lan0) firewall (wan0) ────── (eth0) server
 #     10.77.1.10        10.77.1.1            203.0.113.1      203.0.113.80

@@ -187,7 +187,7 @@ def send_to_group(at, group, port):
         sock.sendto(f"{group} {port}".encode(), (group, port))
 
 
-@test("multicast and broadcast to the host meet `lan -> self`, also where a default route would send them on")
+@test("multicast and broadcast to the host meet `lan -> self`, whatever a default route says")
 def _(world):
     host, peer = world.host, world.peer
     groups = ["239.1.1.1", "10.77.1.255", "255.255.255.255", "ff05::1:1", "ff02::1"]
@@ -206,7 +206,8 @@ def _(world):
 
     host.reeve("down")
     same(heard(), everything, "without a policy")
-    for routes in ([], ["route add default via 10.77.1.10", "route add ::/0 via 2001:db8:77:1::10"]):
+    default = ["route add default via 10.77.1.10", "route add ::/0 via 2001:db8:77:1::10"]
+    for routes in ([], default):
         host.ip(*routes)
         for forwarding in (0, 1):
             host.sysctl("net.ipv4.ip_forward", forwarding)
@@ -356,8 +357,8 @@ def _(world):
 @test("the built-in rules are shown")
 def _(world):
     said = world.host.reeve("show", "--builtin").lower()
-    same({word: word in said for word in ("neighbour", "router-advertisement", "igmp", "68", "546")},
-         {word: True for word in ("neighbour", "router-advertisement", "igmp", "68", "546")})
+    words = ("neighbour", "router-advertisement", "igmp", "68", "546")
+    same({word: word in said for word in words}, {word: True for word in words})
 
 
 @test("a closed policy is closed: TCP, UDP and ping, in and out, both families")

@@ -3,8 +3,8 @@
 
 A test file builds a World of namespaces, registers functions with @test, and calls main(). Every
 socket is made inside the namespace it belongs to and stays there, so one process can be client,
-firewall and server at once, and no test has to wait for a program to start. What a World has made it
-removes again, whatever happens: processes by their ids, the running policies, namespaces, files.
+firewall and server at once, and no test has to wait for a program to start. What a World has made,
+it removes again, whatever happens: processes by their ids, running policies, namespaces, files.
 
 The words that an attempt ends with (tcp(), udp(), ping()):
     open         it was answered by who was asked
@@ -285,7 +285,7 @@ def host_world(name):
 
 
 def warm_up(world, pairs=None):
-    """Neighbours are known and addresses usable before anything is measured; proves the wiring too."""
+    """Neighbours are known and addresses usable before anything is measured; proves the wiring."""
     pairs = pairs or world.warm_up
     calls = [(ping, at, addresses[family]) for at, addresses in pairs for family in (4, 6)]
     deadline = time.monotonic() + 8

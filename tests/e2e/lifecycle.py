@@ -72,7 +72,7 @@ def attached(namespace):
 
 
 def snapshot(namespace):
-    """What a person would compare before and after: files, mounts, sysctls, rules, qdiscs, links."""
+    """What a person would compare before and after: links, qdiscs, rules, routes, nft, pins."""
     listed = {name: namespace.run(*command) for name, command in {
         "links": ("ip", "-o", "link", "show"), "qdiscs": ("tc", "qdisc", "show"),
         "rules": ("ip", "rule", "show"), "routes": ("ip", "route", "show", "table", "all"),
@@ -141,8 +141,8 @@ def _(world):
         expect({f"{port} IPv{family}": (word, tcp, world.peer, host.address[family], port)
                 for port, word in ((PORT, "open"), (OTHER, "timeout")) for family in (4, 6)})
         host.reeve("down")
-    names = try_run("ps", "-eo", "comm=").stdout.split()
-    same([name for name in names if name in ("reeve", "reeved")], [], "processes")
+    host.apply(POLICY)
+    same(run("ip", "netns", "pids", host.name).split(), [], "processes")
 
 
 @test("namespaces are apart: a policy of one is not seen in the other, nor is its down")
@@ -283,7 +283,8 @@ def _(world):
 @test("wrong usage is status 2, and names what was meant")
 def _(world):
     found = {}
-    for words, hint in ((("aply",), "apply"), ((), ""), (("apply",), ""), (("status", "--jason"), ""),
+    for words, hint in ((("aply",), "apply"), ((), ""), (("apply",), ""),
+                        (("status", "--jason"), "--json"),
                         (("apply", "--dry-run"), ""), (("check", "a", "b", "--nonsense"), "")):
         done = world.host.try_reeve(*words)
         found[words] = (done.returncode, hint in done.stdout + done.stderr)
@@ -300,7 +301,8 @@ def _(world):
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
     os.chmod(world.folder, 0o755)
     path = world.host.policy(POLICY)
-    reach = os.path.join(world.folder, "reeve")  # the build may be in a folder that nobody may enter
+    # The build may be in a folder that nobody may enter.
+    reach = os.path.join(world.folder, "reeve")
     shutil.copy(REEVE, reach)
     found = {}
     for words in (("apply", path), ("down",), ("status",), ("rules",), ("flows",)):

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Links that are not plain Ethernet: priority tags, VLANs, a tun device, a bridge, VXLAN; and links that come later."""
+"""Links that are not plain Ethernet: priority tags, VLANs, a tun device, a bridge, VXLAN; links
+that come later, and links that go."""
 
 import fcntl
 import os
@@ -123,8 +124,8 @@ def tun_device(world, name):
         fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
     world.closers.append(lambda: os.close(fd))
-    world.host.ip(f"addr add 10.88.0.1/24 dev {name}", f"addr add 2001:db8:88::1/64 dev {name} nodad",
-                  f"link set {name} up")
+    world.host.ip(f"addr add 10.88.0.1/24 dev {name}",
+                  f"addr add 2001:db8:88::1/64 dev {name} nodad", f"link set {name} up")
     return fd
 
 
@@ -188,7 +189,8 @@ def _(world):
     asked = [ip(src=source, dst=to) / scapy.TCP(sport=4000, dport=DROPPED, flags="S")
              for ip, source, to in ((scapy.IP, "10.88.0.2", "10.88.0.1"),
                                     (scapy.IPv6, "2001:db8:88::2", "2001:db8:88::1"))]
-    same([row for row in tun_answers(world.tun, asked) if "R" in row[0]], [("RA", 4, DROPPED), ("RA", 6, DROPPED)])
+    same([row for row in tun_answers(world.tun, asked) if "R" in row[0]],
+         [("RA", 4, DROPPED), ("RA", 6, DROPPED)])
     world.host.apply(POLICY)
 
 
@@ -278,7 +280,7 @@ def bridge_world(world):
 def _(world):
     host = world.host
     host.reeve("down")
-    one, two = bridge_world(world)
+    one, two = world.stations = bridge_world(world)
     eventually(lambda: ping(one, "10.66.0.12") == "open" and ping(one, "2001:db8:66::12") == "open",
                "the bridge bridges without reeve")
     host.apply(POLICY)
@@ -304,6 +306,29 @@ def _(world):
         raise Skip("the kernel has no bridge-nf-call; the rest holds")
 
 
+@test("a zone of every interface, all of it open, cuts neither loopback nor the bridge")
+def _(world):
+    host = world.host
+    one, _ = world.stations
+    host.apply('zone all = "*"\npolicy all -> { any, self } default allow\n'
+               'policy self -> any default allow\n')
+    table = {f"loopback {kind.__name__} {address}": ("open", kind, host, address, ALLOWED)
+             for kind in (tcp, udp) for address in ("127.0.0.1", "::1", host.address[4])}
+    table |= {f"bridge {kind.__name__} {address}": ("open", kind, one, address, ALLOWED)
+              for kind in (tcp, udp)
+              for address in ("10.66.0.12", "2001:db8:66::12", "10.66.0.1")}
+    expect(table)
+
+
+@test("loopback that no zone names is left alone, under a policy that is closed")
+def _(world):
+    host = world.host
+    host.apply("policy any -> self default drop\npolicy self -> any default drop\n")
+    same(coverage_of(host, "lo"), "loopback")
+    expect({f"{kind.__name__} {address}": ("open", kind, host, address, ALLOWED)
+            for kind in (tcp, udp) for address in ("127.0.0.1", "::1", host.address[4])})
+
+
 # --- VXLAN ----------------------------------------------------------------------------------------
 
 
@@ -319,7 +344,7 @@ def vxlan_world(world):
               f"addr add 2001:db8:55::{number}/64 dev vxlan0 nodad", "link set vxlan0 up")
 
 
-@test("what comes out of a tunnel meets the policy of the tunnel's zone, whatever the outer one met")
+@test("what comes out of a tunnel meets the policy of the tunnel's zone, not the outer packet's")
 def _(world):
     world.host.apply(POLICY)
     vxlan_world(world)
@@ -345,7 +370,7 @@ def _(world):
             "IPv6": ("timeout", tcp, world.peer, "2001:db8:55::1", ALLOWED)})
 
 
-# --- links that go ----------------------------------------------------------------------------------
+# --- links that go --------------------------------------------------------------------------------
 
 
 @test("an interface that goes away takes nothing else with it")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Beside others on the same host: nftables that masquerades, forwards ports, redirects, marks; tc and tcx programs."""
+"""Beside others on the same host: nftables that masquerades, forwards ports, redirects, marks; tc
+and tcx programs; iptables."""
 
 import contextlib
 import ctypes
@@ -30,12 +31,13 @@ table inet outbound {
 
 def publish(world):
     """As Docker does: a port of the host leads to one inside."""
+    inside, outside = world.client.address, world.firewall.wan
     return f"""
 table inet published {{
     chain pre {{
         type nat hook prerouting priority dstnat;
-        iifname "wan0" ip daddr {world.firewall.wan[4]} tcp dport {PUBLISHED} dnat ip to {world.client.address[4]}:{WEB}
-        iifname "wan0" ip6 daddr {world.firewall.wan[6]} tcp dport {PUBLISHED} dnat ip6 to [{world.client.address[6]}]:{WEB}
+        ip daddr {outside[4]} tcp dport {PUBLISHED} dnat ip to {inside[4]}:{WEB}
+        ip6 daddr {outside[6]} tcp dport {PUBLISHED} dnat ip6 to [{inside[6]}]:{WEB}
     }}
     chain post {{ type nat hook postrouting priority srcnat; oifname "wan0" masquerade;; }}
 }}

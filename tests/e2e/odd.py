@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Odd packets: options, extension headers, fragments, impossible headers. None of them gets past the policy
-by being odd, and none that is merely unusual is lost."""
+"""Odd packets: options, extension headers, fragments, impossible headers. None of them gets past
+the policy by being odd, and none that is merely unusual is lost."""
 
 import time
 
@@ -115,8 +115,8 @@ def impossible(world):
         "source multicast, IPv6": multicast6 / datagram,
         "UDP port 0": four / scapy.UDP(sport=4000, dport=0) / b"impossible",
         "cut in the UDP header": cut,
-        "IP length beyond the frame": four.__class__(bytes(head_with_length(world, 400) / datagram)),
-        "IPv6 in an IPv4 frame": b"".join([bytes(four)[:12], b"\x08\x00", bytes(six / datagram)[14:]]),
+        "IP length beyond the frame": head_with_length(world, 400) / datagram,
+        "IPv6 in an IPv4 frame": bytes(four)[:12] + b"\x08\x00" + bytes(six / datagram)[14:],
     }
 
 

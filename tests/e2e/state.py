@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Flows on real traffic: reuse, resets, floods, connections older than the policy; and what watch tells."""
+"""Flows on real traffic: reuse, resets, floods, connections older than the policy; and what watch
+tells of it."""
 
 import contextlib
 import json
@@ -11,8 +12,8 @@ import struct
 import subprocess
 import time
 
-from e2e import (REEVE, Echo, eventually, holds, main, router_world, run, same, scapy_layers, send_frames, tcp,
-                 test, together, udp)
+from e2e import (REEVE, Echo, eventually, holds, main, router_world, run, same, scapy_layers,
+                 send_frames, tcp, test, together, udp)
 
 ALLOWED, DROPPED, REJECTED = 1001, 1002, 1003
 SO_NETNS_COOKIE = 71
@@ -215,9 +216,9 @@ table inet redirected {
     finally:
         world.end(process)
         world.firewall.nft("flush ruleset\n")
-    texts = {(event["kind"], event["destination_port"]): (
-        event["verdict"], event["rule"] and event["rule"]["text"], event["rule"]
-        and event["rule"]["line"]) for event in events() if event["kind"] in ("reject", "log", "drop")}
+    texts = {(event["kind"], event["destination_port"]):
+             (event["verdict"], event["rule"]["text"], event["rule"]["line"])
+             for event in events() if event["kind"] in ("reject", "log", "drop")}
     lines = POLICY.splitlines()
     same(texts.get(("reject", REJECTED)), ("reject", "reject 1003",
                                            lines.index("    reject 1003") + 1))
