@@ -12,12 +12,15 @@
  *	__u32 host_generation(host_t *)			  of the policy opened
  *	const __u64 *host_asked(host_t *, __u32 ifindex)  when the DHCP client of the interface last sent; 0 if it never has
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
+ *	__u64 host_proof_key(host_t *)			  random, the same for all packets
+ *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
 #define REEVE_CORE_CHECKPOINT_H
 
 #include "core/frame.h"
 #include "core/judge.h"
+#include "core/proof.h"
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
 
@@ -82,14 +85,11 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		return;
 	}
 	if (skb->tc_index) {
-		int own = skb->tc_index == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY;
-
-		skb->tc_index = 0;
-		if (own) {
-			j->by = BY_ANSWER;
-			mark_write(skb, host->header, j, MARK_SELF);
+		if (skb->tc_index == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY) {
+			j->by = BY_ANSWER; /* it keeps its marks: others may translate it and send it on */
 			return;
 		}
+		skb->tc_index = 0;
 	}
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_ARRIVE;
@@ -108,33 +108,68 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	mark_write(skb, host->header, j, j->mark);
 	if (j->mark == MARK_REPLY)
 		skb->tc_index = j->leave_tag;
+	if (j->mark == MARK_DEFERRED && !(p->flags & PACKET_FRAGMENT)) {
+		__u32 proof = proof_of_packet(p, host_proof_key(host));
+
+		if (j->leave_tag) {
+			skb->tc_index = j->leave_tag | TAG_ORIGINAL;
+			proof |= PROOF_TAKEN_IN;
+		}
+		host_set_hash(skb, proof);
+	}
+}
+
+/* Does a forwarded packet pass by what arrival has decided? Looks at no more than it needs. */
+static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb, __u32 mark,
+					      __u32 ethernet)
+{
+	__u32 tag = skb->tc_index, proof;
+
+	if (mark != MARK_REPLY && (mark != MARK_DEFERRED || !(tag & TAG_ORIGINAL)))
+		return 0;
+	if ((tag & ~(__u32)TAG_ORIGINAL) !=
+	    interface_find(&host->image, host->header, skb->ifindex).tag)
+		return 0;
+	if (mark == MARK_REPLY)
+		return !(tag & TAG_ORIGINAL);
+	return !proof_of_frame(skb, ethernet, host_proof_key(host), &proof) &&
+	       (proof | PROOF_TAKEN_IN) == skb->hash;
 }
 
 /* At departure; as checkpoint_arrive(). */
 static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 					      struct judgement *j, __u32 ethernet)
 {
+	__u32 shift, mark = MARK_NONE, tag = skb->tc_index;
 	struct packet *p = host->packet;
-	__u32 shift, mark;
+	int taken_in = 0, none = host_open(host);
 
+	if (!none && skb->ingress_ifindex) {
+		mark = skb->mark >> (host->header->mark_shift & 31) & 3;
+		if (mark == MARK_REPLY && tag == TAG_ANSWER) {
+			j->by = BY_ANSWER;
+			return;
+		}
+		if (decided_on_arrival(host, skb, mark, ethernet)) {
+			host_count(host, STAT_DEPARTED);
+			return;
+		}
+	}
 	if (host_parse(skb, p, ethernet, 0) != FRAME_IP)
 		return;
-	if (host_open(host)) {
+	if (none) {
 		j->outcome = OUTCOME_DROP;
 		return;
 	}
 	shift = host->header->mark_shift & 31;
-	mark = skb->ingress_ifindex ? skb->mark >> shift & 3 : MARK_NONE;
-	if (mark == MARK_REPLY && skb->tc_index == TAG_ANSWER) {
-		j->by = BY_ANSWER;
-		return;
-	}
+	if (mark == MARK_DEFERRED)
+		taken_in = (proof_of_packet(p, host_proof_key(host)) | PROOF_TAKEN_IN) == skb->hash;
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ingress_ifindex;
 	j->generation = host_generation(host);
-	judge_depart(host, j, mark, skb->tc_index);
+	judge_depart(host, j, mark, tag, taken_in);
 	if (j->outcome != OUTCOME_PASS)
 		return;
 	if (!j->in_ifindex && dhcp_to(p, 0))

@@ -22,7 +22,6 @@
  *	int host_flow_promote(host_t *, const struct flow_key *, const struct flow *)	 to the replied ones; 0 or negative
  *	int host_flow_create(host_t *, const struct flow_key *, const struct judgement *, __u32 state, __u32 sender_high)
  *							  an embryonic one
- *	void host_add(__u64 *counter, __u64 more)	  an atomic addition
  *	enum route host_route(host_t *)			  for this host, or to be forwarded?
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
@@ -89,8 +88,9 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 		flow->state = (__u8)next;
 	flow->seen = now;
 	count = found->direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
-	host_add(&count->packets, p->segments);
-	host_add(&count->bytes, p->length);
+	/* Not atomic: one direction of a flow is the business of one CPU at a time, and two atomic additions cost a third of the lookup. */
+	count->packets += p->segments;
+	count->bytes += p->length;
 	j->outcome = OUTCOME_PASS;
 	j->by = BY_FLOW;
 	j->rule = flow->rule;
@@ -247,13 +247,22 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				there = flow->from_tag;
 			}
 			if (here == from.tag) {
-				if (found.direction == DIRECTION_ORIGINAL && there != IMAGE_TAG_SELF) {
+				int forward = found.direction == DIRECTION_ORIGINAL &&
+					      there != IMAGE_TAG_SELF;
+
+				/*
+				 * A fragment has no proof. A flow whose rule sets the mark gets it at departure, as its
+				 * first packet did: before routing it could choose another route.
+				 */
+				if (forward && ((p->flags & PACKET_FRAGMENT) || flow->mark_mask)) {
 					j->outcome = OUTCOME_PASS;
 					j->mark = MARK_DEFERRED;
 					return;
 				}
 				if (!flow_advance(host, &key, &found, j, now)) {
-					j->mark = there == IMAGE_TAG_SELF ? MARK_SELF : MARK_REPLY;
+					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
+					if (there == IMAGE_TAG_SELF)
+						j->mark = MARK_SELF;
 					j->leave_tag = there;
 					return;
 				}
@@ -273,10 +282,11 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 }
 
 /*
- * At departure. j->in_ifindex is the arriving interface, 0 for the host's own packets; `mark` and `leave_tag` are what arrival left.
+ * At departure, for what does not pass by what arrival has decided. j->in_ifindex is the arriving interface, 0 for the host's own packets;
+ * `mark` and `leave_tag` are what arrival left; `taken_in` says that the packet is already counted in its flow.
  */
 static __always_inline void judge_depart(host_t *host, struct judgement *j, __u32 mark,
-					 __u32 leave_tag)
+					 __u32 leave_tag, int taken_in)
 {
 	struct packet *p = host->packet;
 	struct image_interface from = { 0, ZONE_SELF, IMAGE_TAG_SELF }, to;
@@ -285,13 +295,8 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, __u3
 
 	host_count(host, STAT_DEPARTED);
 	to = interface_find(&host->image, host->header, j->ifindex);
-	if (j->in_ifindex) {
-		if (mark == MARK_REPLY && leave_tag == to.tag) {
-			j->outcome = OUTCOME_PASS;
-			return;
-		}
+	if (j->in_ifindex)
 		from = interface_find(&host->image, host->header, j->in_ifindex);
-	}
 	j->from_tag = from.tag;
 	j->to_tag = to.tag;
 	p->fields.word[FIELD_FROM_ZONE] = from.zone;
@@ -310,9 +315,10 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, __u3
 					    flow->from_tag == from.tag && flow->to_tag == to.tag :
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
-			if (agree && found.direction == DIRECTION_REPLY && mark == MARK_REPLY &&
-			    j->in_ifindex) {
-				j->outcome = OUTCOME_PASS; /* advanced on arrival */
+			if (found.direction == DIRECTION_REPLY && mark == MARK_REPLY)
+				taken_in = j->in_ifindex != 0;
+			if (agree && taken_in) {
+				j->outcome = OUTCOME_PASS;
 				return;
 			}
 			if (agree && !flow_advance(host, &key, &found, j, now))

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "core/image.h"
+#include "core/mark.h"
 
 static bool is_pattern(const char *name)
 {
@@ -96,14 +97,14 @@ static int copy_patterns(struct resolver *resolver, const struct tree_words *wor
 }
 
 /*
- * 16 bits of the hash of the name; the next hash if that is taken by an earlier zone or has a
+ * 15 bits of the hash of the name; the next hash if that is taken by an earlier zone or has a
  * meaning of its own.
  */
 static uint16_t zone_tag(const struct zone *zones, uint32_t n, const char *name)
 {
 	for (uint64_t seed = 0;; seed++) {
-		uint16_t tag = (uint16_t)XXH64(name, strlen(name), seed);
-		bool free = tag > IMAGE_TAG_OTHER && tag != 0xffff;
+		uint16_t tag = XXH64(name, strlen(name), seed) & 0x7fff;
+		bool free = tag > IMAGE_TAG_OTHER && tag <= TAG_MAX;
 
 		for (uint32_t i = 0; i < n && free; i++)
 			free = zones[i].tag != tag;

@@ -99,7 +99,7 @@ struct zone {
 	const char *name;
 	const char *const *patterns; /* interface names or patterns (fnmatch) */
 	uint32_t pattern_n;
-	uint16_t tag; /* stable over policies: from the name; never 0; self 1, other 2; unique in the ruleset; never 0xffff */
+	uint16_t tag; /* stable over policies: from the name; never 0; self 1, other 2; unique in the ruleset; at most TAG_MAX (core/mark.h) */
 	struct position position;
 };
 

@@ -9,7 +9,6 @@
 
 #include "world.h"
 
-#define SPEAKERS 6
 #define LINES 60
 
 enum { ICMP4 = 1, TCP = 6, UDP = 17, GRE = 47, ICMP6 = 58, SCTP = 132 };
@@ -277,8 +276,8 @@ static void one_interface(struct speaker *speaker)
 
 void talk_random(struct random *r, bool calm, struct talk *talk)
 {
-	struct speaker speakers[SPEAKERS];
-	uint32_t said[SPEAKERS] = { 0 }, n = random_between(r, 1, SPEAKERS), left = 0;
+	struct speaker speakers[TALK_SPEAKERS];
+	uint32_t said[TALK_SPEAKERS] = { 0 }, n = random_between(r, 1, TALK_SPEAKERS), left = 0;
 
 	talk->n = 0;
 	for (uint32_t i = 0; i < n; i++) {

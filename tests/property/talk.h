@@ -10,6 +10,7 @@
 #include "random.h"
 
 #define TALK_STEPS 400
+#define TALK_SPEAKERS 6
 
 enum way {
 	WAY_TO_SELF,   /* arrives at `in` */

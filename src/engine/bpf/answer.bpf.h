@@ -6,6 +6,7 @@
  *	rejected on arrival		   back out of the device it came from, to the link-layer sender
  *	rejected at departure, forwarded   out of the device it came in by, to the neighbour that leads to its sender
  *	rejected at departure, own	   in by the device it was about to leave by, as if the other end had sent it
+ *	the same, forwarded and already translated by others (masquerade)	likewise: they translate the answer back
  *
  * The source address is always the one the sender spoke to, so no other address of this host shows and no route says "martian". Never answered: ICMP
  * errors, resets, broadcast, multicast, later fragments, packets without a source (RFC 1122, 3.2.2).
@@ -232,11 +233,32 @@ static __always_inline void skb_mark_answer(struct __sk_buff *skb, __u32 shift)
 	skb->tc_index = TAG_ANSWER;
 }
 
+/* Is the source of a packet that is being forwarded one of our own addresses? Then somebody has translated it. */
+static __always_inline int translated(struct __sk_buff *skb, const struct packet *p, __u32 in)
+{
+	struct bpf_fib_lookup fib = {};
+
+	fib.ifindex = in;
+	if (p->fields.word[FIELD_FAMILY] == 4) {
+		fib.family = AF_INET;
+		fib.ipv4_src = bpf_htonl(p->fields.word[FIELD_DST]);
+		fib.ipv4_dst = bpf_htonl(p->fields.word[FIELD_SRC]);
+	} else {
+		fib.family = AF_INET6;
+#pragma clang loop unroll(full)
+		for (__u32 i = 0; i < 4; i++) {
+			fib.ipv6_src[i] = bpf_htonl(p->fields.word[FIELD_DST + i]);
+			fib.ipv6_dst[i] = bpf_htonl(p->fields.word[FIELD_SRC + i]);
+		}
+	}
+	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
 /* Builds and sends the answer. A TC verdict, ANSWER_NONE or ANSWER_LIMITED. */
 static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct judgement *j,
 			     __u32 ethernet)
 {
-	__u32 l2 = ethernet ? 14 : 0, zero = 0, length, ip, protocol;
+	__u32 l2 = ethernet ? 14 : 0, zero = 0, length, ip, protocol, back;
 	struct answer_buffer *buffer;
 
 	if (!answerable(p))
@@ -246,10 +268,12 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	buffer = bpf_map_lookup_elem(&answer_room, &zero);
 	if (!buffer)
 		return ANSWER_NONE;
+	/* Back into our own stack, and not out to a neighbour? */
+	back = j->hook == HOOK_DEPART && (!j->in_ifindex || translated(skb, p, j->in_ifindex));
 	if (p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && j->reject <= REJECT_TCP_RESET) {
 		protocol = PROTOCOL_TCP;
 		length = sizeof(struct wire_tcp);
-		answer_tcp(skb, p, j->hook == HOOK_DEPART && !j->in_ifindex, &buffer->l4.tcp);
+		answer_tcp(skb, p, (int)back, &buffer->l4.tcp);
 	} else {
 		protocol = p->fields.word[FIELD_FAMILY] == 6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP;
 		length = answer_icmp(skb, p, j->reject, buffer);
@@ -259,7 +283,7 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	ip = answer_ip(p, protocol, length, buffer);
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return TC_ACT_SHOT;
-	if (j->hook == HOOK_DEPART && j->in_ifindex && !l2) {
+	if (j->hook == HOOK_DEPART && !back && !l2) {
 		/* The neighbour's address is put into an Ethernet header, which this device does not have. */
 		if (bpf_skb_change_head(skb, 14, 0))
 			return TC_ACT_SHOT;
@@ -269,9 +293,9 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 		return TC_ACT_SHOT;
 	if (j->hook == HOOK_ARRIVE)
 		return (int)bpf_redirect(skb->ifindex, 0);
-	if (j->in_ifindex)
-		return (int)bpf_redirect_neigh(j->in_ifindex, 0, 0, 0);
-	return (int)bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	if (back)
+		return (int)bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+	return (int)bpf_redirect_neigh(j->in_ifindex, 0, 0, 0);
 }
 
 #endif

@@ -25,7 +25,6 @@ static const struct {
 	uint32_t hook;
 } guard_hooks[] = {
 	{ "local_in", PROGRAM_GUARD_LOCAL_IN, NF_INET_LOCAL_IN },
-	{ "forward", PROGRAM_GUARD_FORWARD, NF_INET_FORWARD },
 	{ "post_routing", PROGRAM_GUARD_POST_ROUTING, NF_INET_POST_ROUTING },
 };
 
@@ -126,22 +125,31 @@ static int attach_one(struct loaded *loaded, const struct pins *pins, const stru
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
 }
 
-static int covered_set(struct loaded *loaded, uint32_t ifindex, uint32_t bits)
+static int covered_set(struct loaded *loaded, uint32_t ifindex, struct coverage_entry entry)
 {
 	enum loaded_map map = ifindex < COVERED_NEAR ? MAP_COVERED : MAP_COVERED_FAR;
 
-	return bpf_map_update_elem(loaded->maps[map], &ifindex, &bits, BPF_ANY) ? -errno : 0;
+	return bpf_map_update_elem(loaded->maps[map], &ifindex, &entry, BPF_ANY) ? -errno : 0;
+}
+
+static struct coverage_entry entry_of(const struct link *link, enum coverage coverage)
+{
+	struct coverage_entry entry = { .bits = COVERED_PROGRAMS };
+
+	if (coverage == COVERAGE_LOOPBACK)
+		entry.bits = COVERED_EXEMPT;
+	if (coverage == COVERAGE_PORT)
+		entry = (struct coverage_entry){ COVERED_PORT, link->master };
+	return entry;
 }
 
 static int attach_interface(struct loaded *loaded, const struct pins *pins,
 			    const struct link *link, enum coverage coverage,
 			    struct name_vector *made, struct problem *problem)
 {
-	uint32_t bits = COVERED_EXEMPT;
 	int err = 0;
 
 	if (coverage == COVERAGE_COVERED) {
-		bits = COVERED_PROGRAMS | (link->bridge ? COVERED_BRIDGE : 0u);
 		err = attach_one(loaded, pins, link, false, made);
 		if (!err)
 			err = attach_one(loaded, pins, link, true, made);
@@ -154,7 +162,7 @@ static int attach_interface(struct loaded *loaded, const struct pins *pins,
 		return -ENOSYS;
 	}
 	if (!err)
-		err = covered_set(loaded, link->ifindex, bits);
+		err = covered_set(loaded, link->ifindex, entry_of(link, coverage));
 	return err ? problem_set(problem, err, "cannot attach to interface `%s`: ", link->name) : 0;
 }
 
@@ -259,13 +267,14 @@ static bool link_exists(const struct link_vector *links, uint32_t ifindex)
 /* Forgets the coverage of interfaces that are gone. */
 static void covered_tidy(struct loaded *loaded, const struct link_vector *links)
 {
-	uint32_t key, next, *previous = NULL, bits;
+	uint32_t key, next, *previous = NULL;
 	int far = loaded->maps[MAP_COVERED_FAR];
+	struct coverage_entry entry;
 
 	for (uint32_t i = 0; i < COVERED_NEAR; i++)
-		if (!bpf_map_lookup_elem(loaded->maps[MAP_COVERED], &i, &bits) && bits &&
+		if (!bpf_map_lookup_elem(loaded->maps[MAP_COVERED], &i, &entry) && entry.bits &&
 		    !link_exists(links, i))
-			covered_set(loaded, i, 0);
+			covered_set(loaded, i, (struct coverage_entry){ 0 });
 	while (!bpf_map_get_next_key(far, previous, &next)) {
 		bool known = link_exists(links, next);
 

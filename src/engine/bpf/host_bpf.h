@@ -137,6 +137,19 @@ struct {
 	__type(value, struct flow);
 } scratch SEC(".maps");
 
+/* The sweep of the table of replied flows, when it is full. */
+struct sweep {
+	struct bpf_timer timer;
+	__u64 not_before;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sweep);
+} sweeps SEC(".maps");
+
 /* A view of an image: the inner map and the page that was read last. */
 typedef struct {
 	void *pages;
@@ -185,11 +198,6 @@ typedef struct {
 static __always_inline __u64 host_now(host_t *host)
 {
 	return bpf_ktime_get_coarse_ns();
-}
-
-static __always_inline void host_add(__u64 *counter, __u64 more)
-{
-	__sync_fetch_and_add(counter, more);
 }
 
 static __always_inline void host_count(host_t *host, enum statistic stat)
@@ -268,14 +276,51 @@ static __always_inline void host_flow_delete(host_t *host, const struct flow_key
 	bpf_map_delete_elem(&flows, key);
 }
 
+static long sweep_one(void *map, const void *key, void *value, void *context)
+{
+	if (flow_expired(value, *(__u64 *)context))
+		bpf_map_delete_elem(&flows, key);
+	return 0;
+}
+
+static int sweep_run(void *map, int *key, void *value)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	bpf_for_each_map_elem(&flows, sweep_one, &now, 0);
+	return 0;
+}
+
+/*
+ * Expired flows are found when a packet meets them; those that none meets again stay. They do no harm until the table is full:
+ * then they are removed all at once, at most once a second, by a timer of the kernel's, so that no process is needed.
+ */
+static __noinline int sweep_start(void)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct sweep *sweep;
+	__u32 zero = 0;
+
+	sweep = bpf_map_lookup_elem(&sweeps, &zero);
+	if (!sweep || now < sweep->not_before)
+		return 0;
+	sweep->not_before = now + SECOND;
+	bpf_timer_init(&sweep->timer, &sweeps, 1 /* CLOCK_MONOTONIC */); /* the first time; later it says that it is */
+	bpf_timer_set_callback(&sweep->timer, sweep_run);
+	bpf_timer_start(&sweep->timer, 0, 0);
+	return 0;
+}
+
 static __always_inline int host_flow_promote(host_t *host, const struct flow_key *key,
 					     const struct flow *flow)
 {
 	long error = bpf_map_update_elem(&flows, key, flow, BPF_NOEXIST);
 
 	/* Another CPU may have been first: then it is there, which is what counts. */
-	if (error && error != -17 /* EEXIST */)
+	if (error && error != -17 /* EEXIST */) {
+		sweep_start();
 		return -1;
+	}
 	bpf_map_delete_elem(&embryonic, key);
 	return 0;
 }
@@ -417,6 +462,16 @@ static __always_inline int host_open(host_t *host)
 static __always_inline __u32 host_generation(host_t *host)
 {
 	return host->control->slot[host->slot & 1].generation;
+}
+
+static __always_inline __u64 host_proof_key(host_t *host)
+{
+	return host->control->proof_key;
+}
+
+static __always_inline void host_set_hash(struct __sk_buff *skb, __u32 hash)
+{
+	bpf_set_hash(skb, hash);
 }
 
 static __always_inline const __u64 *host_asked(host_t *host, __u32 ifindex)

@@ -54,8 +54,6 @@ static int link_info_receive(const struct nlattr *attr, void *context)
 	const char *kind = mnl_attr_get_payload(attr);
 	struct link *link = context;
 
-	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
-		link->bridge = !strcmp(kind, "bridge");
 	if (mnl_attr_get_type(attr) == IFLA_INFO_SLAVE_KIND)
 		link->port = !strcmp(kind, "bridge") || !strcmp(kind, "bond") ||
 			     !strcmp(kind, "team") || !strcmp(kind, "openvswitch");

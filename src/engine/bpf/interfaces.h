@@ -13,7 +13,6 @@ struct link {
 	uint32_t master;	 /* ifindex, or 0 */
 	bool ethernet;		 /* frames begin with an Ethernet header */
 	bool loopback;
-	bool bridge;
 	bool port;		 /* of a bridge, bond, team or Open vSwitch: its master is covered instead */
 	bool default_route;
 };

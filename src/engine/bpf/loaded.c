@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_IMAGES] = "images",   [MAP_COUNTERS] = "counters",	  [MAP_SOURCES] = "sources",
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
-	[MAP_COVERED] = "covered", [MAP_COVERED_FAR] = "covered_far",
+	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED] = "covered", [MAP_COVERED_FAR] = "covered_far",
 	[MAP_CONTROL] = "control",
 };
 
@@ -31,7 +32,6 @@ static const char *const program_names[PROGRAM_COUNT] = {
 	[PROGRAM_DEPART_ETHERNET] = "depart_ethernet",
 	[PROGRAM_DEPART_RAW] = "depart_raw",
 	[PROGRAM_GUARD_LOCAL_IN] = "guard_local_in",
-	[PROGRAM_GUARD_FORWARD] = "guard_forward",
 	[PROGRAM_GUARD_POST_ROUTING] = "guard_post_routing",
 };
 
@@ -174,6 +174,11 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
+	if (getrandom(&loaded->control->proof_key, sizeof(loaded->control->proof_key), 0) < 0) {
+		err = problem_set(problem, -errno, "cannot get random bytes: ");
+		loaded_close(loaded);
+		return err;
+	}
 	if (!stat("/proc/self/ns/net", &namespace))
 		loaded->control->namespace_inode = namespace.st_ino;
 	return 0;

@@ -18,6 +18,7 @@ enum loaded_map {
 	MAP_EVENTS,
 	MAP_ASKED,
 	MAP_ANSWERS,
+	MAP_SWEEPS,
 	MAP_COVERED,
 	MAP_COVERED_FAR,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
@@ -30,7 +31,6 @@ enum loaded_program {
 	PROGRAM_DEPART_ETHERNET,
 	PROGRAM_DEPART_RAW,
 	PROGRAM_GUARD_LOCAL_IN,
-	PROGRAM_GUARD_FORWARD,
 	PROGRAM_GUARD_POST_ROUTING,
 	PROGRAM_COUNT,
 };

@@ -27,6 +27,7 @@ struct control {
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 reserved;
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
+	__u64 proof_key;       /* random, see core/proof.h */
 };
 
 /*
@@ -40,11 +41,16 @@ struct counter {
 /* Interface indices below this are in the array `covered`, the others in the hash `covered_far`. */
 #define COVERED_NEAR 8192u
 
-/* Their values. */
+/* Their value. All zero: reeve does not know the interface. */
+struct coverage_entry {
+	__u32 bits;
+	__u32 master; /* COVERED_PORT: the master's index */
+};
+
 enum covered_bits {
 	COVERED_PROGRAMS = 1, /* reeve's programs are attached */
-	COVERED_EXEMPT = 2,   /* left alone on purpose */
-	COVERED_BRIDGE = 4,   /* a bridge: what it forwards between its ports is not filtered */
+	COVERED_EXEMPT = 2,   /* left alone on purpose: loopback */
+	COVERED_PORT = 4,     /* a port, whose master is covered instead; no packet meets IP here while it is one */
 };
 
 /* Answers (resets, ICMP errors) a second, over all CPUs. */

@@ -25,6 +25,7 @@ struct user_frame {
 	uint32_t ingress_ifindex;	 /* at departure: where it arrived; 0 for the host's own */
 	uint32_t mark;			 /* changed by the checkpoints */
 	uint32_t tc_index;		 /* likewise */
+	uint32_t hash;			 /* likewise: the proof that arrival leaves for departure, core/proof.h */
 };
 
 typedef struct user_frame host_packet_t;

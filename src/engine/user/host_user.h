@@ -55,14 +55,19 @@ static inline uint32_t host_generation(host_t *host)
 	return host->engine->generation;
 }
 
+static inline uint64_t host_proof_key(host_t *host)
+{
+	return host->engine->options.proof_key;
+}
+
+static inline void host_set_hash(host_packet_t *frame, uint32_t hash)
+{
+	frame->hash = hash;
+}
+
 static inline uint64_t host_now(host_t *host)
 {
 	return host->engine->now;
-}
-
-static inline void host_add(__u64 *counter, uint64_t more)
-{
-	*counter += more;
 }
 
 static inline void host_count(host_t *host, unsigned stat)
