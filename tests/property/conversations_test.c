@@ -44,6 +44,7 @@ struct round {
 	struct random_policy policies[2];
 	struct talk talk;
 	unsigned at;	      /* the running policy */
+	struct packet packet; /* what was last parsed: departure need not look at what arrival has decided */
 	struct text *report;  /* NULL: nobody reads */
 	struct tally *tally;  /* NULL: nobody counts */
 };
@@ -76,8 +77,9 @@ static void print_flow(const char *who, const struct flow *flow, bool embryonic,
 }
 
 /* The record of the packet's tuple, in both. */
-static bool compare_flow(const struct bench *bench, const struct packet *packet, struct round *round)
+static bool compare_flow(const struct bench *bench, struct round *round)
 {
+	const struct packet *packet = &round->packet;
 	struct flow kernel;
 	const struct flow *user;
 	bool user_embryonic, kernel_embryonic;
@@ -133,7 +135,9 @@ static bool pass(struct bench *bench, struct round *round, struct user_frame *fr
 		round->arrived = verdict->packet;
 	else if (!verdict->packet.length)
 		verdict->packet = round->arrived;
-	return compare_flow(bench, &verdict->packet, round);
+	if (verdict->packet.fields.word[FIELD_FAMILY])
+		round->packet = verdict->packet;
+	return compare_flow(bench, round);
 }
 
 /* --- one step ------------------------------------------------------------------------------ */
@@ -190,6 +194,7 @@ static bool take_step(struct bench *bench, struct round *round, const struct ste
 		if (bench_swap(bench, &round->policies[round->at]))
 			return false;
 	}
+	memset(&round->packet, 0, sizeof(round->packet));
 	frame.len = craft_build(&craft, bytes);
 	if (step->way != WAY_FROM_SELF) {
 		frame.ifindex = frame.ingress_ifindex = WORLD_IFINDEX + step->in;
@@ -424,8 +429,8 @@ static uint32_t play_undisturbed(struct bench *bench, struct round *round)
 		if (!take_step(bench, round, step, &verdict) || verdict.action != USER_NEXT)
 			return i;
 		counts->packets[step->reply]++;
-		counts->bytes[step->reply] += verdict.packet.length;
-		if (!counted(bench, &verdict.packet, counts))
+		counts->bytes[step->reply] += round->packet.length;
+		if (!counted(bench, &round->packet, counts))
 			return i;
 	}
 	return round->talk.n;
