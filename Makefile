@@ -23,8 +23,9 @@ all: build/build.ninja
 build/build.ninja:
 	meson setup --prefix=$(PREFIX) build
 
+# Warnings are errors in build/ alone: gcc's differ under the sanitizers, and clang has others.
 build-asan/build.ninja:
-	meson setup -Db_sanitize=address,undefined build-asan
+	meson setup -Db_sanitize=address,undefined -Dwerror=false build-asan
 
 build-fuzz/build.ninja:
 	CC=clang meson setup -Dfuzz=true -Db_lundef=false -Dwerror=false build-fuzz
