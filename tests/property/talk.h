@@ -26,6 +26,7 @@ enum tamper {
 	TAMPER_MARK,	 /* the mark is cleared */
 	TAMPER_OUT,	 /* it is sent out elsewhere */
 	TAMPER_SOURCE,	 /* its source port is translated */
+	TAMPER_TARGET,	 /* its destination port is */
 	TAMPERS,
 };
 
