@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * The two ends of the bench: one program makes frames, another counts and drops them where they come out.
+ * The two ends of the bench: one program makes frames, another counts and drops them at the end.
  *
- * A run of live frames hands `generate` the same pages again and again, with what the last use left in them: all headers are written
- * anew for each frame.
+ * A run of live frames hands `generate` the same pages again and again, with what the last use left
+ * in them: all headers are written anew for each frame.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

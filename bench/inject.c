@@ -1,22 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Sends frames through a router that stands between two network namespaces, and says how long that took.
+ * Sends frames through a router that stands between two network namespaces, and says how long that
+ * took.
  *
  *	inject GENERATOR ROUTER SINK INGRESS EGRESS CLIENT SERVER
  *
- * The first three are names of network namespaces (ip netns); each has an interface "eth0", the router has INGRESS towards the
- * generator and EGRESS towards the sink. CLIENT is the address of the first client; its flows go to SERVER.
+ * The first three are names of network namespaces (ip netns). Generator and sink have an interface
+ * "eth0", the router has INGRESS towards the generator and EGRESS towards the sink. CLIENT is the
+ * address of the first client; flows go to SERVER.
  *
- * It then reads commands, one a line, and answers each with one line, "error TEXT" when it could not be done:
+ * It then reads commands, one a line, and answers each with one line, "error TEXT" when it could
+ * not be done:
  *
- *	send original|reply FIRST FLOWS COUNT	COUNT frames over the flows FIRST .. FIRST + FLOWS - 1
- *	redirect FLOWS COUNT			the same from EGRESS's other end to the sink by XDP alone: no stack
- *	-> MADE ARRIVED NANOSECONDS QUIET SHARE	 frames; per frame; per frame in quiet batches; per cent of batches that were quiet
+ *	send original|reply FIRST FLOWS COUNT
+ *		COUNT frames, over the flows from FIRST on
+ *	redirect FLOWS COUNT
+ *		likewise, sent on to the sink by XDP as they come in: no stack
+ *	-> MADE ARRIVED NANOSECONDS QUIET SHARE
+ *		frames made and arrived, time per frame, the same in quiet batches only, and
+ *		how many per cent of the batches were quiet
  *
- * Frames are live XDP frames of BPF_PROG_RUN: each comes in by the router's interface as if a driver had received it, passes the whole
- * stack of the router, and is counted and dropped by XDP behind it, all on the CPU that this process is bound to. So the time from
- * the beginning of one batch of frames to that of the next is what a batch costs, unless something else ran in between. A batch that took
- * more than QUIET_FACTOR times the median one was interrupted so, and is not quiet.
+ * Frames are live XDP frames of BPF_PROG_RUN: each comes in by the router's interface as if a driver
+ * had received it, passes the whole stack of the router, and is counted and dropped by XDP behind
+ * it, all on the CPU that this process is bound to. So the time from the beginning of one batch of
+ * frames to that of the next is what a batch costs, unless something else ran in between. A batch
+ * that took more than QUIET_FACTOR times the median one was interrupted so, and is not quiet.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -48,7 +56,7 @@ struct port {
 };
 
 struct world {
-	int router; /* namespace */
+	int router;		     /* namespace */
 	struct port ingress, egress; /* of the router */
 	struct port generator, sink;
 	struct in_addr client, server;

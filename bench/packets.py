@@ -3,9 +3,9 @@
 
 Cases take turns, so that what else the machine does meets all of them. A turn puts the filter in
 place, establishes the flows, sends several runs of frames over them, and takes the filter away. A
-run's figure is the mean of its quiet batches (inject.c), a turn's the median of its runs, a case's the
-median of its turns, of which the first is not counted. Ratios and differences are taken within a round
-and then the median of these.
+run's figure is the mean of its quiet batches (inject.c), a turn's the median of its runs, a case's
+the median of its turns, of which the first is not counted. Ratios and differences are taken within
+a round and then the median of these.
 """
 
 import shutil
@@ -36,6 +36,7 @@ class Case:
     reply: bool = False  # measured in the direction of the replies
     peer: str = ""  # the case to compare with
     rounds: list = field(default_factory=list)  # ns per packet
+    quiet: float = 100.0  # per cent of the batches of the worst run
     error: str = ""
 
     @property
@@ -74,10 +75,11 @@ def send(world, case, count, reply=None, first=0, flows=None):
     else:
         direction = "reply" if (case.reply if reply is None else reply) else "original"
         answer = world.command(f"send {direction} {first} {flows} {count}")
-    made, arrived, _, quiet, _ = answer
+    made, arrived, _, nanoseconds, quiet = answer
     if made != count or abs(made - arrived) > made * TOLERANCE:
         raise Failed(f"{arrived:.0f} of {made:.0f} frames arrived ({count} wanted)")
-    return quiet
+    case.quiet = min(case.quiet, quiet)
+    return nanoseconds
 
 
 def establish(world, case):

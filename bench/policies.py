@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules that are measured, in reeve's language and in nft's, and a large policy made at random."""
+"""The rules that are measured, in reeve's language and in nft's; a large policy made at random."""
 
 import random
 
@@ -48,7 +48,7 @@ def nft_stateless(rules):
 
 
 class Maker:
-    """Rules as access lists have them: mostly a prefix to a server's port, some ranges, some wildcards."""
+    """Rules as access lists have them: mostly a prefix to a server's port, some ranges of ports."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)

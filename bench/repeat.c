@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Runs the programs that filter this network namespace over one packet again and again (BPF_PROG_TEST_RUN), and looks at their maps.
+ * Runs the programs that filter this network namespace over one packet again and again
+ * (BPF_PROG_TEST_RUN), and looks at their maps.
  *
  *	repeat run INGRESS EGRESS arrive|depart|nothing original|reply PORT MARK TIMES
- *		the UDP packet of the client with this source port (reply: to it); MARK is the skb's mark before each batch.
- *		"nothing" is an empty program: what a run costs by itself.
+ *		the UDP packet of the client with this source port (reply: to it); MARK is the
+ *		mark at first. "nothing" is an empty program: what a run costs by itself.
  *		-> {"ns": per run, "verdict": of the last run, "mark": behind it}
  *	repeat map NAME
  *		-> {"key": bytes, "record": bytes, "entries": room, "bytes": of kernel memory}
@@ -171,7 +172,8 @@ int main(int n, char **words)
 		return repeat(&request);
 	}
 	fprintf(stderr,
-		"usage: %s run INGRESS EGRESS arrive|depart|nothing original|reply PORT MARK TIMES\n"
+		"usage: %s run INGRESS EGRESS arrive|depart|nothing original|reply PORT MARK "
+		"TIMES\n"
 		"       %s map NAME\n",
 		words[0], words[0]);
 	return 2;

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-from packets import difference, ratio
+from packets import TOLERANCE, difference, ratio
 
 MIB = 1 << 20
 
@@ -84,7 +84,8 @@ def bars(cases, apply, memory):
 
 def case_json(case, by_name):
     return {"name": case.name, "title": case.title, "flows": case.flows, "ns": case.ns,
-            "rounds": case.rounds, "of_no_filter": ratio(case, by_name.get("none")),
+            "rounds": case.rounds, "quiet_percent": case.quiet,
+            "of_no_filter": ratio(case, by_name.get("none")),
             "over_no_filter_ns": difference(case, by_name.get("none")),
             "peer": case.peer or None, "of_peer": ratio(case, by_name.get(case.peer)),
             "error": case.error or None}
@@ -121,10 +122,14 @@ def packet_table(cases):
                      number(ratio(case, by_name.get(case.peer)), ".2f")))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print(row[0].ljust(widths[0]),
-              *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])), sep="  ")
+        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        print("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
     for note in notes:
         print(f"not measured: {note}")
+    measured = [case for case in cases if case.rounds]
+    if measured:
+        print(f"Of the frames sent at most {TOLERANCE * 100:g} % are missing; of the batches of "
+              f"the worst run {min(case.quiet for case in measured):.0f} % were undisturbed.")
 
 
 def print_report(surroundings, cases, apply, memory):

@@ -57,13 +57,18 @@ def remove_namespace(name):
     subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 
 
+def remove_files(name):
+    shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
+
+
 def sweep():
     """Removes what benches left that were killed outright."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/run/netns"):
-            owner = name.removeprefix(PREFIX).split("-")[0] if name.startswith(PREFIX) else ""
-            if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
-                remove_namespace(name)
+    for folder, remove in (("/run/netns", remove_namespace), (tempfile.gettempdir(), remove_files)):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                owner = name.removeprefix(PREFIX).split("-")[0] if name.startswith(PREFIX) else ""
+                if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
+                    remove(name)
 
 
 class World:
@@ -79,7 +84,7 @@ class World:
     def __enter__(self):
         sweep()
         try:
-            self.folder = tempfile.mkdtemp(prefix=PREFIX)
+            self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
             self.build()
             self.start()
         except BaseException:
