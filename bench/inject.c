@@ -20,11 +20,11 @@
  *		frames made and arrived, time per frame, the same in quiet batches only, and
  *		how many per cent of the batches were quiet
  *
- * Frames are live XDP frames of BPF_PROG_RUN: each comes in by the router's interface as if a driver
- * had received it, passes the whole stack of the router, and is counted and dropped by XDP behind
- * it, all on the CPU that this process is bound to. So the time from the beginning of one batch of
- * frames to that of the next is what a batch costs, unless something else ran in between. A batch
- * that took more than QUIET_FACTOR times the median one was interrupted so, and is not quiet.
+ * Frames are live XDP frames of BPF_PROG_RUN: each comes in by an interface of the router as if a
+ * driver had received it, passes the whole stack of the router, and is counted and dropped by XDP
+ * behind it, all on the CPU that this process is bound to. So the time from the beginning of one
+ * batch of frames to that of the next is what a batch costs, unless something else ran in between.
+ * A batch that took more than QUIET_FACTOR times the median one was interrupted so, and is not quiet.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
