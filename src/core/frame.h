@@ -2,12 +2,13 @@
 /*
  * The link layer: from a frame as the engine is handed it to the IP packet inside.
  *
- * Decides what is not ours: what is not IP, and what belongs to a VLAN device. A frame with VID 0 (a priority tag), stacked or not, is
- * delivered by the parent device and judged there.
+ * Decides what is not ours: what is not IP, and what belongs to a VLAN device. A frame with VID 0
+ * (a priority tag), stacked or not, is delivered by the parent device and judged there.
  *
- * The including host header defines, before this file, host_packet_t and host_read() as packet.h asks, and host_packet_t has
- * the members of struct __sk_buff that are read here, with the same meaning: len, pkt_type, protocol (EtherType in
- * network order), vlan_present, vlan_tci, gso_size, gso_segs.
+ * The including host header defines, before this file, host_packet_t and host_read() as packet.h
+ * asks, and host_packet_t has the members of struct __sk_buff that are read here, with the same
+ * meaning: len, pkt_type, protocol (EtherType in network order), vlan_present, vlan_tci, gso_size,
+ * gso_segs.
  */
 #ifndef REEVE_CORE_FRAME_H
 #define REEVE_CORE_FRAME_H
@@ -60,8 +61,9 @@ static __always_inline void frame_source_mac(host_packet_t *skb, struct packet *
 }
 
 /*
- * Looks at the link layer and parses what is behind it into `p`, which is zero. `ethernet` is 1 if the frame begins with an Ethernet
- * header. Returns enum frame; for FRAME_IP p->sanity says whether the packet is whole.
+ * Looks at the link layer and parses what is behind it into `p`, which is zero. `ethernet` is 1 if
+ * the frame begins with an Ethernet header. Returns enum frame; for FRAME_IP p->sanity says whether
+ * the packet is whole.
  */
 static __always_inline int frame_parse(host_packet_t *skb, struct packet *p, __u32 ethernet,
 				       __u32 arriving)

@@ -2,8 +2,8 @@
 /*
  * Any bytes as frames through the user engine.
  *
- * The input is a sequence of frames, each behind a small head that says where it is seen and what is known of it, so that
- * flows come about: the same tuple arrives, departs and is answered.
+ * The input is a sequence of frames, each behind a small head that says where it is seen and what
+ * is known of it, so that flows come about: the same tuple arrives, departs and is answered.
  */
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -43,10 +43,15 @@ static struct small_image small_image(void)
 			    .flags = IMAGE_PICKUP,
 			    .mark_shift = 30 },
 		.interfaces.entry = { { 1, 2, 100 }, { 2, 1, IMAGE_TAG_OTHER } },
-		.rules = { [RULE_ALLOW] = { .action = ACTION_ALLOW, .mark_mask = 0xff, .mark_value = 7 },
-			   [RULE_DROP] = { .action = ACTION_DROP, .flags = IMAGE_RULE_LOG, .log_sample = 3 },
+		.rules = { [RULE_ALLOW] = { .action = ACTION_ALLOW,
+					    .mark_mask = 0xff,
+					    .mark_value = 7 },
+			   [RULE_DROP] = { .action = ACTION_DROP,
+					   .flags = IMAGE_RULE_LOG,
+					   .log_sample = 3 },
 			   [RULE_REJECT] = { .action = ACTION_REJECT },
-			   [RULE_STATELESS] = { .action = ACTION_ALLOW, .flags = IMAGE_RULE_STATELESS } },
+			   [RULE_STATELESS] = { .action = ACTION_ALLOW,
+						.flags = IMAGE_RULE_STATELESS } },
 		.ports = { .field = FIELD_DST_PORT },
 	};
 
@@ -61,7 +66,11 @@ static struct small_image small_image(void)
 
 /* What stands before each frame in the input. */
 struct head {
-	uint8_t flags; /* 1: departs; 2: no Ethernet header; 4: IPv6 in a raw frame; 8: tagged; 16: GSO; 32: time passes */
+	/*
+	 * 1: departs; 2: no Ethernet header; 4: IPv6 in a raw frame; 8: tagged; 16: GSO; 32: time
+	 * passes
+	 */
+	uint8_t flags;
 	uint8_t interfaces; /* the one where it is, the one where it arrived: 4 bits each */
 	uint8_t type;
 	uint8_t mark;	/* reeve's bits, and six more */
@@ -127,7 +136,8 @@ static void run(struct user_engine *engine, const uint8_t *data, size_t size)
 		data += sizeof(head);
 		size -= sizeof(head);
 		frame.len = head.length * 2u < size ? head.length * 2u : (uint32_t)size;
-		bytes = malloc(frame.len ? frame.len : 1); /* of just this size, so that a read beyond it is seen */
+		/* of just this size, so that a read beyond it is seen */
+		bytes = malloc(frame.len ? frame.len : 1);
 		if (!bytes)
 			return;
 		memcpy(bytes, data, frame.len);

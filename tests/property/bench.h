@@ -18,8 +18,9 @@ struct bench {
 };
 
 /*
- * Compiles the policy and gives it to the user engine and, if there is one, to the kernel. -EINVAL: the language refuses a
- * line (see policy_compile); anything else is a failure of the compiler, or the world is too small. On failure nothing is left open.
+ * Compiles the policy and gives it to the user engine and, if there is one, to the kernel. -EINVAL:
+ * the language refuses a line (see policy_compile); anything else is a failure of the compiler, or
+ * the world is too small. On failure nothing is left open.
  */
 int bench_open(struct bench *bench, struct world *world, const struct random_policy *policy,
 	       uint32_t *refused, struct text *errors);
@@ -28,15 +29,18 @@ int bench_swap(struct bench *bench, const struct random_policy *policy);
 void bench_close(struct bench *bench);
 
 /*
- * Makes a random policy that the language takes, by leaving out the lines that it refuses; opens the bench. On failure the text and
- * the errors have been printed. lines and refused are added to.
+ * Makes a random policy that the language takes, by leaving out the lines that it refuses; opens
+ * the bench. On failure the text and the errors have been printed. lines and refused are added to.
  */
 int bench_open_random(struct bench *bench, struct world *world, struct random *r,
 		      struct random_policy *policy, uint64_t *lines, uint64_t *refused);
 /* The same without opening: a policy for bench_swap. */
 int bench_random_policy(struct random *r, struct random_policy *policy);
 
-/* Hands the packet to the user engine, whose clock is set to the kernel's. frame->mark and tc_index are updated. */
+/*
+ * Hands the packet to the user engine, whose clock is set to the kernel's. frame->mark and tc_index
+ * are updated.
+ */
 void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	       struct user_verdict *verdict, struct seen *seen);
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Flow tracking in both engines: random conversations, packet by packet through arrival and departure of the user engine and of
- * the kernel's programs. After every packet: the same action, rule, mark, tc_index and events, and the same record of the
- * flow in the same table. Policies change in between.
+ * Flow tracking in both engines: random conversations, packet by packet through arrival and
+ * departure of the user engine and of the kernel's programs. After every packet: the same action,
+ * rule, mark, tc_index and events, and the same record of the flow in the same table. Policies
+ * change in between.
  *
- * Beside that, what holds whatever the engine: an undisturbed conversation that a policy allows to begin is not hindered, and counted to the
- * packet; one that it does not allow to begin gets nowhere.
+ * Beside that, what holds whatever the engine: an undisturbed conversation that a policy allows to
+ * begin is not hindered, and counted to the packet; one that it does not allow to begin gets
+ * nowhere.
  *
- * Time does not pass here: a round takes milliseconds. Timeouts are tests/unit/engine/user_test.c's.
+ * Time does not pass here: a round takes milliseconds. Timeouts are
+ * tests/unit/engine/user_test.c's.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -55,7 +58,7 @@ static void fail_with(struct round *round)
 	fail_msg("engines differ; REEVE_SEED=%llu repeats this", (unsigned long long)seed);
 }
 
-/* --- properties ----------------------------------------------------------------------------------- */
+/* --- properties ------------------------------------------------------------------ */
 
 static void policy_of(struct random_policy *policy, const char *const *lines)
 {
@@ -128,7 +131,8 @@ static void test_engines_agree(void **state)
 /* Everybody may speak first to everybody: a flow is all that tells who did. */
 static const char *const open_policy[] = {
 	"policy { any, self } -> { any, self } default allow",
-	"options { tcp-pickup off; dhcp-client off }", /* the built-in rules for DHCP are stateless */
+	/* the built-in rules for DHCP are stateless */
+	"options { tcp-pickup off; dhcp-client off }",
 	NULL,
 };
 
@@ -155,7 +159,10 @@ static bool counted(const struct bench *bench, const struct packet *packet, cons
 	       flow->reply.bytes == said->bytes[1];
 }
 
-/* Plays a round to its end or to the first packet that is hindered or not counted once; returns how many steps were fine. */
+/*
+ * Plays a round to its end or to the first packet that is hindered or not counted once; returns how
+ * many steps were fine.
+ */
 static uint32_t play_undisturbed(struct bench *bench, struct round *round)
 {
 	struct said said[TALK_SPEAKERS] = { 0 };
@@ -219,7 +226,8 @@ static void test_undisturbed(void **state)
 		text_free(&report);
 		report = TEXT_INIT(1 << 20);
 		played++;
-		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors), 0);
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors),
+				 0);
 		fine = play_undisturbed(&bench, &round);
 		if (world)
 			world_flush(world);
@@ -250,7 +258,8 @@ static void test_closed(void **state)
 		uint32_t refused;
 
 		talk_random(&r, true, &round.talk);
-		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors), 0);
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors),
+				 0);
 		for (uint32_t j = 0; j < round.talk.n; j++) {
 			assert_true(take_step(&bench, &round, &round.talk.steps[j], &verdict));
 			assert_int_equal(verdict.action, USER_DROP);
@@ -406,7 +415,8 @@ static void test_bound(void **state)
 		struct said said;
 		uint32_t refused;
 
-		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors), 0);
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors),
+				 0);
 		bound_begin(&r, &bench, &round, ends, &said);
 		/* Embryonic still, or replied. */
 		go_on(&r, &bench, &round, ends, random_below(&r, 4), &said);
@@ -439,7 +449,8 @@ static void test_not_taken(void **state)
 		struct step step;
 		uint32_t refused;
 
-		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors), 0);
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors),
+				 0);
 		bound_begin(&r, &bench, &round, ends, &said);
 		go_on(&r, &bench, &round, ends, 20, &said); /* long since replied */
 		step = bound_step(&r, ends, false);

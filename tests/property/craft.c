@@ -4,7 +4,14 @@
 #include <string.h>
 
 enum { ICMP4 = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, SCTP = 132, UDPLITE = 136 };
-enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTHENTICATION = 51, DESTINATION = 60, MOBILITY = 135 };
+enum {
+	HOP_BY_HOP = 0,
+	ROUTING = 43,
+	FRAGMENT = 44,
+	AUTHENTICATION = 51,
+	DESTINATION = 60,
+	MOBILITY = 135
+};
 
 static const uint8_t host_mac[6] = { 2, 0, 0, 0, 0, 1 };
 static const uint8_t peer_mac[6] = { 2, 0, 0, 0, 0, 2 };
@@ -258,7 +265,8 @@ void craft_fields(const struct craft *craft, bool arriving, struct fields *field
 	if (later_fragment(craft)) {
 		unsigned behind = fragment_header(craft) + 1;
 
-		if (behind < craft->extension_n) /* a header for whoever puts it together again, data for others */
+		/* a header for whoever puts it together again, data for others */
+		if (behind < craft->extension_n)
 			word[FIELD_PROTOCOL] = craft->extensions[behind].kind;
 		word[FIELD_FRAGMENT] = 1;
 		word[FIELD_STATE] = STATE_UNTRACKED;
@@ -298,7 +306,10 @@ static bool group_address(const struct craft *craft, const uint32_t *address)
 	return address[0] >= 0xff000000;
 }
 
-/* More than eight extension headers, hop-by-hop options not first, or two fragment headers of which the first says something. */
+/*
+ * More than eight extension headers, hop-by-hop options not first, or two fragment headers of which
+ * the first says something.
+ */
 static bool extensions_malformed(const struct craft *craft)
 {
 	bool fragment = false;

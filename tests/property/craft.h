@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Packets from a description: the bytes, and, told from the description alone, what a filter should see in them. The core's
- * parser is not used, so that it can be held against this.
+ * Packets from a description: the bytes, and, told from the description alone, what a filter should
+ * see in them. The core's parser is not used, so that it can be held against this.
  */
 #ifndef REEVE_TESTS_PROPERTY_CRAFT_H
 #define REEVE_TESTS_PROPERTY_CRAFT_H
@@ -18,7 +18,8 @@
 
 struct craft_extension {
 	uint8_t kind;	/* 0, 43, 44, 51, 60, 135 */
-	uint8_t length; /* as in the header: units of 8 bytes beyond the first (51: of 4 bytes beyond two) */
+	/* as in the header: units of 8 bytes beyond the first (51: of 4 bytes beyond two) */
+	uint8_t length;
 };
 
 struct craft {
@@ -36,7 +37,8 @@ struct craft {
 	uint8_t ip_options;  /* IPv4: words of 4 bytes, up to 10 */
 	uint8_t extension_n;
 	struct craft_extension extensions[CRAFT_EXTENSIONS];
-	bool fragmented;   /* IPv4: offset and `more`; IPv6: the values of a fragment header among the extensions */
+	/* IPv4: offset and `more`; IPv6: the values of a fragment header among the extensions */
+	bool fragmented;
 	uint16_t offset;   /* of the fragment, in units of 8 bytes */
 	bool more;
 	bool raw;	   /* no Ethernet header */
@@ -49,11 +51,15 @@ struct craft {
 /* Ordinary values: an IPv4 TCP SYN from 198.51.100.1:40000 to 10.0.0.1:80 to a MAC of this host. */
 void craft_init(struct craft *craft);
 
-/* Writes the frame; returns its length, at most CRAFT_BYTES. Checksums are right (IPv4, TCP, UDP, ICMP). */
+/*
+ * Writes the frame; returns its length, at most CRAFT_BYTES. Checksums are right (IPv4, TCP, UDP,
+ * ICMP).
+ */
 uint32_t craft_build(const struct craft *craft, uint8_t bytes[CRAFT_BYTES]);
 
 /*
- * The fields that the description has, without zones, mark and EXPECTED. `arriving`: with the source MAC.
+ * The fields that the description has, without zones, mark and EXPECTED. `arriving`: with the
+ * source MAC.
  */
 void craft_fields(const struct craft *craft, bool arriving, struct fields *fields);
 

@@ -2,8 +2,8 @@
 /*
  * reeve's programs, and beside each one a wrapper for tests.
  *
- * BPF_PROG_TEST_RUN can neither set nor return every member of a packet. The wrappers take them from skb->cb and return
- * them there:
+ * BPF_PROG_TEST_RUN can neither set nor return every member of a packet. The wrappers take them
+ * from skb->cb and return them there:
  *	cb[0]	tc_index, in and out
  *	cb[1]	pkt_type + 1 to be set; 0 leaves what the destination MAC says
  *	cb[3]	hash, in and out

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Packets of a round go through arrival and departure of both engines. After every checkpoint the engines must have done the same,
- * and hold the same record of the packet's flow in the same table.
+ * Packets of a round go through arrival and departure of both engines. After every checkpoint the
+ * engines must have done the same, and hold the same record of the packet's flow in the same table.
  */
 #include "play.h"
 
@@ -12,7 +12,7 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #include "core/track.h"
 
-/* --- comparing --------------------------------------------------------------------------- */
+/* --- comparing ------------------------------------------------------------------- */
 
 static bool same_flow(const struct flow *one, const struct flow *two)
 {
@@ -23,20 +23,21 @@ static bool same_flow(const struct flow *one, const struct flow *two)
 	return !memcmp(one, &copy, sizeof(copy));
 }
 
-static void print_flow(const char *who, const struct flow *flow, bool embryonic, struct text *report)
+static void print_flow(const char *who, const struct flow *flow, bool embryonic,
+		       struct text *report)
 {
 	if (!flow) {
 		text_printf(report, "  %s: no flow\n", who);
 		return;
 	}
-	text_printf(report,
-		    "  %s: %s, state %u, flags %u, tags %u %u, packets %llu %llu, bytes %llu %llu, rule %u of %u, mark %#x/%#x, interfaces %u %u\n",
-		    who, embryonic ? "embryonic" : "replied", flow->state, flow->flags,
-		    flow->from_tag, flow->to_tag, (unsigned long long)flow->original.packets,
-		    (unsigned long long)flow->reply.packets,
-		    (unsigned long long)flow->original.bytes, (unsigned long long)flow->reply.bytes,
-		    flow->rule, flow->generation, flow->mark_value, flow->mark_mask,
-		    flow->from_ifindex, flow->to_ifindex);
+	text_printf(
+		report,
+		"  %s: %s, state %u, flags %u, tags %u %u, packets %llu %llu, bytes %llu %llu, rule %u of %u, mark %#x/%#x, interfaces %u %u\n",
+		who, embryonic ? "embryonic" : "replied", flow->state, flow->flags, flow->from_tag,
+		flow->to_tag, (unsigned long long)flow->original.packets,
+		(unsigned long long)flow->reply.packets, (unsigned long long)flow->original.bytes,
+		(unsigned long long)flow->reply.bytes, flow->rule, flow->generation,
+		flow->mark_value, flow->mark_mask, flow->from_ifindex, flow->to_ifindex);
 }
 
 /* The record of the packet's tuple, in both. */
@@ -103,20 +104,21 @@ static bool pass(struct bench *bench, struct round *round, struct user_frame *fr
 	return compare_flow(bench, round);
 }
 
-/* --- one step ------------------------------------------------------------------------------ */
+/* --- one step -------------------------------------------------------------------- */
 
 static void print_step(const struct step *step, bool departs, struct text *report)
 {
 	static const char *const ways[] = { "to self", "from self", "forward" };
 	const struct craft *c = &step->craft;
 
-	text_printf(report,
-		    "%u %s: %s, in d%u out d%u, tamper %u, mark %#x, tc_index %#x; IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s%s%s\n",
-		    step->speaker, departs ? "departs" : "arrives", ways[step->way], step->in,
-		    step->out, step->tamper, step->mark, step->tc_index, c->family, c->protocol,
-		    c->tcp_flags, c->src[0], c->src[3], c->src_port, c->dst[0], c->dst[3],
-		    c->dst_port, c->fragmented ? " fragment" : "", step->gso_segs ? " gso" : "",
-		    step->swap ? " (after a swap)" : "");
+	text_printf(
+		report,
+		"%u %s: %s, in d%u out d%u, tamper %u, mark %#x, tc_index %#x; IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s%s%s\n",
+		step->speaker, departs ? "departs" : "arrives", ways[step->way], step->in,
+		step->out, step->tamper, step->mark, step->tc_index, c->family, c->protocol,
+		c->tcp_flags, c->src[0], c->src[3], c->src_port, c->dst[0], c->dst[3], c->dst_port,
+		c->fragmented ? " fragment" : "", step->gso_segs ? " gso" : "",
+		step->swap ? " (after a swap)" : "");
 }
 
 static void tamper_with(const struct step *step, struct user_frame *frame, struct craft *craft)
@@ -129,7 +131,8 @@ static void tamper_with(const struct step *step, struct user_frame *frame, struc
 		frame->mark = 0;
 		break;
 	case TAMPER_OUT:
-		frame->ifindex = WORLD_IFINDEX + (frame->ifindex - WORLD_IFINDEX + 1) % WORLD_INTERFACES;
+		frame->ifindex =
+			WORLD_IFINDEX + (frame->ifindex - WORLD_IFINDEX + 1) % WORLD_INTERFACES;
 		break;
 	case TAMPER_SOURCE:
 		craft->src_port = 9999;
@@ -227,7 +230,7 @@ bool play(struct world *world, struct round *round)
 	return good;
 }
 
-/* --- making failures small -------------------------------------------------------------------- */
+/* --- making failures small ------------------------------------------------------- */
 
 struct shrinking {
 	struct world *world;

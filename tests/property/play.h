@@ -18,18 +18,22 @@ struct round {
 	struct random_policy policies[2];
 	struct talk talk;
 	unsigned at;	      /* the running policy */
-	struct packet packet; /* what was last parsed: departure need not look at what arrival has decided */
+	/* what was last parsed: departure need not look at what arrival has decided */
+	struct packet packet;
 	struct text *report;  /* NULL: nobody reads */
 	struct tally *tally;  /* NULL: nobody counts */
 };
 
 /*
- * One step: an arrival, a departure, or both. *verdict is the last of them. False when the engines differ; round->report then
- * tells how.
+ * One step: an arrival, a departure, or both. *verdict is the last of them. False when the engines
+ * differ; round->report then tells how.
  */
 bool take_step(struct bench *bench, struct round *round, const struct step *step,
 	       struct user_verdict *verdict);
-/* All of a round from the beginning, in the kernel too if there is a world. False when the engines differ. */
+/*
+ * All of a round from the beginning, in the kernel too if there is a world. False when the engines
+ * differ.
+ */
 bool play(struct world *world, struct round *round);
 /* Makes a round that fails small: fewer packets, smaller policies. */
 void shrink_round(struct world *world, struct round *round);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Names, addresses and ports come from small pools, so that rules of one policy overlap, shadow and border each other. Rules are put
- * together without much thought for whether they make sense: what the language refuses (ports of icmp, an IPv4 source with an
- * IPv6 destination) is left out by the caller, line by line.
+ * Names, addresses and ports come from small pools, so that rules of one policy overlap, shadow and
+ * border each other. Rules are put together without much thought for whether they make sense: what
+ * the language refuses (ports of icmp, an IPv4 source with an IPv6 destination) is left out by the
+ * caller, line by line.
  */
 #include "policy.h"
 
@@ -44,15 +45,15 @@ __attribute__((format(printf, 2, 3))) static void add_part(struct policy_line *l
 	va_end(args);
 }
 
-/* --- words of rules ----------------------------------------------------------- */
+/* --- words of rules -------------------------------------------------------------- */
 
 static void random_address(struct random *r, unsigned family, uint32_t address[4])
 {
 	static const uint32_t bases4[] = { 0x0a000000, 0x0a010200, 0xc0a80100, 0xc6336400,
 					   0xcb007100, 0,	   0xffffff00, 0xe0000000 };
-	static const uint32_t bases6[][2] = { { 0x20010db8, 0 },	  { 0x20010db8, 0x00010000 },
-					      { 0xfd000000, 0 },	  { 0xfe800000, 0 },
-					      { 0xff020000, 0 },	  { 0, 0 },
+	static const uint32_t bases6[][2] = { { 0x20010db8, 0 },	 { 0x20010db8, 0x00010000 },
+					      { 0xfd000000, 0 },	 { 0xfe800000, 0 },
+					      { 0xff020000, 0 },	 { 0, 0 },
 					      { 0xffffffff, 0xffffffff } };
 	uint32_t base = random_below(r, 7);
 
@@ -146,7 +147,8 @@ static void random_addresses(struct random *r, const struct names *names, char *
 
 static uint32_t random_port(struct random *r)
 {
-	static const uint32_t ports[] = { 0, 1, 22, 53, 67, 68, 80, 443, 546, 547, 1023, 1024, 8080, 65535 };
+	static const uint32_t ports[] = { 0,   1,   22,	 53,   67,   68,   80,
+					  443, 546, 547, 1023, 1024, 8080, 65535 };
 
 	return random_chance(r, 80) ? random_pick(r, ports) : random_below(r, 65536);
 }
@@ -176,8 +178,8 @@ static void port_list(struct random *r, char *text, size_t size)
 
 static void icmp_service(struct random *r, char *text, size_t size)
 {
-	static const char *const names4[] = { "echo-request", "echo-reply", "destination-unreachable",
-					      "time-exceeded" };
+	static const char *const names4[] = { "echo-request", "echo-reply",
+					      "destination-unreachable", "time-exceeded" };
 	static const char *const names6[] = { "echo-request", "echo-reply", "packet-too-big",
 					      "time-exceeded" };
 	static const uint32_t types[] = { 0, 3, 5, 8, 11, 127, 128, 129, 133, 143, 255 };
@@ -189,7 +191,8 @@ static void icmp_service(struct random *r, char *text, size_t size)
 		snprintf(text, size, "%s", word);
 		break;
 	case 1:
-		snprintf(text, size, "%s %s", word, six ? random_pick(r, names6) : random_pick(r, names4));
+		snprintf(text, size, "%s %s", word,
+			 six ? random_pick(r, names6) : random_pick(r, names4));
 		break;
 	case 2:
 		snprintf(text, size, "%s type %u", word, random_pick(r, types));
@@ -202,8 +205,10 @@ static void icmp_service(struct random *r, char *text, size_t size)
 
 static void plain_service(struct random *r, char *text, size_t size)
 {
-	static const char *const transports[] = { "tcp", "udp", "tcp", "udp", "sctp", "dccp", "udplite" };
-	static const char *const protocols[] = { "gre", "esp", "igmp", "icmp", "47", "255", "0", "6", "58", "44" };
+	static const char *const transports[] = { "tcp",  "udp",  "tcp",    "udp",
+						  "sctp", "dccp", "udplite" };
+	static const char *const protocols[] = { "gre", "esp", "igmp", "icmp", "47",
+						 "255", "0",   "6",    "58",   "44" };
 	static const char *const known[] = { "ssh", "http", "domain", "dhcpv6-client" };
 	char ports[64];
 
@@ -355,9 +360,10 @@ static void add_options(struct random *r, struct policy_line *line, unsigned *id
 
 static void random_action(struct random *r, char *text, size_t size)
 {
-	static const char *const kinds[] = { "tcp-reset", "net-unreachable", "host-unreachable",
-					     "proto-unreachable", "port-unreachable", "net-prohibited",
-					     "host-prohibited", "admin-prohibited" };
+	static const char *const kinds[] = { "tcp-reset",	 "net-unreachable",
+					     "host-unreachable", "proto-unreachable",
+					     "port-unreachable", "net-prohibited",
+					     "host-prohibited",	 "admin-prohibited" };
 	uint32_t which = random_below(r, 10);
 
 	if (which < 5)
@@ -400,7 +406,7 @@ static void add_rule(struct random *r, struct random_policy *policy, const struc
 	add_options(r, line, ids);
 }
 
-/* --- statements ----------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------ */
 
 static void add_settings(struct random *r, struct random_policy *policy)
 {

@@ -47,15 +47,17 @@ struct loaded_policy {
 void policy_random(struct random *r, struct random_policy *policy);
 void policy_print(const struct random_policy *policy, struct text *text);
 /*
- * Loads and compiles it. -EINVAL when the language refuses it: *refused is then the number of the line that the first error is in, or
- * POLICY_LINES; `errors` tells. Any other failure is one of the compiler. Free with policy_unload, also after a failure.
+ * Loads and compiles it. -EINVAL when the language refuses it: *refused is then the number of the
+ * line that the first error is in, or POLICY_LINES; `errors` tells. Any other failure is one of the
+ * compiler. Free with policy_unload, also after a failure.
  */
 int policy_compile(const struct random_policy *policy, struct loaded_policy *loaded,
 		   uint32_t *refused, struct text *errors);
 void policy_unload(struct loaded_policy *loaded);
 
 /*
- * Makes the policy smaller while `fails` still says true of it: leaves out blocks, lines, then parts of lines.
+ * Makes the policy smaller while `fails` still says true of it: leaves out blocks, lines, then
+ * parts of lines.
  */
 void policy_shrink(struct random_policy *policy,
 		   bool (*fails)(void *context, const struct random_policy *policy), void *context);

@@ -9,7 +9,7 @@
 #include "base/source.h"
 #include "world.h"
 
-/* --- from text to image ----------------------------------------------------------- */
+/* --- from text to image ---------------------------------------------------------- */
 
 void policy_print(const struct random_policy *policy, struct text *text)
 {
@@ -102,7 +102,7 @@ void policy_unload(struct loaded_policy *loaded)
 	loaded->loaded = false;
 }
 
-/* --- shrinking -------------------------------------------------------------------- */
+/* --- shrinking ------------------------------------------------------------------- */
 
 struct shrinking {
 	struct random_policy *policy;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Probes: packets aimed at the rules of a policy, and what must become of them, by the reference evaluator and the rules of the way
- * of a packet, without any code of the core.
+ * Probes: packets aimed at the rules of a policy, and what must become of them, by the reference
+ * evaluator and the rules of the way of a packet, without any code of the core.
  */
 #ifndef REEVE_TESTS_PROPERTY_PROBE_H
 #define REEVE_TESTS_PROPERTY_PROBE_H
@@ -16,7 +16,8 @@
 struct probe {
 	struct craft craft;
 	bool departs, forwarded; /* not forwarded: the host's own */
-	unsigned here, there;	 /* interfaces: where it is seen; where it arrived, if it departs forwarded */
+	/* interfaces: where it is seen; where it arrived, if it departs forwarded */
+	unsigned here, there;
 	uint32_t mark;
 	uint32_t gso_size, gso_segs;
 	uint32_t packet_type;	 /* given to the harness; else what the MAC says */
@@ -43,12 +44,17 @@ struct expected {
 void probe_random(struct random *r, const struct loaded_policy *policy, struct probe *probe);
 /* The frame, over `bytes`. */
 void probe_frame(const struct probe *probe, uint8_t bytes[CRAFT_BYTES], struct user_frame *frame);
-/* The fields, with zones, for a packet that is neither foreign nor malformed. False when it is deferred. */
+/*
+ * The fields, with zones, for a packet that is neither foreign nor malformed. False when it is
+ * deferred.
+ */
 bool probe_fields(const struct probe *probe, const struct loaded_policy *policy,
 		  struct fields *fields);
 void probe_expect(const struct probe *probe, const struct loaded_policy *policy,
 		  struct expected *expected);
-/* The n-th way to make it simpler; false when there are no more. It may be equal to the one before. */
+/*
+ * The n-th way to make it simpler; false when there are no more. It may be equal to the one before.
+ */
 bool probe_simplify(const struct probe *probe, unsigned n, struct probe *simpler);
 
 #endif

@@ -48,7 +48,8 @@ static inline bool random_chance(struct random *r, uint32_t percent)
 	return random_below(r, 100) < percent;
 }
 
-#define random_pick(r, array) ((array)[random_below(r, (uint32_t)(sizeof(array) / sizeof((array)[0])))])
+#define random_pick(r, array) \
+	((array)[random_below(r, (uint32_t)(sizeof(array) / sizeof((array)[0])))])
 
 /* A number from the environment, or what holds without it. */
 static inline uint64_t environment_number(const char *name, uint64_t otherwise)

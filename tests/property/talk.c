@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Each conversation is first written down as a script, who speaks and what; then the scripts are disturbed one by one, and shuffled
- * into each other, each in its own order.
+ * Each conversation is first written down as a script, who speaks and what; then the scripts are
+ * disturbed one by one, and shuffled into each other, each in its own order.
  */
 #include "talk.h"
 
@@ -36,7 +36,7 @@ static void say(struct speaker *speaker, bool reply, unsigned flags, unsigned si
 	speaker->lines[speaker->n++].size = (uint8_t)size;
 }
 
-/* --- scripts -------------------------------------------------------------------------- */
+/* --- scripts --------------------------------------------------------------------- */
 
 static void tcp_open(struct random *r, struct speaker *speaker, bool calm)
 {
@@ -117,13 +117,17 @@ static void echo_script(struct random *r, struct speaker *speaker)
 	}
 }
 
-/* --- who speaks ------------------------------------------------------------------------- */
+/* --- who speaks ------------------------------------------------------------------ */
 
-static void address_of(struct random *r, unsigned family, bool self, unsigned side, uint32_t address[4])
+static void address_of(struct random *r, unsigned family, bool self, unsigned side,
+		       uint32_t address[4])
 {
 	memset(address, 0, 16);
 	if (family == 4) {
-		address[0] = (self ? 0x0a000000 : side ? 0xc0a80000 : 0xc6336400) | random_between(r, 1, 3);
+		address[0] = (self ? 0x0a000000 :
+			      side ? 0xc0a80000 :
+				     0xc6336400) |
+			     random_between(r, 1, 3);
 		return;
 	}
 	address[0] = self ? 0xfd000000 : 0x20010db8;
@@ -188,7 +192,7 @@ static void write_script(struct random *r, struct speaker *speaker, bool calm)
 		plain_script(r, speaker);
 }
 
-/* --- disturbances -------------------------------------------------------------------------- */
+/* --- disturbances ---------------------------------------------------------------- */
 
 static void disturb_script(struct random *r, struct speaker *speaker)
 {
@@ -210,7 +214,8 @@ static void disturb_script(struct random *r, struct speaker *speaker)
 			speaker->lines[i] = speaker->lines[i + 1];
 			speaker->lines[i + 1] = late;
 		} else if (kind < 23 && speaker->ends[0].protocol == TCP) { /* nonsense */
-			static const uint8_t flags[] = { SYN, SYN | ACK, FIN | ACK, RST, RST | ACK, ACK, 0, FIN };
+			static const uint8_t flags[] = { SYN,	    SYN | ACK, FIN | ACK, RST,
+							 RST | ACK, ACK,       0,	  FIN };
 
 			speaker->lines[i].flags = random_pick(r, flags);
 			speaker->lines[i].reply ^= random_chance(r, 30);
@@ -243,7 +248,8 @@ static void disturb_step(struct random *r, struct step *step)
 	step->swap = random_chance(r, 2);
 }
 
-static void make_step(const struct speaker *speaker, uint32_t line, unsigned number, struct step *step)
+static void make_step(const struct speaker *speaker, uint32_t line, unsigned number,
+		      struct step *step)
 {
 	bool reply = speaker->lines[line].reply;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Random conversations: several at once, with loss, reordering, repetition and strays, as one sequence of packets, each with the
- * way it takes through the host.
+ * Random conversations: several at once, with loss, reordering, repetition and strays, as one
+ * sequence of packets, each with the way it takes through the host.
  */
 #ifndef REEVE_TESTS_PROPERTY_TALK_H
 #define REEVE_TESTS_PROPERTY_TALK_H
@@ -48,7 +48,9 @@ struct talk {
 	struct step steps[TALK_STEPS];
 };
 
-/* `calm`: every packet comes once, in order and untouched, and all conversations are well-behaved. */
+/*
+ * `calm`: every packet comes once, in order and untouched, and all conversations are well-behaved.
+ */
 void talk_random(struct random *r, bool calm, struct talk *talk);
 
 #endif

@@ -2,12 +2,14 @@
 /*
  * The same verdict everywhere: random policies times packets aimed at them.
  *
- * For every packet, three judges: the reference evaluator over the rules, with fields known from how the packet was made; the
- * user engine over the image; the programs in the kernel over the same image, through BPF_PROG_TEST_RUN. Compared
- * are the action, the rule (by whose counter went up), the mark, tc_index, every event, and at the end of a policy all
- * statistics. Flows are forgotten after every packet. Without root or BPF the kernel is left out, and the test says so.
+ * For every packet, three judges: the reference evaluator over the rules, with fields known from
+ * how the packet was made; the user engine over the image; the programs in the kernel over the same
+ * image, through BPF_PROG_TEST_RUN. Compared are the action, the rule (by whose counter went up),
+ * the mark, tc_index, every event, and at the end of a policy all statistics. Flows are forgotten
+ * after every packet. Without root or BPF the kernel is left out, and the test says so.
  *
- * REEVE_SEED repeats a run, REEVE_POLICIES and REEVE_PACKETS make it longer. A failure is made small before it is shown.
+ * REEVE_SEED repeats a run, REEVE_POLICIES and REEVE_PACKETS make it longer. A failure is made
+ * small before it is shown.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -35,8 +37,8 @@ struct tally {
 };
 
 /*
- * Judges a probe by all. True when they agree; otherwise `report` tells, if it is not NULL. *taken is false when the
- * kernel did not take the frame.
+ * Judges a probe by all. True when they agree; otherwise `report` tells, if it is not NULL. *taken
+ * is false when the kernel did not take the frame.
  */
 static bool agree(struct bench *bench, const struct probe *probe, struct user_verdict *verdict,
 		  bool *taken, struct text *report)
@@ -71,7 +73,8 @@ static bool agree(struct bench *bench, const struct probe *probe, struct user_ve
 		text_printf(report, "expected: action %u, by %u, rule %d, mark %#x\n",
 			    expected.action, expected.by, (int)expected.rule, expected.mark);
 	seen_print("user engine", &user, report);
-	text_printf(report, "    by %u, sanity %u\n", verdict->judgement.by, verdict->packet.sanity);
+	text_printf(report, "    by %u, sanity %u\n", verdict->judgement.by,
+		    verdict->packet.sanity);
 	if (world && err)
 		text_printf(report, "kernel: %s\n", strerror(-err));
 	else if (world)
@@ -79,7 +82,7 @@ static bool agree(struct bench *bench, const struct probe *probe, struct user_ve
 	return false;
 }
 
-/* --- making failures small ---------------------------------------------------------- */
+/* --- making failures small ------------------------------------------------------- */
 
 struct failing {
 	struct probe probe;
@@ -135,10 +138,12 @@ static void print_probe(const struct probe *probe, const struct bench *bench, st
 
 	probe_frame(probe, bytes, &frame);
 	text_printf(report, "packet: %s d%u%s, type %u, mark %#x, gso %u x %u, tag %#x, %s%s:\n  ",
-		    probe->departs ? (probe->forwarded ? "forwarded, departs at" : "own, departs at") :
-				     "arrives at",
+		    probe->departs ?
+			    (probe->forwarded ? "forwarded, departs at" : "own, departs at") :
+			    "arrives at",
 		    probe->here, probe->craft.raw ? " (raw)" : "", frame.pkt_type, frame.mark,
-		    frame.gso_segs, frame.gso_size, probe->tagged, probe->wrapped ? "wrapped" : "plain",
+		    frame.gso_segs, frame.gso_size, probe->tagged,
+		    probe->wrapped ? "wrapped" : "plain",
 		    probe->damage_n || probe->cut ? ", damaged" : "");
 	if (probe->departs && probe->forwarded)
 		text_printf(report, "arrived at d%u\n  ", probe->there);
@@ -177,7 +182,7 @@ static void fail_with(struct random_policy *policy, struct probe *probe)
 	fail_msg("engines differ; REEVE_SEED=%llu repeats this", (unsigned long long)seed);
 }
 
-/* --- the property -------------------------------------------------------------------- */
+/* --- the property ---------------------------------------------------------------- */
 
 static void compare_stats(const struct bench *bench)
 {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* uthash calls exit() without memory, unless it is told to leave the new element out and say so in its handle. */
+/*
+ * uthash calls exit() without memory, unless it is told to leave the new element out and say so in
+ * its handle.
+ */
 #define HASH_NONFATAL_OOM 1
 
 #include "engine/user/engine.h"

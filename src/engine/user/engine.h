@@ -2,13 +2,15 @@
 /*
  * The user engine: reeve's core over packets in memory.
  *
- * The same files of src/core that the kernel programs are made of, over hash tables and a clock that the caller sets. Same
- * image, same packets in the same order: same verdicts, marks and flows as in the kernel; tests/property holds them
- * against each other. It differs in what a kernel does around packets: it sends nothing, builds no answers and has no
- * limit on their rate, asks the caller for routes, and evicts from a full table of embryonic flows exactly the one not
- * met for longest.
+ * The same files of src/core that the kernel programs are made of, over hash tables and a clock
+ * that the caller sets. Same image, same packets in the same order: same verdicts, marks and flows
+ * as in the kernel; tests/property holds them against each other. It differs in what a kernel does
+ * around packets: it sends nothing, builds no answers and has no limit on their rate, asks the
+ * caller for routes, and evicts from a full table of embryonic flows exactly the one not met for
+ * longest.
  *
- * An engine belongs to one thread at a time. There may be any number of them. Functions return 0 or -errno.
+ * An engine belongs to one thread at a time. There may be any number of them. Functions return 0 or
+ * -errno.
  */
 #ifndef REEVE_ENGINE_USER_ENGINE_H
 #define REEVE_ENGINE_USER_ENGINE_H
@@ -21,8 +23,12 @@
 
 struct user_options {
 	uint32_t flows_max;	/* replied flows; 0: none */
-	uint32_t embryonic_max; /* unreplied flows; 0: none, so no rule that is not stateless lets a packet pass */
-	/* For this host or to be forwarded, as the kernel's routing would say on arrival? NULL: all is for this host. */
+	/* unreplied flows; 0: none, so no rule that is not stateless lets a packet pass */
+	uint32_t embryonic_max;
+	/*
+	 * For this host or to be forwarded, as the kernel's routing would say on arrival? NULL: all
+	 * is for this host.
+	 */
 	enum route (*route)(void *context, const struct user_frame *frame,
 			    const struct packet *packet);
 	/* Called for every event, while it happens. NULL: nobody listens. */
@@ -32,14 +38,23 @@ struct user_options {
 };
 
 enum user_action {
-	USER_NEXT,   /* it goes on, with frame.mark and frame.tc_index; whether others let it pass is not reeve's business */
+	/*
+	 * it goes on, with frame.mark and frame.tc_index; whether others let it pass is not reeve's
+	 * business
+	 */
+	USER_NEXT,
 	USER_DROP,
-	USER_ANSWER, /* dropped; the kernel engine answers with judgement.reject, as far as its rate limit lets it */
+	/*
+	 * dropped; the kernel engine answers with judgement.reject, as far as its rate limit lets
+	 * it
+	 */
+	USER_ANSWER,
 };
 
 struct user_verdict {
 	enum user_action action;
-	struct judgement judgement; /* by BY_NOTHING: left alone, or deferred to departure (mark MARK_DEFERRED) */
+	/* by BY_NOTHING: left alone, or deferred to departure (mark MARK_DEFERRED) */
+	struct judgement judgement;
 	struct packet packet;	    /* what was parsed; zero where nothing was */
 };
 
@@ -51,16 +66,17 @@ struct user_counter {
 struct user_engine;
 
 /*
- * An engine without flows, its clock at 0. The image is copied and may have any alignment. -EBADMSG, -EPROTONOSUPPORT when image_validate refuses it
- * (*why is then a static text), -ENOMEM. `options` is copied.
+ * An engine without flows, its clock at 0. The image is copied and may have any alignment.
+ * -EBADMSG, -EPROTONOSUPPORT when image_validate refuses it (*why is then a static text), -ENOMEM.
+ * `options` is copied.
  */
 int user_engine_new(const void *image, size_t size, const struct user_options *options,
 		    struct user_engine **engine, const char **why);
 void user_engine_free(struct user_engine *engine);
 
 /*
- * Another policy, as an apply does: flows stay, the generation (1 at first) goes up, counters begin at zero. Errors as above;
- * the old policy is then untouched.
+ * Another policy, as an apply does: flows stay, the generation (1 at first) goes up, counters begin
+ * at zero. Errors as above; the old policy is then untouched.
  */
 int user_engine_swap(struct user_engine *engine, const void *image, size_t size, const char **why);
 
@@ -68,8 +84,8 @@ int user_engine_swap(struct user_engine *engine, const void *image, size_t size,
 void user_engine_set_clock(struct user_engine *engine, uint64_t now);
 
 /*
- * Judges one packet. frame->mark and frame->tc_index are left as the kernel's would be; frame->protocol is filled in when there is an
- * Ethernet header. Any bytes are safe.
+ * Judges one packet. frame->mark and frame->tc_index are left as the kernel's would be;
+ * frame->protocol is filled in when there is an Ethernet header. Any bytes are safe.
  */
 void user_engine_arrive(struct user_engine *engine, struct user_frame *frame,
 			struct user_verdict *verdict);
@@ -82,10 +98,16 @@ uint32_t user_engine_rules(const struct user_engine *engine);
 /* By enum statistic, STAT_COUNT of them. Borrowed. STAT_REJECTED counts what is USER_ANSWER. */
 const uint64_t *user_engine_stats(const struct user_engine *engine);
 
-/* The record of a key, expired or not, and in which table; NULL when there is none. Borrowed until the next packet. */
+/*
+ * The record of a key, expired or not, and in which table; NULL when there is none. Borrowed until
+ * the next packet.
+ */
 const struct flow *user_engine_flow(const struct user_engine *engine, const struct flow_key *key,
 				    bool *embryonic);
-/* Every record that has not expired, replied ones first. Non-zero from the visitor stops, and is returned. */
+/*
+ * Every record that has not expired, replied ones first. Non-zero from the visitor stops, and is
+ * returned.
+ */
 int user_engine_flows(const struct user_engine *engine,
 		      int (*visit)(void *context, const struct flow_key *key,
 				   const struct flow *flow, bool embryonic),

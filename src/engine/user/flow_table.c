@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* uthash calls exit() without memory, unless it is told to leave the new element out and say so in its handle. */
+/*
+ * uthash calls exit() without memory, unless it is told to leave the new element out and say so in
+ * its handle.
+ */
 #define HASH_NONFATAL_OOM 1
 
 #include "engine/user/flow_table.h"
@@ -120,7 +123,8 @@ void flow_table_remove(struct flow_table *table, const struct flow_key *key)
 }
 
 int flow_table_each(const struct flow_table *table,
-		    int (*visit)(void *context, const struct flow_key *key, const struct flow *flow),
+		    int (*visit)(void *context, const struct flow_key *key,
+				 const struct flow *flow),
 		    void *context)
 {
 	const struct flow_entry *entry;

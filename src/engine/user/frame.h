@@ -10,22 +10,28 @@
 #include <string.h>
 
 /*
- * A frame and what a kernel knows of it. The members that struct __sk_buff has too are named and mean the same as there. With `ethernet`
- * the frame begins with an Ethernet header, from which the engine takes `protocol`; without, it begins with the IP header.
+ * A frame and what a kernel knows of it. The members that struct __sk_buff has too are named and
+ * mean the same as there. With `ethernet` the frame begins with an Ethernet header, from which the
+ * engine takes `protocol`; without, it begins with the IP header.
  */
 struct user_frame {
 	const uint8_t *bytes; /* borrowed */
 	uint32_t len;
 	bool ethernet;
-	uint32_t protocol; /* EtherType in network byte order; without `ethernet` the caller says it */
-	uint32_t pkt_type; /* enum packet_type, core/frame.h: 0 for this host, 1 broadcast, 2 multicast, 3 other host */
+	/* EtherType in network byte order; without `ethernet` the caller says it */
+	uint32_t protocol;
+	/*
+	 * enum packet_type, core/frame.h: 0 for this host, 1 broadcast, 2 multicast, 3 other host
+	 */
+	uint32_t pkt_type;
 	uint32_t vlan_present, vlan_tci; /* a tag that the device has taken out of the frame */
 	uint32_t gso_size, gso_segs;	 /* 0 unless it stands for several packets */
 	uint32_t ifindex;		 /* where it is */
 	uint32_t ingress_ifindex;	 /* at departure: where it arrived; 0 for the host's own */
 	uint32_t mark;			 /* changed by the checkpoints */
 	uint32_t tc_index;		 /* likewise */
-	uint32_t hash;			 /* likewise: the proof that arrival leaves for departure, core/proof.h */
+	/* likewise: the proof that arrival leaves for departure, core/proof.h */
+	uint32_t hash;
 };
 
 typedef struct user_frame host_packet_t;

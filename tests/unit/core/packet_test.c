@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The packet parser, case by case: what each kind of malformed packet is called, and what is read from whole ones.
+ * The packet parser, case by case: what each kind of malformed packet is called, and what is read
+ * from whole ones.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +54,10 @@ static struct craft ordinary(uint8_t family, uint8_t protocol)
 	return craft;
 }
 
-/* Packets that are wrong in one byte or one byte too short. The base has 20 bytes behind the transport header. */
+/*
+ * Packets that are wrong in one byte or one byte too short. The base has 20 bytes behind the
+ * transport header.
+ */
 static const struct {
 	const char *name;
 	uint8_t family, protocol;

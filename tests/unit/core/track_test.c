@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Flow tracking: conversations walked through TCP's table, keys that are the same for both directions, timeouts.
+ * Flow tracking: conversations walked through TCP's table, keys that are the same for both
+ * directions, timeouts.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +19,10 @@
 #define PROMOTED 0x100 /* in an expected step: the record moves to the replied ones here */
 #define STEPS 16
 
-/* One packet: `>` from the originator, `<` from the responder; flags S A F R; and what follows from it. */
+/*
+ * One packet: `>` from the originator, `<` from the responder; flags S A F R; and what follows from
+ * it.
+ */
 struct step {
 	const char *packet;
 	unsigned expected; /* the state afterwards, or REJUDGE; + PROMOTED */
@@ -159,7 +163,10 @@ static void test_conversations(void **state)
 		walk(&conversations[i]);
 }
 
-/* A flow never leaves the states of TCP, a reset closes from every state, and nothing but a SYN or an ACK begins one. */
+/*
+ * A flow never leaves the states of TCP, a reset closes from every state, and nothing but a SYN or
+ * an ACK begins one.
+ */
 static void test_table_whole(void **state)
 {
 	(void)state;
@@ -229,11 +236,15 @@ static void test_keys(void **state)
 			assert_int_equal(one.protocol, PROTOCOL_UDP);
 			assert_int_equal(one.family, word ? 6 : 4);
 			assert_int_equal(one.zero, 0);
-			assert_int_equal(one.low[word], cases[i].high ? cases[i].dst : cases[i].src);
+			assert_int_equal(one.low[word],
+					 cases[i].high ? cases[i].dst : cases[i].src);
 		}
 }
 
-/* An echo has its identifier in place of ports; what has neither is told apart by addresses and protocol. */
+/*
+ * An echo has its identifier in place of ports; what has neither is told apart by addresses and
+ * protocol.
+ */
 static void test_keys_without_ports(void **state)
 {
 	struct packet there = between(1, 0, 2, 8 << 8, 0), back = between(2, 0, 1, 0, 0);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The user engine over small images made by hand: what becomes of packets, flows, marks, counters, events.
+ * The user engine over small images made by hand: what becomes of packets, flows, marks, counters,
+ * events.
  *
- * Interfaces: 10 and 11 are in zone `wan` (2), 20 in zone `lan` (3), 30 in `other`. Addresses in 10.0.0.0/8 are this host's.
+ * Interfaces: 10 and 11 are in zone `wan` (2), 20 in zone `lan` (3), 30 in `other`. Addresses in
+ * 10.0.0.0/8 are this host's.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -64,13 +66,21 @@ static struct hand hand_image(void)
 			    .walk_max = 1,
 			    .flags = IMAGE_PICKUP,
 			    .mark_shift = 30 },
-		.interfaces.entry = { { WAN, 2, TAG_WAN }, { WAN2, 2, TAG_WAN }, { LAN, 3, TAG_LAN } },
+		.interfaces.entry = { { WAN, 2, TAG_WAN },
+				      { WAN2, 2, TAG_WAN },
+				      { LAN, 3, TAG_LAN } },
 		.rules = { [RULE_DROP] = { .action = ACTION_DROP },
 			   [RULE_ALLOW] = { .action = ACTION_ALLOW },
-			   [RULE_REJECT] = { .action = ACTION_REJECT, .reject = REJECT_NET_PROHIBITED },
-			   [RULE_MARK] = { .action = ACTION_ALLOW, .mark_mask = 0xf0, .mark_value = 0x10 },
-			   [RULE_STATELESS] = { .action = ACTION_ALLOW, .flags = IMAGE_RULE_STATELESS },
-			   [RULE_LOG] = { .action = ACTION_DROP, .flags = IMAGE_RULE_LOG, .log_sample = 1 } },
+			   [RULE_REJECT] = { .action = ACTION_REJECT,
+					     .reject = REJECT_NET_PROHIBITED },
+			   [RULE_MARK] = { .action = ACTION_ALLOW,
+					   .mark_mask = 0xf0,
+					   .mark_value = 0x10 },
+			   [RULE_STATELESS] = { .action = ACTION_ALLOW,
+						.flags = IMAGE_RULE_STATELESS },
+			   [RULE_LOG] = { .action = ACTION_DROP,
+					  .flags = IMAGE_RULE_LOG,
+					  .log_sample = 1 } },
 	};
 
 	return hand;
@@ -306,7 +316,10 @@ static void test_left_alone(void **state)
 	user_engine_free(engine);
 }
 
-/* wan -> lan: deferred on arrival, a flow at departure; the reply passes by it, and by its mark at departure. */
+/*
+ * wan -> lan: deferred on arrival, a flow at departure; the reply passes by it, and by its mark at
+ * departure.
+ */
 static void test_forwarded_flow(void **state)
 {
 	struct hand hand = hand_image();
@@ -358,7 +371,10 @@ static void test_forwarded_flow(void **state)
 	user_engine_free(engine);
 }
 
-/* A mark that a packet brings along from outside says nothing on arrival, and nothing for own packets. */
+/*
+ * A mark that a packet brings along from outside says nothing on arrival, and nothing for own
+ * packets.
+ */
 static void test_marks_not_believed(void **state)
 {
 	struct hand hand = hand_image();
@@ -432,7 +448,10 @@ static int count_flow(void *context, const struct flow_key *key, const struct fl
 	return 0;
 }
 
-/* A flood of first packets pushes out embryonic flows, those not met for longest first; never a replied one. */
+/*
+ * A flood of first packets pushes out embryonic flows, those not met for longest first; never a
+ * replied one.
+ */
 static void test_full_tables(void **state)
 {
 	struct hand hand = hand_image();
@@ -505,7 +524,10 @@ static void test_swap(void **state)
 	user_engine_free(engine);
 }
 
-/* An answer of a DHCP server is expected for two minutes after the client of that interface has sent. */
+/*
+ * An answer of a DHCP server is expected for two minutes after the client of that interface has
+ * sent.
+ */
 static void test_dhcp(void **state)
 {
 	struct hand hand = hand_image();
@@ -585,12 +607,12 @@ static void test_two_engines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refuses_images),	   cmocka_unit_test(test_rules_to_self),
-		cmocka_unit_test(test_not_answered),	   cmocka_unit_test(test_left_alone),
-		cmocka_unit_test(test_forwarded_flow),	   cmocka_unit_test(test_marks_not_believed),
-		cmocka_unit_test(test_timeouts),	   cmocka_unit_test(test_full_tables),
-		cmocka_unit_test(test_swap),		   cmocka_unit_test(test_dhcp),
-		cmocka_unit_test(test_pickup_off),	   cmocka_unit_test(test_two_engines),
+		cmocka_unit_test(test_refuses_images), cmocka_unit_test(test_rules_to_self),
+		cmocka_unit_test(test_not_answered),   cmocka_unit_test(test_left_alone),
+		cmocka_unit_test(test_forwarded_flow), cmocka_unit_test(test_marks_not_believed),
+		cmocka_unit_test(test_timeouts),       cmocka_unit_test(test_full_tables),
+		cmocka_unit_test(test_swap),	       cmocka_unit_test(test_dhcp),
+		cmocka_unit_test(test_pickup_off),     cmocka_unit_test(test_two_engines),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
