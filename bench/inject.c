@@ -24,7 +24,7 @@
  * driver had received it, passes the whole stack of the router, and is counted and dropped by XDP
  * behind it, all on the CPU that this process is bound to. So the time from the beginning of one
  * batch of frames to that of the next is what a batch costs, unless something else ran in between.
- * A batch that took more than QUIET_FACTOR times the median one was interrupted so: it is not quiet.
+ * A batch that took more than QUIET_FACTOR times the median one was disturbed: it is not quiet.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
