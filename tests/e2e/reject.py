@@ -155,6 +155,7 @@ def _(world):
 def _(world):
     scapy = scapy_layers()
     client, firewall = world.client, world.firewall
+    before = firewall.statistics()["rejected"]
     for family, ip in ((4, scapy.IP), (6, scapy.IPv6)):
         sniffer = Sniffer(client, "eth0")
         send_frames(client, "eth0", [
@@ -167,6 +168,7 @@ def _(world):
         same([(p[scapy.TCP].seq, str(p[scapy.TCP].flags)) for p in found], [(777, "R")],
              f"IPv{family}")
         holds(checksums_right(found[0][ip]), f"IPv{family}: checksum")
+    same(firewall.statistics()["rejected"] - before, 2, "answered by reeve, not by the host")
 
 
 def silent_frames(world):
