@@ -9,6 +9,7 @@
  * the members mark, tc_index, ifindex and ingress_ifindex of struct __sk_buff, written to as well as read; and:
  *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
  *	int host_open(host_t *)				  opens the running image: `header` and `image`; negative when there is none
+ *	int host_foreign(host_t *, host_packet_t *)	  has its device moved to another network namespace, with the programs on it?
  *	__u32 host_generation(host_t *)			  of the policy opened
  *	const __u64 *host_asked(host_t *, __u32 ifindex)  when the DHCP client of the interface last sent; 0 if it never has
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
@@ -56,6 +57,11 @@ static __always_inline int answerable(const struct packet *p)
 		return 0;
 	if (p->fields.word[FIELD_FRAGMENT] || (p->fields.word[FIELD_TCP_FLAGS] & TCP_RST))
 		return 0;
+	if (p->fields.word[FIELD_MAC_HIGH] & 0x0100)
+		return 0; /* a group as the link-layer source */
+	/* "This network", and what was never given out (RFC 1122, 3.2.1.3; RFC 1112, 4). */
+	if (p->fields.word[FIELD_FAMILY] == 4)
+		return src[0] >> 24 && src[0] >> 28 != 15 && p->fields.word[FIELD_DST];
 	return src[0] || src[1] || src[2] || src[3];
 }
 
@@ -68,13 +74,14 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 {
 	__u32 type = skb->pkt_type, shift;
 	struct packet *p = host->packet;
+	int none = host_open(host);
 
 	if (type != PACKET_TYPE_HOST && type != PACKET_TYPE_BROADCAST &&
 	    type != PACKET_TYPE_MULTICAST && type != PACKET_TYPE_LOOPBACK)
 		return;
-	if (host_parse(skb, p, ethernet, 1) != FRAME_IP)
+	if ((!none && host_foreign(host, skb)) || host_parse(skb, p, ethernet, 1) != FRAME_IP)
 		return;
-	if (host_open(host)) {
+	if (none) {
 		j->outcome = OUTCOME_DROP;
 		return;
 	}
@@ -82,15 +89,15 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	if (type == PACKET_TYPE_LOOPBACK) {
 		/* Own multicast that comes back: it was judged when it left. */
 		mark_write(skb, host->header, j, MARK_SELF);
+		skb->tc_index = IMAGE_TAG_SELF;
 		return;
 	}
-	if (skb->tc_index) {
-		if (skb->tc_index == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY) {
-			j->by = BY_ANSWER; /* it keeps its marks: others may translate it and send it on */
-			return;
-		}
-		skb->tc_index = 0;
+	if (skb->tc_index == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY) {
+		j->by = BY_ANSWER; /* it keeps its marks: others may translate it and send it on */
+		return;
 	}
+	if (skb->tc_index)
+		skb->tc_index = 0;
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_ARRIVE;
 	j->ifindex = skb->ifindex;
@@ -106,8 +113,10 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	if (j->outcome != OUTCOME_PASS)
 		return;
 	mark_write(skb, host->header, j, j->mark);
-	if (j->mark == MARK_REPLY)
-		skb->tc_index = j->leave_tag;
+	if (j->mark == MARK_SELF)
+		skb->tc_index = IMAGE_TAG_SELF;
+	else
+		skb->tc_index = j->mark == MARK_REPLY ? j->leave_tag : TAG_DEFERRED;
 	if (j->mark == MARK_DEFERRED && !(p->flags & PACKET_FRAGMENT)) {
 		__u32 proof = proof_of_packet(p, host_proof_key(host));
 
@@ -120,37 +129,42 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 }
 
 /* Does a forwarded packet pass by what arrival has decided? Looks at no more than it needs. */
-static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb, __u32 mark,
-					      __u32 ethernet)
+static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb,
+					      enum mark_state state, __u32 ethernet)
 {
 	__u32 tag = skb->tc_index, proof;
 
-	if (mark != MARK_REPLY && (mark != MARK_DEFERRED || !(tag & TAG_ORIGINAL)))
+	if (state != MARK_REPLY && (state != MARK_DEFERRED || !(tag & TAG_ORIGINAL)))
 		return 0;
 	if ((tag & ~(__u32)TAG_ORIGINAL) !=
 	    interface_find(&host->image, host->header, skb->ifindex).tag)
 		return 0;
-	if (mark == MARK_REPLY)
-		return !(tag & TAG_ORIGINAL);
-	return !proof_of_frame(skb, ethernet, host_proof_key(host), &proof) &&
-	       (proof | PROOF_TAKEN_IN) == skb->hash;
+	return state == MARK_REPLY ||
+	       (!proof_of_frame(skb, ethernet, host_proof_key(host), &proof) &&
+		(proof | PROOF_TAKEN_IN) == skb->hash);
 }
 
 /* At departure; as checkpoint_arrive(). */
 static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 					      struct judgement *j, __u32 ethernet)
 {
-	__u32 shift, mark = MARK_NONE, tag = skb->tc_index;
+	enum mark_state state = MARK_NONE;
 	struct packet *p = host->packet;
 	int taken_in = 0, none = host_open(host);
+	__u32 shift = 0;
 
-	if (!none && skb->ingress_ifindex) {
-		mark = skb->mark >> (host->header->mark_shift & 31) & 3;
-		if (mark == MARK_REPLY && tag == TAG_ANSWER) {
+	if (!none) {
+		if (host_foreign(host, skb))
+			return;
+		shift = host->header->mark_shift & 31;
+		/* Own packets may carry any mark that a process has set. */
+		if (skb->ingress_ifindex)
+			state = mark_state_of(skb->tc_index, skb->mark >> shift);
+		if (state == MARK_ANSWER) {
 			j->by = BY_ANSWER;
 			return;
 		}
-		if (decided_on_arrival(host, skb, mark, ethernet)) {
+		if (decided_on_arrival(host, skb, state, ethernet)) {
 			host_count(host, STAT_DEPARTED);
 			return;
 		}
@@ -161,21 +175,20 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 		j->outcome = OUTCOME_DROP;
 		return;
 	}
-	shift = host->header->mark_shift & 31;
-	if (mark == MARK_DEFERRED)
+	if (state == MARK_DEFERRED)
 		taken_in = (proof_of_packet(p, host_proof_key(host)) | PROOF_TAKEN_IN) == skb->hash;
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ingress_ifindex;
 	j->generation = host_generation(host);
-	judge_depart(host, j, mark, tag, taken_in);
+	judge_depart(host, j, state, taken_in);
 	if (j->outcome != OUTCOME_PASS)
 		return;
 	if (!j->in_ifindex && dhcp_to(p, 0))
 		host_asks(host, j->ifindex, host_now(host));
 	if (j->mark_mask)
-		mark_write(skb, host->header, j, mark);
+		mark_write(skb, host->header, j, skb->mark >> shift & 3);
 }
 
 #endif

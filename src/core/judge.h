@@ -283,10 +283,10 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 
 /*
  * At departure, for what does not pass by what arrival has decided. j->in_ifindex is the arriving interface, 0 for the host's own packets;
- * `mark` and `leave_tag` are what arrival left; `taken_in` says that the packet is already counted in its flow.
+ * `state` is what arrival left; `taken_in` says that the packet is already counted in its flow.
  */
-static __always_inline void judge_depart(host_t *host, struct judgement *j, __u32 mark,
-					 __u32 leave_tag, int taken_in)
+static __always_inline void judge_depart(host_t *host, struct judgement *j, enum mark_state state,
+					 int taken_in)
 {
 	struct packet *p = host->packet;
 	struct image_interface from = { 0, ZONE_SELF, IMAGE_TAG_SELF }, to;
@@ -315,8 +315,8 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, __u3
 					    flow->from_tag == from.tag && flow->to_tag == to.tag :
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
-			if (found.direction == DIRECTION_REPLY && mark == MARK_REPLY)
-				taken_in = j->in_ifindex != 0;
+			if (found.direction == DIRECTION_REPLY && state == MARK_REPLY)
+				taken_in = 1;
 			if (agree && taken_in) {
 				j->outcome = OUTCOME_PASS;
 				return;
@@ -324,10 +324,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, __u3
 			if (agree && !flow_advance(host, &key, &found, j, now))
 				return;
 			flow_estrange(&found, from.tag, agree);
-		} else if (mark == MARK_REPLY && j->in_ifindex && !leave_tag) {
-			/* Others un-NATed the reply and lost tc_index on the way. */
-			j->outcome = OUTCOME_PASS;
-			return;
 		}
 	}
 	judge_by_rules(host, &key, &found, j);

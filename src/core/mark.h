@@ -1,28 +1,48 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * What arrival tells departure and the guard: two bits of the mark, a zone tag in tc_index, and the proof in the hash (core/proof.h).
+ * What arrival tells departure and the guard: in tc_index, in two bits of the mark, and by the proof in the hash (core/proof.h).
  *
- *	mark		tc_index		departure
- *	MARK_REPLY	tag of a zone		lets it pass if it leaves by that zone: the reply of a forwarded flow, whatever its addresses
- *						are now (others may have un-NATed it)
- *	MARK_REPLY	TAG_ANSWER		lets it pass: reeve's own answer
- *	MARK_DEFERRED	TAG_ORIGINAL | tag	lets it pass if it leaves by that zone and the proof is right: the original direction of a
- *						forwarded flow
- *	anything else				judges
+ *	tc_index		mark		means
+ *	IMAGE_TAG_SELF		MARK_SELF	judged for this host
+ *	TAG_DEFERRED		MARK_DEFERRED	to be judged at departure
+ *	tag of a zone		MARK_REPLY	the reply of a forwarded flow: departure lets it pass if it leaves by that zone, whatever its
+ *						addresses are then (others may have un-NATed it)
+ *	TAG_ORIGINAL | tag	MARK_DEFERRED	the original direction of a forwarded flow: departure lets it pass if it leaves by that
+ *						zone and the proof is right
+ *	TAG_ANSWER		MARK_REPLY	reeve's own answer
+ *
+ * tc_index is the first witness: nft and iptables cannot write it, while rules that set or restore a whole mark are everywhere. Where a
+ * clsact filter has classified the packet tc_index is 0 (or the minor of its class); then the mark speaks.
  */
 #ifndef REEVE_CORE_MARK_H
 #define REEVE_CORE_MARK_H
+
+#include "core/image.h"
 
 enum mark_state {
 	MARK_NONE = 0,
 	MARK_SELF = 1,	   /* judged for this host */
 	MARK_DEFERRED = 2, /* to be judged at departure */
 	MARK_REPLY = 3,	   /* the reply of an allowed, forwarded flow; or reeve's own answer */
+	MARK_ANSWER = 4,   /* only as a result of mark_state_of() */
 };
 
-#define TAG_MAX 0x7ffe
+#define TAG_MAX 0x7ffd
 #define TAG_ORIGINAL 0x8000
+#define TAG_DEFERRED 0xfffe
 #define TAG_ANSWER 0xffff
 #define ZONE_UNKNOWN 0xffffu
+
+/* What a packet's marks mean: `bits` are reeve's two of the mark. */
+static __always_inline enum mark_state mark_state_of(__u32 tc_index, __u32 bits)
+{
+	if (!tc_index)
+		return (enum mark_state)(bits & 3);
+	if (tc_index == TAG_ANSWER)
+		return MARK_ANSWER;
+	if (tc_index == IMAGE_TAG_SELF)
+		return MARK_SELF;
+	return tc_index & TAG_ORIGINAL ? MARK_DEFERRED : MARK_REPLY;
+}
 
 #endif

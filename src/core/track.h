@@ -18,6 +18,7 @@
 #define REEVE_CORE_TRACK_H
 
 #include "core/flow.h"
+#include "core/image.h"
 #include "core/packet.h"
 #include "core/timeout.h"
 
@@ -144,9 +145,18 @@ static __always_inline __u32 flow_next(const struct flow *flow, const struct pac
 	__u32 state = flow->state;
 
 	if (flow->protocol == PROTOCOL_TCP) {
+		__u32 segment = tcp_segment(p->fields.word[FIELD_TCP_FLAGS]);
+
 		if (state >= TCP_STATES)
 			return REJUDGE;
-		return tcp_next[state][direction & 1][tcp_segment(p->fields.word[FIELD_TCP_FLAGS])];
+		/*
+		 * What others forward elsewhere after it was let in here (a published port) is never answered under this tuple:
+		 * the answer belongs to the flow behind the translation. The flow stays embryonic.
+		 */
+		if (state == FLOW_SYN_SENT && direction == DIRECTION_ORIGINAL &&
+		    segment == SEGMENT_ACK && flow->to_tag == IMAGE_TAG_SELF)
+			return FLOW_ESTABLISHED;
+		return tcp_next[state][direction & 1][segment];
 	}
 	if (flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6) {
 		if (!(p->flags &

@@ -17,6 +17,12 @@ WEB, PUBLISHED, OTHER, PROXY = 1080, 8080, 1001, 3128
 
 HEAD = "zone wan = wan0\nzone lan = lan0\n"
 
+CLOSED = HEAD + """
+policy lan -> wan default drop
+policy lan -> self default drop
+policy self -> any default allow
+"""
+
 OUTBOUND = HEAD + """
 policy lan -> wan default allow
 policy self -> any default allow
@@ -230,7 +236,7 @@ def _(world):
         expect({f"{title}, mark overwritten": ("open", *way) for title, way in ways.items()})
     firewall.apply(CLOSED)
     for mark in ("0x40000000", "0x80000000", "0xc0000000"):
-        with nft(world, WHOLE_MARK.replace("0x1", mark)):
+        with nft(world, WHOLE_MARK.replace("0x7", mark)):
             expect({f"{title}, mark {mark}": ("timeout", *way) for title, way in ways.items()})
 
 

@@ -91,7 +91,7 @@ int bench_swap(struct bench *bench, const struct random_policy *policy)
 			      0;
 }
 
-/* --- random policies ---------------------------------------------------------------- */
+/* --- random policies ------------------------------------------------------------- */
 
 static void leave_out(struct random_policy *policy, uint32_t line)
 {
@@ -142,7 +142,7 @@ int bench_random_policy(struct random *r, struct random_policy *policy)
 	return err;
 }
 
-/* --- what was seen -------------------------------------------------------------------- */
+/* --- what was seen --------------------------------------------------------------- */
 
 void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	       struct user_verdict *verdict, struct seen *seen)
@@ -161,7 +161,7 @@ void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	seen->mark = frame->mark;
 	seen->tc_index = frame->tc_index;
 	seen->hash = frame->hash;
-	seen->hash_known = true;
+	seen->told = true;
 	seen->rule = RULE_NONE;
 	for (uint32_t i = 0; i < user_engine_rules(bench->engine); i++) {
 		if (counters[i].packets == bench->before[i])
@@ -184,8 +184,10 @@ bool seen_same(const struct seen *one, const struct seen *two)
 	if (one->action != two->action || one->rule != two->rule || one->events != two->events)
 		return false;
 	/* An answer is another packet; only what goes on keeps its mark. */
-	if (one->action == USER_NEXT && (one->mark != two->mark || one->tc_index != two->tc_index ||
-					 (one->hash_known && two->hash_known && one->hash != two->hash)))
+	if (one->action == USER_NEXT && one->mark != two->mark)
+		return false;
+	if (one->action == USER_NEXT && one->told && two->told &&
+	    (one->tc_index != two->tc_index || one->hash != two->hash))
 		return false;
 	for (uint32_t i = 0; i < one->events && i < WORLD_EVENTS; i++)
 		if (!same_event(&one->event[i], &two->event[i]))
@@ -203,11 +205,12 @@ void seen_print(const char *who, const struct seen *seen, struct text *report)
 	for (uint32_t i = 0; i < seen->events && i < WORLD_EVENTS; i++) {
 		const struct event *e = &seen->event[i];
 
-		text_printf(report,
-			    "    event: kind %u hook %u by %u action %u sanity %u family %u protocol %u flags %#x rule %u zones %u %u ports %u %u length %u\n",
-			    e->kind, e->hook, e->by, e->action, e->sanity, e->family, e->protocol,
-			    e->tcp_flags, e->rule, e->from_zone, e->to_zone, e->src_port,
-			    e->dst_port, e->length);
+		text_printf(
+			report,
+			"    event: kind %u hook %u by %u action %u sanity %u family %u protocol %u flags %#x rule %u zones %u %u ports %u %u length %u\n",
+			e->kind, e->hook, e->by, e->action, e->sanity, e->family, e->protocol,
+			e->tcp_flags, e->rule, e->from_zone, e->to_zone, e->src_port, e->dst_port,
+			e->length);
 	}
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A probe is aimed at one clause of one rule: for every field that the clause constrains, a value at or beside an end of one of its
- * ranges, or inside; then a few fields are made random again. What the frame is (tags, fragments, damage) is chosen apart.
+ * A probe is aimed at one clause of one rule: for every field that the clause constrains, a value
+ * at or beside an end of one of its ranges, or inside; then a few fields are made random again.
+ * What the frame is (tags, fragments, damage) is chosen apart.
  */
 #include "probe.h"
 
@@ -10,7 +11,7 @@
 
 #include "analysis/evaluate.h"
 
-/* --- aiming ------------------------------------------------------------------------ */
+/* --- aiming ---------------------------------------------------------------------- */
 
 static uint32_t beside(struct random *r, uint32_t lo, uint32_t hi)
 {
@@ -54,9 +55,11 @@ static void step_address(uint32_t address[4], int words, bool up)
 
 static void random_place(struct random *r, unsigned family, uint32_t address[4])
 {
-	static const uint32_t places4[] = { 0x0a000001, 0xc0a80102, 0xc6336407, 0xcb007105, 0x08080808,
-					    0xe0000001, 0xffffffff, 0x7f000001, 0,	    0xac100001 };
-	static const uint32_t places6[] = { 0x20010db8, 0xfd000000, 0xfe800000, 0xff020000, 0, 0x20014860 };
+	static const uint32_t places4[] = { 0x0a000001, 0xc0a80102, 0xc6336407, 0xcb007105,
+					    0x08080808, 0xe0000001, 0xffffffff, 0x7f000001,
+					    0,		0xac100001 };
+	static const uint32_t places6[] = { 0x20010db8, 0xfd000000, 0xfe800000,
+					    0xff020000, 0,	    0x20014860 };
 
 	memset(address, 0, 16);
 	if (family == 4) {
@@ -133,7 +136,8 @@ static void aim_ports(struct random *r, const struct clause *clause, struct craf
 						random_between(r, 1, 1030);
 
 	if (craft->protocol == (craft->family == 4 ? 1 : 58))
-		other = (craft->family == 4 ? random_pick(r, types4) : random_pick(r, types6)) * 256u +
+		other = (craft->family == 4 ? random_pick(r, types4) : random_pick(r, types6)) *
+				256u +
 			random_below(r, 3);
 	craft->dst_port = (uint16_t)aim(r, &clause->field[FIELD_DST_PORT], 65535, other);
 	craft->src_port = (uint16_t)aim(r, &clause->field[FIELD_SRC_PORT], 65535,
@@ -225,14 +229,15 @@ static void aim_craft(struct random *r, const struct clause *clause, struct craf
 	aim_length(r, clause, craft);
 }
 
-/* --- the frame and where it is -------------------------------------------------------- */
+/* --- the frame and where it is --------------------------------------------------- */
 
 /* An interface of one of these zones, if there is one. */
 static unsigned interface_of(struct random *r, const struct loaded_policy *policy, uint64_t zones)
 {
 	unsigned interface = random_below(r, WORLD_INTERFACES);
 
-	for (unsigned i = 0; i < WORLD_INTERFACES; i++, interface = (interface + 1) % WORLD_INTERFACES)
+	for (unsigned i = 0; i < WORLD_INTERFACES;
+	     i++, interface = (interface + 1) % WORLD_INTERFACES)
 		if (zones >> policy->zones[interface] & 1)
 			break;
 	return interface;
@@ -272,7 +277,10 @@ static void choose_macs(struct random *r, const struct clause *clause, struct pr
 		memcpy(craft->source_mac, clause->mac, 6);
 }
 
-/* A test run takes the EtherType of a frame without Ethernet header from its source address, as it lies at the same place. */
+/*
+ * A test run takes the EtherType of a frame without Ethernet header from its source address, as it
+ * lies at the same place.
+ */
 static void make_raw(struct probe *probe)
 {
 	struct craft *craft = &probe->craft;
@@ -318,7 +326,8 @@ static void damage(struct random *r, struct probe *probe)
 	uint32_t start = probe->craft.raw ? 0 : 12;
 
 	if (random_chance(r, 40)) {
-		probe->cut = (uint16_t)random_between(r, start + 14, length > start + 14 ? length : start + 14);
+		probe->cut = (uint16_t)random_between(r, start + 14,
+						      length > start + 14 ? length : start + 14);
 		return;
 	}
 	probe->damage_n = (uint8_t)random_between(r, 1, PROBE_DAMAGES);
@@ -367,20 +376,22 @@ void probe_frame(const struct probe *probe, uint8_t bytes[CRAFT_BYTES], struct u
 		.bytes = bytes,
 		.len = length,
 		.ethernet = !probe->craft.raw,
-		.pkt_type = probe->typed ? probe->packet_type : world_packet_type(probe->here, bytes),
+		.pkt_type = probe->typed ? probe->packet_type :
+					   world_packet_type(probe->here, bytes),
 		.vlan_present = probe->tagged >> 16,
 		.vlan_tci = probe->tagged & 0xffff,
 		.gso_size = probe->gso_size,
 		.gso_segs = probe->gso_segs,
 		.ifindex = WORLD_IFINDEX + probe->here,
-		.ingress_ifindex = probe->departs && probe->forwarded ? WORLD_IFINDEX + probe->there : 0,
+		.ingress_ifindex =
+			probe->departs && probe->forwarded ? WORLD_IFINDEX + probe->there : 0,
 		.mark = probe->mark,
 	};
 	if (probe->craft.raw) /* network order, as it lies in the address */
 		frame->protocol = (uint32_t)bytes[12] | (uint32_t)bytes[13] << 8;
 }
 
-/* --- what must become of it --------------------------------------------------------------- */
+/* --- what must become of it ------------------------------------------------------ */
 
 bool probe_fields(const struct probe *probe, const struct loaded_policy *policy,
 		  struct fields *fields)
@@ -441,7 +452,11 @@ static bool may_be_answered(const struct probe *probe, const struct fields *fiel
 		return false;
 	if (craft->family == 6 && craft->protocol == 58 && type < 128)
 		return false;
-	return craft->src[0] || (craft->family == 6 && (craft->src[1] || craft->src[2] || craft->src[3]));
+	if (fields->word[FIELD_MAC_HIGH] & 0x100)
+		return false;
+	if (craft->family == 4)
+		return craft->src[0] >= 0x01000000 && craft->src[0] < 0xf0000000 && craft->dst[0];
+	return craft->src[0] || craft->src[1] || craft->src[2] || craft->src[3];
 }
 
 static void expect_by_rule(const struct probe *probe, const struct loaded_policy *policy,
@@ -466,10 +481,7 @@ static void expect_by_rule(const struct probe *probe, const struct loaded_policy
 	expected->mark = ((probe->mark & ~rule->mark_set.mask) | rule->mark_set.value) & ~bits;
 	if (!probe->departs)
 		expected->mark |= (uint32_t)MARK_SELF << policy->ruleset.options.mark_shift;
-	else if (probe->forwarded)
-		expected->mark |= probe->mark & bits;
-	/* Own packets keep what stands in the two bits unless the rule sets the mark. */
-	else if (!rule->mark_set.mask)
+	else /* what stands in the two bits stays */
 		expected->mark |= probe->mark & bits;
 }
 
@@ -505,7 +517,7 @@ void probe_expect(const struct probe *probe, const struct loaded_policy *policy,
 	expect_by_rule(probe, policy, &fields, expected);
 }
 
-/* --- shrinking -------------------------------------------------------------------------------- */
+/* --- shrinking ------------------------------------------------------------------- */
 
 bool probe_simplify(const struct probe *probe, unsigned n, struct probe *simpler)
 {

@@ -2,8 +2,9 @@
 /*
  * The maps are filled here by hand, not by the engine's loader: what is compared is the programs.
  *
- * The process stays on one CPU, so that it reads the row of counters that its own test runs write. One inner map of each kind is made at
- * the start and used for every policy; a smaller image leaves the rest of a larger one behind it, which no walk reaches.
+ * The process stays on one CPU, so that it reads the row of counters that its own test runs write.
+ * One inner map of each kind is made at the start and used for every policy; a smaller image leaves
+ * the rest of a larger one behind it, which no walk reaches.
  */
 #include "world.h"
 
@@ -114,7 +115,10 @@ static int run_ip(const char *command, const char *lines)
 	return pclose(pipe) ? -EIO : 0;
 }
 
-/* The gateway of d1 is known, those of other networks are not: both answers of a route that leads on. */
+/*
+ * The gateway of d1 is known, those of other networks are not: both answers of a route that leads
+ * on.
+ */
 static int make_namespace(void)
 {
 	char links[2048] = "link set lo up\n";
@@ -134,7 +138,8 @@ static int make_namespace(void)
 				      "link set d%d up\n",
 				      i, WORLD_IFINDEX + i, 0x10 + i, i, i, i);
 	for (int i = 0; i < WORLD_INTERFACES; i += 2)
-		n += (size_t)snprintf(links + n, sizeof(links) - n, "rule add iif d%d lookup 100\n", i);
+		n += (size_t)snprintf(links + n, sizeof(links) - n, "rule add iif d%d lookup 100\n",
+				      i);
 	snprintf(links + n, sizeof(links) - n,
 		 "route add local 0.0.0.0/0 dev lo table 100\n"
 		 "route add local 10.0.0.0/8 dev lo\n"
@@ -145,14 +150,15 @@ static int make_namespace(void)
 	if (!err)
 		err = run_ip("ip -batch -", links);
 	if (!err)
-		err = run_ip("ip -6 -batch -", "rule add iif d0 lookup 100\n"
-					       "rule add iif d2 lookup 100\n"
-					       "rule add iif d4 lookup 100\n"
-					       "route add local ::/0 dev lo table 100\n"
-					       "route add local fd00::/8 dev lo\n"
-					       "neigh add fe80::99 lladdr 02:00:00:00:00:99 dev d1 nud permanent\n"
-					       "route add default via fe80::99 dev d1\n"
-					       "route add 2001:db8:1::/48 dev d3\n");
+		err = run_ip("ip -6 -batch -",
+			     "rule add iif d0 lookup 100\n"
+			     "rule add iif d2 lookup 100\n"
+			     "rule add iif d4 lookup 100\n"
+			     "route add local ::/0 dev lo table 100\n"
+			     "route add local fd00::/8 dev lo\n"
+			     "neigh add fe80::99 lladdr 02:00:00:00:00:99 dev d1 nud permanent\n"
+			     "route add default via fe80::99 dev d1\n"
+			     "route add 2001:db8:1::/48 dev d3\n");
 	return err;
 }
 
@@ -419,7 +425,7 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 	seen->mark = out.mark;
 	seen->tc_index = wrapped ? out.cb[0] : 0;
 	seen->hash = wrapped ? out.cb[3] : 0;
-	seen->hash_known = wrapped;
+	seen->told = wrapped;
 	ring_buffer__consume(world->ring);
 	world->listener = NULL;
 	if (seen->action == USER_NEXT &&

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The world of the property tests: six interfaces, their addresses and routes; and the same in the kernel, in a network namespace of
- * its own, with reeve's programs loaded and called through BPF_PROG_TEST_RUN.
+ * The world of the property tests: six interfaces, their addresses and routes; and the same in the
+ * kernel, in a network namespace of its own, with reeve's programs loaded and called through
+ * BPF_PROG_TEST_RUN.
  *
- * Interface i is called d0 .. d5, has index WORLD_IFINDEX + i and the MAC 02:00:00:00:00:10 + i. What arrives at d0, d2, d4 is
- * for this host, whatever its address; at d1, d3, d5 only 10.0.0.0/8 and fd00::/8 are, the rest is forwarded.
+ * Interface i is called d0 .. d5, has index WORLD_IFINDEX + i and the MAC 02:00:00:00:00:10 + i.
+ * What arrives at d0, d2, d4 is for this host, whatever its address; at d1, d3, d5 only 10.0.0.0/8
+ * and fd00::/8 are, the rest is forwarded.
  */
 #ifndef REEVE_TESTS_PROPERTY_WORLD_H
 #define REEVE_TESTS_PROPERTY_WORLD_H
@@ -27,7 +29,7 @@ struct seen {
 	uint32_t mark;
 	uint32_t tc_index;
 	uint32_t hash;
-	bool hash_known; /* a plain test run does not tell it */
+	bool told; /* tc_index and hash are known: a plain test run does not tell them */
 	uint32_t rule; /* whose counter went up; RULE_NONE: none */
 	uint32_t events;
 	struct event event[WORLD_EVENTS];
@@ -44,8 +46,8 @@ bool world_forwards(unsigned interface, unsigned family, const uint32_t *src, co
 enum route world_route(void *context, const struct user_frame *frame, const struct packet *packet);
 
 /*
- * Moves this process into a new namespace and loads the programs. -EPERM and the like: *why tells what is missing, for
- * a test that is skipped.
+ * Moves this process into a new namespace and loads the programs. -EPERM and the like: *why tells
+ * what is missing, for a test that is skipped.
  */
 int world_open(struct world **world, const char **why);
 void world_close(struct world *world);
@@ -54,8 +56,9 @@ int world_policy(struct world *world, const void *image, size_t size, uint32_t g
 /* How many records there are in the tables of flows. */
 uint32_t world_flow_count(struct world *world);
 /*
- * Hands a frame to a program. `wrapped`: through the harness, which knows tc_index, pkt_type and vlan_tci; without it
- * frame->tc_index must be 0 and seen->tc_index is 0. -EINVAL when the kernel does not take such a frame.
+ * Hands a frame to a program. `wrapped`: through the harness, which knows tc_index, pkt_type and
+ * vlan_tci; without it frame->tc_index must be 0 and seen->tc_index is 0. -EINVAL when the kernel
+ * does not take such a frame.
  */
 int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
 	      struct seen *seen);

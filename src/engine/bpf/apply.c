@@ -207,8 +207,10 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 		err = change(&loaded, pins, &plan->links, ruleset, &plan->image, report, problem);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
-	if (err && report->first && !dry_run)
+	if (err && report->first && !dry_run) {
+		detach_all(pins);
 		pins_clear(pins, &ignored);
+	}
 	return err;
 }
 
@@ -252,8 +254,10 @@ int engine_down(struct problem *problem)
 	err = pins_open(&pins, false, problem);
 	if (!err)
 		err = pins_lock(&pins, problem);
-	if (!err)
+	if (!err) {
+		detach_all(&pins);
 		err = pins_clear(&pins, problem);
+	}
 	pins_close(&pins);
 	return err;
 }

@@ -58,12 +58,22 @@ static void guard_name(char name[NAME_MAX_LEN], size_t hook, size_t family)
 		 guard_families[family].name);
 }
 
-static bool link_alive(const struct pins *pins, const char *name, uint32_t ifindex)
+static uint32_t program_id(int program)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(program, &info, &size) ? 0 : info.id;
+}
+
+/* Is the pinned link on this interface (0: wherever it is)? With a `program`, does it run that one, and not a forgotten one? */
+static bool link_alive(const struct pins *pins, const char *name, uint32_t ifindex, int program)
 {
 	cleanup_fd int fd = pins_get(pins, name);
 	struct sys_link_info info;
 
-	return fd >= 0 && !sys_link_info(fd, &info) && info.ifindex == ifindex;
+	return fd >= 0 && !sys_link_info(fd, &info) && (!ifindex || info.ifindex == ifindex) &&
+	       (program < 0 || info.program == program_id(program));
 }
 
 bool attached(const struct pins *pins, uint32_t ifindex)
@@ -72,7 +82,7 @@ bool attached(const struct pins *pins, uint32_t ifindex)
 
 	link_name(arrive, ifindex, false);
 	link_name(depart, ifindex, true);
-	return link_alive(pins, arrive, ifindex) && link_alive(pins, depart, ifindex);
+	return link_alive(pins, arrive, ifindex, -1) && link_alive(pins, depart, ifindex, -1);
 }
 
 bool guard_attached(const struct pins *pins)
@@ -115,12 +125,12 @@ static int attach_one(struct loaded *loaded, const struct pins *pins, const stru
 	char name[NAME_MAX_LEN];
 
 	link_name(name, link->ifindex, departure);
-	if (link_alive(pins, name, link->ifindex))
-		return 0;
 	if (departure)
 		program = link->ethernet ? PROGRAM_DEPART_ETHERNET : PROGRAM_DEPART_RAW;
 	else
 		program = link->ethernet ? PROGRAM_ARRIVE_ETHERNET : PROGRAM_ARRIVE_RAW;
+	if (link_alive(pins, name, link->ifindex, loaded->programs[program]))
+		return 0;
 	fd = sys_tcx_link(loaded->programs[program], link->ifindex, departure);
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
 }
@@ -154,31 +164,51 @@ static int attach_interface(struct loaded *loaded, const struct pins *pins,
 		if (!err)
 			err = attach_one(loaded, pins, link, true, made);
 		if (err == -ENODEV)
-			return 0; /* it has just vanished */
+			return 0; /* it has just vanished: tidying takes it for gone */
 	}
 	if (err == -EINVAL || err == -EOPNOTSUPP) {
 		problem_set(problem, -ENOSYS, "the kernel has no tcx hook for `%s`", link->name);
 		problem_hint(problem, "reeve needs Linux 6.6 or newer");
 		return -ENOSYS;
 	}
-	if (!err)
-		err = covered_set(loaded, link->ifindex, entry_of(link, coverage));
+	if (err == -ERANGE)
+		return problem_set(problem, err,
+				   "cannot attach to interface `%s`: too many other programs on its hook",
+				   link->name);
 	return err ? problem_set(problem, err, "cannot attach to interface `%s`: ", link->name) : 0;
+}
+
+/*
+ * Tells the guard, once everything is attached, so that a refused apply has told it nothing. It asks the devices themselves too, so an
+ * interface that vanished meanwhile does no harm.
+ */
+static int cover_all(struct loaded *loaded, const struct link_vector *links,
+		     const struct ruleset *ruleset, struct problem *problem)
+{
+	for (size_t i = 0; i < links->n; i++) {
+		const struct link *link = &links->items[i];
+		int err = covered_set(loaded, link->ifindex,
+				      entry_of(link, link_coverage(link, ruleset)));
+
+		if (err)
+			return problem_set(problem, err, "cannot tell the guard of `%s`: ",
+					   link->name);
+	}
+	return 0;
 }
 
 static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size_t hook,
 			    size_t family, struct name_vector *made)
 {
+	int program = loaded->programs[guard_hooks[hook].program];
 	cleanup_fd int fd = -1;
 	char name[NAME_MAX_LEN];
 
 	guard_name(name, hook, family);
-	fd = pins_get(pins, name);
-	if (fd >= 0)
+	if (link_alive(pins, name, 0, program))
 		return 0;
 	for (int i = 0; i < GUARD_PRIORITY_TRIES; i++) {
-		fd = sys_netfilter_link(loaded->programs[guard_hooks[hook].program],
-					guard_families[family].family, guard_hooks[hook].hook,
+		fd = sys_netfilter_link(program, guard_families[family].family, guard_hooks[hook].hook,
 					GUARD_PRIORITY + i);
 		if (fd != -EBUSY)
 			break;
@@ -217,6 +247,8 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 				       link_coverage(&links->items[i], ruleset), &made, problem);
 	if (!err)
 		err = attach_guard(loaded, pins, &made, problem);
+	if (!err)
+		err = cover_all(loaded, links, ruleset, problem);
 	for (size_t i = 0; i < made.n; i++) {
 		if (err)
 			pins_remove(pins, made.items[i]);
@@ -293,4 +325,33 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 
 	covered_tidy(loaded, links);
 	return pins_each(pins, tidy_visit, &tidy);
+}
+
+struct detaching {
+	const struct pins *pins;
+	const char *prefix;
+};
+
+static int detach_visit(void *context, const char *name)
+{
+	const struct detaching *detaching = context;
+	cleanup_fd int fd = -1;
+
+	if (strncmp(name, detaching->prefix, strlen(detaching->prefix)) != 0)
+		return 0;
+	fd = pins_get(detaching->pins, name);
+	if (fd >= 0)
+		bpf_link_detach(fd); /* programs have such names too, and are no links: refused, which is fine */
+	return 0;
+}
+
+void detach_all(const struct pins *pins)
+{
+	static const char *const prefixes[] = { "guard_", "arrive_", "depart_" };
+
+	for (size_t i = 0; i < COUNT(prefixes); i++) {
+		struct detaching detaching = { pins, prefixes[i] };
+
+		pins_each(pins, detach_visit, &detaching);
+	}
 }

@@ -20,6 +20,11 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 /* Takes programs off interfaces that should not have them any more, and forgets interfaces that are gone. */
 int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		const struct ruleset *ruleset);
+/*
+ * Takes all of this namespace's programs off their hooks, the guard first, so that nothing is dropped for want of a judgement.
+ * Removing a link's pin would do it too, but some time later.
+ */
+void detach_all(const struct pins *pins);
 /* Are both programs of this interface in place? */
 bool attached(const struct pins *pins, uint32_t ifindex);
 /* Are all links of the guard in place? */

@@ -2,8 +2,7 @@
 /*
  * Policies of network namespaces that are gone for everybody but the kernel.
  */
-#include "engine/bpf/pins.h"
-#include "engine/bpf/loaded.h"
+#include "engine/bpf/attach.h"
 #include "engine/bpf/problem.h"
 
 #include <bpf/bpf.h>
@@ -146,6 +145,7 @@ static int sweep_visit(void *context, struct pins *namespace)
 	if (!inode || bsearch(&inode, sweep->reachable.items, sweep->reachable.n,
 			      sizeof(sweep->reachable.items[0]), compare_inodes))
 		return 0;
+	detach_all(namespace);
 	err = pins_clear(namespace, sweep->problem);
 	if (!err)
 		sweep->removed++;

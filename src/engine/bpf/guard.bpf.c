@@ -190,9 +190,11 @@ static __always_inline const struct control *guard_control(void)
 	return c && c->slot[c->active & 1].guard ? c : 0;
 }
 
-static __always_inline __u32 mark_state(struct bpf_nf_ctx *ctx, const struct control *c)
+static __always_inline enum mark_state state_of(struct bpf_nf_ctx *ctx, const struct control *c)
 {
-	return ctx->skb->mark >> (c->slot[c->active & 1].mark_shift & 31) & 3;
+	__u32 shift = c->slot[c->active & 1].mark_shift & 31;
+
+	return mark_state_of(ctx->skb->tc_index, ctx->skb->mark >> shift);
 }
 
 /*
@@ -205,15 +207,15 @@ int guard_local_in(struct bpf_nf_ctx *ctx)
 	const struct control *c = guard_control();
 	struct net_device *in = ctx->state->in;
 	struct coverage_entry entry;
-	__u32 mark;
+	enum mark_state state;
 
 	if (!c || !in)
 		return NF_ACCEPT;
 	entry = coverage((__u32)in->ifindex);
-	mark = mark_state(ctx, c);
+	state = state_of(ctx, c);
 	if ((entry.bits & COVERED_EXEMPT) ||
 	    ((entry.bits & COVERED_PROGRAMS) && in->tcx_ingress &&
-	     (mark == MARK_SELF || (mark == MARK_REPLY && ctx->skb->tc_index == TAG_ANSWER))))
+	     (state == MARK_SELF || state == MARK_ANSWER)))
 		return NF_ACCEPT;
 	return guard_drop(ctx, c, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
 }
@@ -233,7 +235,7 @@ static __always_inline int arrival_judged(struct bpf_nf_ctx *ctx, const struct c
 	/* Between ports of one bridge; what is routed through it meets departure of the bridge in any case. */
 	if ((entry.bits & COVERED_PORT) && entry.master == out)
 		return 1;
-	return (entry.bits & COVERED_PROGRAMS) && mark_state(ctx, c) != MARK_NONE;
+	return (entry.bits & COVERED_PROGRAMS) && state_of(ctx, c) != MARK_NONE;
 }
 
 SEC("netfilter")

@@ -31,6 +31,29 @@
 
 typedef struct __sk_buff host_packet_t;
 
+/* Can a tc program look at its device (Linux 6.2)? The loader finds out by trying. */
+const volatile __u32 know_namespace;
+
+extern void *bpf_cast_to_kern_ctx(void *skb) __ksym __weak;
+
+/* Only what is read, found by name in the kernel's BTF. */
+struct net {
+	__u64 net_cookie;
+} __attribute__((preserve_access_index));
+
+typedef struct {
+	struct net *net;
+} __attribute__((preserve_access_index)) possible_net_t;
+
+struct net_device {
+	possible_net_t nd_net;
+} __attribute__((preserve_access_index));
+
+struct sk_buff {
+	struct net_device *dev;
+} __attribute__((preserve_access_index));
+
+
 /* Linear data if it reaches that far, otherwise through the helper, which also sees paged data. */
 static __always_inline int host_read(host_packet_t *skb, __u32 offset, void *to, __u32 length)
 {
@@ -457,6 +480,20 @@ static __always_inline int host_open(host_t *host)
 	host->image.base = host->header;
 	host->image.page = 0;
 	return 0;
+}
+
+/*
+ * Programs travel with their device. The device tells its namespace; a helper would tell that of the packet's socket, which arriving
+ * packets do not have.
+ */
+static __always_inline int host_foreign(host_t *host, struct __sk_buff *skb)
+{
+	struct sk_buff *inside;
+
+	if (!know_namespace)
+		return 0;
+	inside = bpf_cast_to_kern_ctx(skb);
+	return inside->dev->nd_net.net->net_cookie != host->control->cookie;
 }
 
 static __always_inline __u32 host_generation(host_t *host)

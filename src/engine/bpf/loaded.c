@@ -93,13 +93,15 @@ static int keep_programs(struct loaded *loaded, struct bpf_object *object)
 	return 0;
 }
 
-static int load_reeve(struct loaded *loaded, const struct policy_options *options)
+static int load_reeve(struct loaded *loaded, const struct policy_options *options,
+		      bool know_namespace)
 {
 	struct reeve *skeleton = reeve__open();
 	int err;
 
 	if (!skeleton)
 		return -errno;
+	skeleton->rodata->know_namespace = know_namespace;
 	bpf_map__set_max_entries(skeleton->maps.flows, options->flows_max);
 	bpf_map__set_max_entries(skeleton->maps.embryonic, options->embryonic_max);
 	err = reeve__load(skeleton);
@@ -144,9 +146,14 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 {
 	libbpf_print_fn_t print = libbpf_set_print(silent_print);
 	struct stat namespace;
+	uint64_t cookie;
 	int err;
 
-	err = load_reeve(loaded, options);
+	err = load_reeve(loaded, options, true);
+	if (err && err != -ENOMEM) {
+		loaded_close(loaded);
+		err = load_reeve(loaded, options, false);
+	}
 	if (err == -ENOMEM) {
 		problem_set(problem, err, "not enough memory for the flow tables (%u + %u flows)",
 			    options->flows_max, options->embryonic_max);
@@ -179,6 +186,12 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		loaded_close(loaded);
 		return err;
 	}
+	err = namespace_cookie(&cookie, problem);
+	if (err) {
+		loaded_close(loaded);
+		return err;
+	}
+	loaded->control->cookie = cookie;
 	if (!stat("/proc/self/ns/net", &namespace))
 		loaded->control->namespace_inode = namespace.st_ino;
 	return 0;

@@ -27,6 +27,7 @@ struct control {
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 reserved;
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
+	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_key;       /* random, see core/proof.h */
 };
 

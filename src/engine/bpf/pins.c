@@ -29,7 +29,7 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-static int namespace_cookie(uint64_t *cookie, struct problem *problem)
+int namespace_cookie(uint64_t *cookie, struct problem *problem)
 {
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	socklen_t size = sizeof(*cookie);
@@ -177,17 +177,37 @@ static int mount_ensure(const struct pins *pins, struct problem *problem)
 	return err;
 }
 
+/* One try; -EAGAIN when the folder that was locked is not the one at this path any more: `down` removes it. */
+static int lock_once(struct pins *pins, const char *path)
+{
+	struct stat locked, there;
+
+	pins->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pins->lock < 0 || flock(pins->lock, LOCK_EX))
+		return -errno;
+	if (!fstat(pins->lock, &locked) && !stat(path, &there) && locked.st_ino == there.st_ino &&
+	    locked.st_dev == there.st_dev)
+		return 0;
+	return -EAGAIN;
+}
+
 int pins_lock(struct pins *pins, struct problem *problem)
 {
 	char path[PIN_PATH_MAX];
 	int err;
 
 	root_path(pins, HOME, path);
-	pins->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (pins->lock >= 0 && !flock(pins->lock, LOCK_EX))
+	do {
+		pins_close(pins);
+		err = lock_once(pins, path);
+	} while (err == -EAGAIN);
+	if (!err)
 		return 0;
-	err = -errno;
 	pins_close(pins);
+	if (err == -ENOENT) {
+		problem_set(problem, err, "nothing is applied in this network namespace");
+		return err;
+	}
 	return problem_set(problem, err, "cannot lock " HOME ": ");
 }
 
@@ -211,12 +231,12 @@ int pins_open(struct pins *pins, bool create, struct problem *problem)
 		problem_hint(problem, "reeve apply FILE");
 		return -ENOENT;
 	}
-	err = mount_ensure(pins, problem);
-	if (!err)
-		err = pins_lock(pins, problem);
-	/* Somebody else's `down` may have unmounted it before we had the lock. */
-	if (!err)
+	/* Somebody else's `down` may remove it before we have the lock. */
+	do {
 		err = mount_ensure(pins, problem);
+		if (!err)
+			err = pins_lock(pins, problem);
+	} while (err == -ENOENT || (!err && !mounted(pins)));
 	if (!err && mkdir(pins->folder, MODE) && errno != EEXIST) {
 		err = -errno;
 		problem_set(problem, err, "cannot make a folder in " MOUNT_POINT ": ");

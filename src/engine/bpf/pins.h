@@ -34,6 +34,8 @@ struct pins {
  * change at a time on the whole machine. Without, -ENOENT when there is no folder.
  */
 int pins_open(struct pins *pins, bool create, struct problem *problem);
+/* SO_NETNS_COOKIE of this network namespace. */
+int namespace_cookie(uint64_t *cookie, struct problem *problem);
 /* Finds the file system, not a namespace's folder in it, and takes the lock. -ENOENT when it is not mounted. */
 int pins_open_home(struct pins *pins, struct problem *problem);
 /* Calls `visit` with the pins of each namespace. Stops at the first non-zero return and hands it on. */

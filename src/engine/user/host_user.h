@@ -50,6 +50,14 @@ static inline int host_open(host_t *host)
 	return 0;
 }
 
+/* Frames in memory have no namespace. */
+static inline int host_foreign(host_t *host, host_packet_t *frame)
+{
+	(void)host;
+	(void)frame;
+	return 0;
+}
+
 static inline uint32_t host_generation(host_t *host)
 {
 	return host->engine->generation;
