@@ -155,6 +155,7 @@ def _(world):
 def _(world):
     scapy = scapy_layers()
     client, firewall = world.client, world.firewall
+    firewall.apply(POLICY)
     before = firewall.statistics()["rejected"]
     for family, ip in ((4, scapy.IP), (6, scapy.IPv6)):
         sniffer = Sniffer(client, "eth0")
