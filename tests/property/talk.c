@@ -146,8 +146,8 @@ static void set_ports(struct random *r, struct speaker *speaker)
 		there->src_port = back->dst_port = (uint16_t)(there->dst_port == 67 ? 68 : 546);
 	there->echo_id = back->echo_id = (uint16_t)random_below(r, 3);
 	if (there->protocol == ICMP4 || there->protocol == ICMP6) {
-		there->dst_port = (there->protocol == ICMP4 ? 8 : 128) << 8;
-		back->dst_port = (there->protocol == ICMP4 ? 0 : 129) << 8;
+		there->dst_port = there->protocol == ICMP4 ? 8 << 8 : 128 << 8;
+		back->dst_port = there->protocol == ICMP4 ? 0 : 129 << 8;
 	}
 }
 
