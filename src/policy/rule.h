@@ -146,7 +146,7 @@ int ruleset_zone(const struct ruleset *ruleset, const char *name);
 /* The zone of an interface name: the first zone one of whose patterns matches, else ZONE_OTHER. Two zones that
  * match one name by exact names are an error of policy_load; a name beats a pattern. */
 uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *interface);
-/* Does this exact name or a pattern of some zone name the interface? (Loopback and ports are covered only then.) */
+/* Does some zone name the interface itself, not by a pattern? (Loopback and ports are covered only then: `"*"` means no harm.) */
 bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface);
 
 #endif

@@ -50,5 +50,8 @@ uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *inter
 
 bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface)
 {
-	return ruleset_interface_zone(ruleset, interface) != ZONE_OTHER;
+	for (uint32_t i = ZONE_FIRST; i < ruleset->zone_n; i++)
+		if (names_exactly(&ruleset->zones[i], interface))
+			return true;
+	return false;
 }

@@ -19,6 +19,7 @@
 
 #define QUOTE_MAX 128u /* bytes of the packet that an ICMP error quotes: more than RFC 792 asks for */
 #define ANSWER_TTL 64
+#define CHECKSUM_ROOM 256u /* behind the IP header while a pending checksum is moved out of the way */
 
 struct answer_buffer {
 	union {
@@ -107,14 +108,11 @@ static __always_inline int answer_allowed(void)
 }
 
 /* RFC 9293, 3.10.7.1: the reset takes its number from the ACK, or else acknowledges all that came. */
-static __always_inline void answer_tcp(struct __sk_buff *skb, const struct packet *p, int own,
-				       struct wire_tcp *tcp)
+static __always_inline void answer_tcp(const struct packet *p, struct wire_tcp *tcp)
 {
 	const __u32 *src = &p->fields.word[FIELD_SRC], *dst = &p->fields.word[FIELD_DST];
 	__u32 flags = p->fields.word[FIELD_TCP_FLAGS];
 	__u32 segment = p->length - (__u32)(p->l4 - p->l3);
-	be16 checksum = 0;
-	__u32 sum;
 
 	memset(tcp, 0, sizeof(*tcp));
 	tcp->src = bpf_htons((__u16)p->fields.word[FIELD_DST_PORT]);
@@ -129,17 +127,8 @@ static __always_inline void answer_tcp(struct __sk_buff *skb, const struct packe
 		tcp->ack = bpf_htonl(p->seq + length);
 		tcp->flags = TCP_RST | TCP_ACK;
 	}
-	sum = pseudo_sum(dst, src, sizeof(*tcp), PROTOCOL_TCP);
-	/*
-	 * A packet whose checksum is still to be filled in by a device (it holds the sum of the pseudo header only) stays one:
-	 * whoever completes it, or trusts it, does the right thing. Except on the way back to our own stack, where nobody completes it.
-	 */
-	if (!own)
-		host_read(skb, p->l4 + 16u, &checksum, sizeof(checksum));
-	if (!own && checksum == checksum_fold(pseudo_sum(src, dst, segment, PROTOCOL_TCP)))
-		tcp->checksum = checksum_fold(sum);
-	else
-		tcp->checksum = (be16)~checksum_fold(checksum_sum(tcp, sizeof(*tcp), sum));
+	tcp->checksum = (be16)~checksum_fold(checksum_sum(
+		tcp, sizeof(*tcp), pseudo_sum(dst, src, sizeof(*tcp), PROTOCOL_TCP)));
 }
 
 /* Returns the length of the ICMP message, 0 on failure. */
@@ -199,6 +188,21 @@ static __always_inline __u32 answer_ip(const struct packet *p, __u32 protocol, _
 		buffer->ip.v6.dst[i] = bpf_htonl(src[i]);
 	}
 	return sizeof(struct wire_ipv6);
+}
+
+/*
+ * A packet that came without a checksum (over veth, virtio, from our own sockets) has one pending: whoever sends it writes the sum to
+ * where it was in that packet, amid the answer. The kernel forgets it when the place to begin summing lies before the data: so the
+ * headers are moved over it. What the packet held is lost. 0, or negative.
+ */
+static __always_inline int checksum_forget(struct __sk_buff *skb, const struct packet *p)
+{
+	if (bpf_skb_change_tail(skb, p->l4 + CHECKSUM_ROOM, 0))
+		return -1;
+	if (bpf_skb_adjust_room(skb, -(__s32)(p->l4 + 4), BPF_ADJ_ROOM_MAC, 0))
+		return -1;
+	/* Older kernels notice only at the next move. */
+	return (int)bpf_skb_adjust_room(skb, -4, BPF_ADJ_ROOM_MAC, 0);
 }
 
 /* Puts the answer in place of the packet. `l2` is the length of the link-layer header in front. 0, or negative. */
@@ -273,7 +277,7 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	if (p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && j->reject <= REJECT_TCP_RESET) {
 		protocol = PROTOCOL_TCP;
 		length = sizeof(struct wire_tcp);
-		answer_tcp(skb, p, (int)back, &buffer->l4.tcp);
+		answer_tcp(p, &buffer->l4.tcp);
 	} else {
 		protocol = p->fields.word[FIELD_FAMILY] == 6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP;
 		length = answer_icmp(skb, p, j->reject, buffer);
@@ -282,6 +286,8 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	}
 	ip = answer_ip(p, protocol, length, buffer);
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
+		return TC_ACT_SHOT;
+	if (checksum_forget(skb, p))
 		return TC_ACT_SHOT;
 	if (j->hook == HOOK_DEPART && !back && !l2) {
 		/* The neighbour's address is put into an Ethernet header, which this device does not have. */

@@ -117,6 +117,16 @@ static int link_keep(const struct pins *pins, const char *name, int fd, struct n
 	return err;
 }
 
+/* Removing a link's pin takes the program off its hook too, but some time later. */
+static void link_remove(const struct pins *pins, const char *name)
+{
+	cleanup_fd int fd = pins_get(pins, name);
+
+	if (fd >= 0)
+		bpf_link_detach(fd);
+	pins_remove(pins, name);
+}
+
 static int attach_one(struct loaded *loaded, const struct pins *pins, const struct link *link,
 		      bool departure, struct name_vector *made)
 {
@@ -149,7 +159,11 @@ static struct coverage_entry entry_of(const struct link *link, enum coverage cov
 	if (coverage == COVERAGE_LOOPBACK)
 		entry.bits = COVERED_EXEMPT;
 	if (coverage == COVERAGE_PORT)
-		entry = (struct coverage_entry){ COVERED_PORT, link->master };
+		entry.bits = 0;
+	if (link->port) { /* also if a zone names it */
+		entry.bits |= COVERED_PORT;
+		entry.master = link->master;
+	}
 	return entry;
 }
 
@@ -251,7 +265,7 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 		err = cover_all(loaded, links, ruleset, problem);
 	for (size_t i = 0; i < made.n; i++) {
 		if (err)
-			pins_remove(pins, made.items[i]);
+			link_remove(pins, made.items[i]);
 		free(made.items[i]);
 	}
 	name_vector_free(&made);
@@ -284,7 +298,7 @@ static int tidy_visit(void *context, const char *name)
 	    name[end])
 		return 0;
 	if (!should_be_covered(tidy, ifindex))
-		pins_remove(tidy->pins, name);
+		link_remove(tidy->pins, name);
 	return 0;
 }
 

@@ -90,7 +90,9 @@ static void test_interfaces(void **state)
 	assert_int_equal(ruleset_interface_zone(&ruleset, "eth1"), 3); /* a name beats a pattern */
 	assert_int_equal(ruleset_interface_zone(&ruleset, "wg0"), 2);
 	assert_int_equal(ruleset_interface_zone(&ruleset, "wg10"), 3);
-	assert_true(ruleset_names_interface(&ruleset, "lo"));
+	assert_true(ruleset_names_interface(&ruleset, "eth1"));
+	assert_false(ruleset_names_interface(&ruleset, "eth0")); /* a pattern does */
+	assert_false(ruleset_names_interface(&ruleset, "lo"));
 	ruleset_free(&ruleset);
 	load_right("zone wan = eth0", &ruleset);
 	assert_int_equal(ruleset_interface_zone(&ruleset, "eth1"), ZONE_OTHER);
