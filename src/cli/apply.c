@@ -78,6 +78,8 @@ static void report_interfaces(const struct ruleset *ruleset, const struct apply_
 			   covered ? zone_name(ruleset, interface->zone) : "-");
 		if (interface->coverage == COVERAGE_PORT)
 			table_cell(&table, TONE_DIM, "left alone: port of %s", interface->master);
+		else if (interface->coverage == COVERAGE_DETOUR)
+			table_cell(&table, TONE_DIM, "left alone: ifb, a shaper's detour");
 		else if (interface->coverage == COVERAGE_LOOPBACK)
 			table_cell(&table, TONE_DIM, "left alone: loopback");
 		else if (interface->zone == ZONE_OTHER)

@@ -145,7 +145,8 @@ const char *coverage_name(unsigned coverage)
 {
 	static const char *const names[] = {
 		[COVERAGE_COVERED] = "covered", [COVERAGE_LOOPBACK] = "loopback",
-		[COVERAGE_PORT] = "port",	[COVERAGE_MISSING] = "missing",
+		[COVERAGE_PORT] = "port",	[COVERAGE_DETOUR] = "ifb",
+		[COVERAGE_MISSING] = "missing",
 	};
 
 	return pick(names, ARRAY_SIZE(names), coverage);

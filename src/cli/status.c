@@ -87,6 +87,9 @@ static void add_interface(struct table *table, const struct running *running,
 	case COVERAGE_PORT:
 		table_cell(table, TONE_DIM, "left alone: port of %s", interface->master);
 		break;
+	case COVERAGE_DETOUR:
+		table_cell(table, TONE_DIM, "left alone: ifb, a shaper's detour");
+		break;
 	case COVERAGE_MISSING:
 		table_cell(table, TONE_RED, "MISSING: it came after the last apply, or the programs were taken away; run `reeve apply %s` again",
 			   policy_name(running));

@@ -14,6 +14,7 @@
  *	const __u64 *host_asked(host_t *, __u32 ifindex)  when the DHCP client of the interface last sent; 0 if it never has
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
  *	__u64 host_proof_key(host_t *)			  random, the same for all packets
+ *	__u32 host_witness(host_t *)			  likewise, 16 bits
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
@@ -72,7 +73,7 @@ static __always_inline int answerable(const struct packet *p)
 static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 					      struct judgement *j, __u32 ethernet)
 {
-	__u32 type = skb->pkt_type, shift;
+	__u32 type = skb->pkt_type, shift, witness, tag;
 	struct packet *p = host->packet;
 	int none = host_open(host);
 
@@ -86,18 +87,17 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		return;
 	}
 	shift = host->header->mark_shift & 31;
+	witness = host_witness(host);
 	if (type == PACKET_TYPE_LOOPBACK) {
 		/* Own multicast that comes back: it was judged when it left. */
 		mark_write(skb, host->header, j, MARK_SELF);
-		skb->tc_index = IMAGE_TAG_SELF;
+		skb->tc_index = IMAGE_TAG_SELF ^ witness;
 		return;
 	}
-	if (skb->tc_index == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY) {
+	if ((skb->tc_index ^ witness) == TAG_ANSWER && (skb->mark >> shift & 3) == MARK_REPLY) {
 		j->by = BY_ANSWER; /* it keeps its marks: others may translate it and send it on */
 		return;
 	}
-	if (skb->tc_index)
-		skb->tc_index = 0;
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_ARRIVE;
 	j->ifindex = skb->ifindex;
@@ -113,58 +113,53 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	if (j->outcome != OUTCOME_PASS)
 		return;
 	mark_write(skb, host->header, j, j->mark);
-	if (j->mark == MARK_SELF)
-		skb->tc_index = IMAGE_TAG_SELF;
-	else
-		skb->tc_index = j->mark == MARK_REPLY ? j->leave_tag : TAG_DEFERRED;
+	tag = IMAGE_TAG_SELF;
+	if (j->mark != MARK_SELF)
+		tag = j->mark == MARK_REPLY ? j->leave_tag : TAG_DEFERRED;
 	if (j->mark == MARK_DEFERRED && !(p->flags & PACKET_FRAGMENT)) {
 		__u32 proof = proof_of_packet(p, host_proof_key(host));
 
 		if (j->leave_tag) {
-			skb->tc_index = j->leave_tag | TAG_ORIGINAL;
+			tag = j->leave_tag | TAG_ORIGINAL;
 			proof |= PROOF_TAKEN_IN;
 		}
 		host_set_hash(skb, proof);
 	}
+	skb->tc_index = tag ^ witness;
 }
 
 /* Does a forwarded packet pass by what arrival has decided? Looks at no more than it needs. */
-static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb,
-					      enum mark_state state, __u32 ethernet)
+static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb, __u32 tag,
+					      __u32 ethernet)
 {
-	__u32 tag = skb->tc_index, proof;
+	__u32 zone = interface_find(&host->image, host->header, skb->ifindex).tag, proof;
 
-	if (state != MARK_REPLY && (state != MARK_DEFERRED || !(tag & TAG_ORIGINAL)))
-		return 0;
-	if ((tag & ~(__u32)TAG_ORIGINAL) !=
-	    interface_find(&host->image, host->header, skb->ifindex).tag)
-		return 0;
-	return state == MARK_REPLY ||
-	       (!proof_of_frame(skb, ethernet, host_proof_key(host), &proof) &&
-		(proof | PROOF_TAKEN_IN) == skb->hash);
+	if (tag == zone)
+		return 1;
+	return tag == (zone | TAG_ORIGINAL) &&
+	       !proof_of_frame(skb, ethernet, host_proof_key(host), &proof) &&
+	       (proof | PROOF_TAKEN_IN) == skb->hash;
 }
 
 /* At departure; as checkpoint_arrive(). */
 static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 					      struct judgement *j, __u32 ethernet)
 {
-	enum mark_state state = MARK_NONE;
 	struct packet *p = host->packet;
 	int taken_in = 0, none = host_open(host);
-	__u32 shift = 0;
+	__u32 shift;
 
-	if (!none) {
-		if (host_foreign(host, skb))
-			return;
-		shift = host->header->mark_shift & 31;
-		/* Own packets may carry any mark that a process has set. */
-		if (skb->ingress_ifindex)
-			state = mark_state_of(skb->tc_index, skb->mark >> shift);
-		if (state == MARK_ANSWER) {
+	if (!none && host_foreign(host, skb))
+		return;
+	/* Own packets have no arrival that could have decided. */
+	if (!none && skb->ingress_ifindex) {
+		__u32 tag = skb->tc_index ^ host_witness(host);
+
+		if (tag == TAG_ANSWER) {
 			j->by = BY_ANSWER;
 			return;
 		}
-		if (decided_on_arrival(host, skb, state, ethernet)) {
+		if (decided_on_arrival(host, skb, tag, ethernet)) {
 			host_count(host, STAT_DEPARTED);
 			return;
 		}
@@ -175,14 +170,15 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 		j->outcome = OUTCOME_DROP;
 		return;
 	}
-	if (state == MARK_DEFERRED)
+	shift = host->header->mark_shift & 31;
+	if (skb->ingress_ifindex)
 		taken_in = (proof_of_packet(p, host_proof_key(host)) | PROOF_TAKEN_IN) == skb->hash;
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ingress_ifindex;
 	j->generation = host_generation(host);
-	judge_depart(host, j, state, taken_in);
+	judge_depart(host, j, taken_in);
 	if (j->outcome != OUTCOME_PASS)
 		return;
 	if (!j->in_ifindex && dhcp_to(p, 0))

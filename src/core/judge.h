@@ -283,10 +283,9 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 
 /*
  * At departure, for what does not pass by what arrival has decided. j->in_ifindex is the arriving interface, 0 for the host's own packets;
- * `state` is what arrival left; `taken_in` says that the packet is already counted in its flow.
+ * `taken_in` says that arrival has taken the packet into the flow of its tuple.
  */
-static __always_inline void judge_depart(host_t *host, struct judgement *j, enum mark_state state,
-					 int taken_in)
+static __always_inline void judge_depart(host_t *host, struct judgement *j, int taken_in)
 {
 	struct packet *p = host->packet;
 	struct image_interface from = { 0, ZONE_SELF, IMAGE_TAG_SELF }, to;
@@ -315,7 +314,8 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, enum
 					    flow->from_tag == from.tag && flow->to_tag == to.tag :
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
-			if (found.direction == DIRECTION_REPLY && state == MARK_REPLY)
+			/* Arrival takes in every reply that is forwarded. */
+			if (found.direction == DIRECTION_REPLY && j->in_ifindex)
 				taken_in = 1;
 			if (agree && taken_in) {
 				j->outcome = OUTCOME_PASS;

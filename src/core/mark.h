@@ -2,7 +2,7 @@
 /*
  * What arrival tells departure and the guard: in tc_index, in two bits of the mark, and by the proof in the hash (core/proof.h).
  *
- *	tc_index		mark		means
+ *	tc_index (xor witness)	mark		means
  *	IMAGE_TAG_SELF		MARK_SELF	judged for this host
  *	TAG_DEFERRED		MARK_DEFERRED	to be judged at departure
  *	tag of a zone		MARK_REPLY	the reply of a forwarded flow: departure lets it pass if it leaves by that zone, whatever its
@@ -11,8 +11,9 @@
  *						zone and the proof is right
  *	TAG_ANSWER		MARK_REPLY	reeve's own answer
  *
- * tc_index is the first witness: nft and iptables cannot write it, while rules that set or restore a whole mark are everywhere. Where a
- * clsact filter has classified the packet tc_index is 0 (or the minor of its class); then the mark speaks.
+ * tc_index is the first witness: nft and iptables cannot write it, while rules that set or restore a whole mark are everywhere. tc filters can:
+ * they leave the minor of a class there. So what reeve writes is changed by a secret, `witness`, which no minor in use comes near. Departure believes
+ * tc_index alone; without it, it judges anew, which costs time and no more. The guard at local_in believes the mark where tc_index says nothing.
  */
 #ifndef REEVE_CORE_MARK_H
 #define REEVE_CORE_MARK_H
@@ -24,7 +25,6 @@ enum mark_state {
 	MARK_SELF = 1,	   /* judged for this host */
 	MARK_DEFERRED = 2, /* to be judged at departure */
 	MARK_REPLY = 3,	   /* the reply of an allowed, forwarded flow; or reeve's own answer */
-	MARK_ANSWER = 4,   /* only as a result of mark_state_of() */
 };
 
 #define TAG_MAX 0x7ffd
@@ -33,16 +33,14 @@ enum mark_state {
 #define TAG_ANSWER 0xffff
 #define ZONE_UNKNOWN 0xffffu
 
-/* What a packet's marks mean: `bits` are reeve's two of the mark. */
-static __always_inline enum mark_state mark_state_of(__u32 tc_index, __u32 bits)
+/* May a packet go up into this host? `bits` are reeve's two of the mark. */
+static __always_inline int marked_for_self(__u32 tc_index, __u32 witness, __u32 bits)
 {
-	if (!tc_index)
-		return (enum mark_state)(bits & 3);
-	if (tc_index == TAG_ANSWER)
-		return MARK_ANSWER;
-	if (tc_index == IMAGE_TAG_SELF)
-		return MARK_SELF;
-	return tc_index & TAG_ORIGINAL ? MARK_DEFERRED : MARK_REPLY;
+	__u32 tag = tc_index ^ witness;
+
+	if (tag == IMAGE_TAG_SELF || tag == TAG_ANSWER)
+		return 1;
+	return tag != TAG_DEFERRED && (bits & 3) == MARK_SELF;
 }
 
 #endif

@@ -197,6 +197,9 @@ static __always_inline __u32 answer_ip(const struct packet *p, __u32 protocol, _
  */
 static __always_inline int checksum_forget(struct __sk_buff *skb, const struct packet *p)
 {
+	/* Behind tags in the frame the helper does not know IP; there are no pending checksums either, for nobody makes such frames up. */
+	if (skb->protocol != bpf_htons(ETHERTYPE_IPV4) && skb->protocol != bpf_htons(ETHERTYPE_IPV6))
+		return 0;
 	if (bpf_skb_change_tail(skb, p->l4 + CHECKSUM_ROOM, 0))
 		return -1;
 	if (bpf_skb_adjust_room(skb, -(__s32)(p->l4 + 4), BPF_ADJ_ROOM_MAC, 0))
@@ -231,10 +234,10 @@ static __always_inline int answer_store(struct __sk_buff *skb, struct answer_buf
 }
 
 /* Marks the packet so that reeve's own programs know it as an answer, wherever it goes next. */
-static __always_inline void skb_mark_answer(struct __sk_buff *skb, __u32 shift)
+static __always_inline void skb_mark_answer(struct __sk_buff *skb, __u32 shift, __u32 witness)
 {
 	skb->mark |= (__u32)MARK_REPLY << (shift & 31);
-	skb->tc_index = TAG_ANSWER;
+	skb->tc_index = TAG_ANSWER ^ witness;
 }
 
 /* Is the source of a packet that is being forwarded one of our own addresses? Then somebody has translated it. */

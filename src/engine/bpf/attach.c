@@ -44,6 +44,8 @@ enum coverage link_coverage(const struct link *link, const struct ruleset *rules
 		return COVERAGE_COVERED;
 	if (link->loopback)
 		return COVERAGE_LOOPBACK;
+	if (link->ifb)
+		return COVERAGE_DETOUR;
 	return link->port ? COVERAGE_PORT : COVERAGE_COVERED;
 }
 
@@ -158,7 +160,7 @@ static struct coverage_entry entry_of(const struct link *link, enum coverage cov
 
 	if (coverage == COVERAGE_LOOPBACK)
 		entry.bits = COVERED_EXEMPT;
-	if (coverage == COVERAGE_PORT)
+	if (coverage == COVERAGE_PORT || coverage == COVERAGE_DETOUR)
 		entry.bits = 0;
 	if (link->port) { /* also if a zone names it */
 		entry.bits |= COVERED_PORT;

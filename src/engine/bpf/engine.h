@@ -30,6 +30,7 @@ enum coverage {
 	COVERAGE_COVERED,     /* programs on arrival and departure */
 	COVERAGE_LOOPBACK,    /* left alone: loopback that no zone names */
 	COVERAGE_PORT,	      /* left alone: its master (bridge, bond, team) is covered */
+	COVERAGE_DETOUR,      /* left alone: an ifb, where packets of other interfaces are shaped */
 	COVERAGE_MISSING,     /* should be covered and is not: appeared after apply, or somebody detached the programs */
 };
 

@@ -190,13 +190,6 @@ static __always_inline const struct control *guard_control(void)
 	return c && c->slot[c->active & 1].guard ? c : 0;
 }
 
-static __always_inline enum mark_state state_of(struct bpf_nf_ctx *ctx, const struct control *c)
-{
-	__u32 shift = c->slot[c->active & 1].mark_shift & 31;
-
-	return mark_state_of(ctx->skb->tc_index, ctx->skb->mark >> shift);
-}
-
 /*
  * Interface indices are used again, so the map's word is not enough: the device must have programs on its hook. (Somebody else's
  * would do; but then reeve's were taken away by hand, and `status` says so.)
@@ -207,22 +200,24 @@ int guard_local_in(struct bpf_nf_ctx *ctx)
 	const struct control *c = guard_control();
 	struct net_device *in = ctx->state->in;
 	struct coverage_entry entry;
-	enum mark_state state;
+	__u32 shift;
 
 	if (!c || !in)
 		return NF_ACCEPT;
 	entry = coverage((__u32)in->ifindex);
-	state = state_of(ctx, c);
+	shift = c->slot[c->active & 1].mark_shift & 31;
 	if ((entry.bits & COVERED_EXEMPT) ||
 	    ((entry.bits & COVERED_PROGRAMS) && in->tcx_ingress &&
-	     (state == MARK_SELF || state == MARK_ANSWER)))
+	     marked_for_self(ctx->skb->tc_index, c->witness & 0xffff, ctx->skb->mark >> shift)))
 		return NF_ACCEPT;
 	return guard_drop(ctx, c, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
 }
 
-/* Was a packet that arrived here judged or deferred there? Own packets have no arriving interface. */
-static __always_inline int arrival_judged(struct bpf_nf_ctx *ctx, const struct control *c,
-					  __u32 out)
+/*
+ * Did the packet come in where arrival sees it? Its marks need no look: departure, which follows, judges all that arrival has not decided. Own
+ * packets have no arriving interface.
+ */
+static __always_inline int arrival_covered(struct bpf_nf_ctx *ctx, __u32 out)
 {
 	__u32 in = (__u32)ctx->skb->skb_iif;
 	struct coverage_entry entry;
@@ -235,7 +230,7 @@ static __always_inline int arrival_judged(struct bpf_nf_ctx *ctx, const struct c
 	/* Between ports of one bridge; what is routed through it meets departure of the bridge in any case. */
 	if ((entry.bits & COVERED_PORT) && entry.master == out)
 		return 1;
-	return (entry.bits & COVERED_PROGRAMS) && state_of(ctx, c) != MARK_NONE;
+	return entry.bits & COVERED_PROGRAMS;
 }
 
 SEC("netfilter")
@@ -251,7 +246,7 @@ int guard_post_routing(struct bpf_nf_ctx *ctx)
 	if (!(entry.bits & COVERED_EXEMPT) &&
 	    !((entry.bits & COVERED_PROGRAMS) && out->tcx_egress))
 		return guard_drop(ctx, c, STAT_GUARD_POST, HOOK_POST_ROUTING);
-	if (!arrival_judged(ctx, c, (__u32)out->ifindex))
+	if (!arrival_covered(ctx, (__u32)out->ifindex))
 		return guard_drop(ctx, c, STAT_GUARD_FORWARD, HOOK_FORWARD);
 	return NF_ACCEPT;
 }

@@ -506,6 +506,11 @@ static __always_inline __u64 host_proof_key(host_t *host)
 	return host->control->proof_key;
 }
 
+static __always_inline __u32 host_witness(host_t *host)
+{
+	return host->control->witness & 0xffff;
+}
+
 static __always_inline void host_set_hash(struct __sk_buff *skb, __u32 hash)
 {
 	bpf_set_hash(skb, hash);

@@ -13,6 +13,7 @@ struct link {
 	uint32_t master;	 /* ifindex, or 0 */
 	bool ethernet;		 /* frames begin with an Ethernet header */
 	bool loopback;
+	bool ifb;		 /* a shaper's detour: what passes it has arrived, or is about to depart, elsewhere */
 	bool port;		 /* of a bridge, bond, team or Open vSwitch: its master is covered instead */
 	bool default_route;
 };

@@ -147,6 +147,7 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	libbpf_print_fn_t print = libbpf_set_print(silent_print);
 	struct stat namespace;
 	uint64_t cookie;
+	uint16_t witness;
 	int err;
 
 	err = load_reeve(loaded, options, true);
@@ -181,11 +182,14 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
-	if (getrandom(&loaded->control->proof_key, sizeof(loaded->control->proof_key), 0) < 0) {
+	if (getrandom(&loaded->control->proof_key, sizeof(loaded->control->proof_key), 0) < 0 ||
+	    getrandom(&witness, sizeof(witness), 0) < 0) {
 		err = problem_set(problem, -errno, "cannot get random bytes: ");
 		loaded_close(loaded);
 		return err;
 	}
+	/* Minors of classes are small numbers, or large ones: neither comes near a word in between. */
+	loaded->control->witness = 0x0800u + witness % 0x7000u;
 	err = namespace_cookie(&cookie, problem);
 	if (err) {
 		loaded_close(loaded);

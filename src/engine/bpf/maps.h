@@ -25,7 +25,7 @@ struct control {
 	} slot[SLOTS];
 	__u64 watch_until; /* CLOCK_MONOTONIC; before it somebody reads events */
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
-	__u32 reserved;
+	__u32 witness;	   /* random, see core/mark.h */
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_key;       /* random, see core/proof.h */

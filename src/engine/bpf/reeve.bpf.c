@@ -25,7 +25,7 @@ static __always_inline int refuse(host_t *host, struct judgement *j, __u32 ether
 		return TC_ACT_SHOT;
 	}
 	host_count(host, STAT_REJECTED);
-	skb_mark_answer(host->skb, host->header->mark_shift);
+	skb_mark_answer(host->skb, host->header->mark_shift, host_witness(host));
 	return verdict;
 }
 

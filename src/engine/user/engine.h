@@ -35,6 +35,7 @@ struct user_options {
 	void (*event)(void *context, const struct event *event);
 	void *context; /* of both */
 	uint64_t proof_key; /* any value; core/proof.h */
+	uint16_t witness;   /* likewise; core/mark.h */
 };
 
 enum user_action {

@@ -68,6 +68,11 @@ static inline uint64_t host_proof_key(host_t *host)
 	return host->engine->options.proof_key;
 }
 
+static inline uint32_t host_witness(host_t *host)
+{
+	return host->engine->options.witness;
+}
+
 static inline void host_set_hash(host_packet_t *frame, uint32_t hash)
 {
 	frame->hash = hash;
