@@ -418,8 +418,8 @@ class Echo:
 
     def stream(self, sock, port):
         data = sock.recv(65536)
-        self.heard.append(("tcp", port, sock.getpeername()[0] if data else None, data))
         if data:
+            self.heard.append(("tcp", port, sock.getpeername()[0], data))
             sock.send(data)
         else:
             self.selector.unregister(sock)
