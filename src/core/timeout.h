@@ -11,7 +11,9 @@
 #define SECOND 1000000000ull
 
 /* How long a flow may be silent, in seconds; the values conntrack has by default. */
-static const __u32 flow_timeout[FLOW_STATES] = {
+#define TIMEOUT_ROWS 16 /* a power of two, so that an index can be masked */
+
+static const __u32 flow_timeout[TIMEOUT_ROWS] = {
 	[FLOW_SYN_SENT] = 120,	 [FLOW_SYN_RECV] = 60,	  [FLOW_SYN_SENT2] = 120,
 	[FLOW_ESTABLISHED] = 432000, [FLOW_FIN_WAIT] = 120, [FLOW_CLOSE_WAIT] = 60,
 	[FLOW_LAST_ACK] = 30,	 [FLOW_TIME_WAIT] = 120,  [FLOW_CLOSE] = 10,
@@ -34,7 +36,10 @@ static __always_inline __u64 flow_lifetime(const struct flow *flow)
 		   flow->protocol != PROTOCOL_ICMPV6) {
 		return FLOW_TIMEOUT_GENERIC * SECOND;
 	}
-	return state < FLOW_STATES ? flow_timeout[state] * SECOND : 0;
+	if (state >= FLOW_STATES)
+		return 0;
+	forget(state);
+	return flow_timeout[state & (TIMEOUT_ROWS - 1)] * SECOND;
 }
 
 /* Clocks of two CPUs may differ a little: a flow seen "in the future" is alive. */

@@ -37,6 +37,7 @@ enum segment {
 };
 
 #define TCP_STATES (FLOW_CLOSE + 1)
+#define TCP_ROWS 16 /* a power of two, so that an index can be masked: the verifier wants to see its bound */
 
 #define SAME 0x40
 #define REJUDGE 0x80
@@ -54,7 +55,7 @@ enum segment {
 #define __ SAME
 #define XX REJUDGE
 
-static const __u8 tcp_next[TCP_STATES][2][SEGMENTS] = {
+static const __u8 tcp_next[TCP_ROWS][2][SEGMENTS] = {
 	/*       from the originator                    from the responder */
 	/*       SYN SYNACK FIN  RST  ACK               SYN SYNACK FIN  RST  ACK */
 	[NO] = { { SS, XX, XX, XX, ES },		{ XX, XX, XX, XX, XX } },
@@ -138,14 +139,14 @@ static __always_inline __u32 tcp_segment(__u32 flags)
 	return SEGMENT_ACK;
 }
 
-/* The state behind this packet, SAME, or REJUDGE. */
-static __always_inline __u32 flow_next(const struct flow *flow, const struct packet *p,
-				       __u32 direction, __u64 now)
+/* The state behind a packet with these flags (of TCP; enum packet_flags), SAME, or REJUDGE. */
+static __always_inline __u32 flow_step(const struct flow *flow, __u32 tcp_flags,
+				       __u32 packet_flags, __u32 direction, __u64 now)
 {
 	__u32 state = flow->state;
 
 	if (flow->protocol == PROTOCOL_TCP) {
-		__u32 segment = tcp_segment(p->fields.word[FIELD_TCP_FLAGS]);
+		__u32 segment = tcp_segment(tcp_flags);
 
 		if (state >= TCP_STATES)
 			return REJUDGE;
@@ -156,10 +157,11 @@ static __always_inline __u32 flow_next(const struct flow *flow, const struct pac
 		if (state == FLOW_SYN_SENT && direction == DIRECTION_ORIGINAL &&
 		    segment == SEGMENT_ACK && flow->to_tag == IMAGE_TAG_SELF)
 			return FLOW_ESTABLISHED;
-		return tcp_next[state][direction & 1][segment];
+		forget(state);
+		return tcp_next[state & (TCP_ROWS - 1)][direction & 1][segment];
 	}
 	if (flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6) {
-		if (!(p->flags &
+		if (!(packet_flags &
 		      (direction == DIRECTION_REPLY ? PACKET_ECHO_REPLY : PACKET_ECHO_REQUEST)))
 			return REJUDGE;
 		return direction == DIRECTION_REPLY ? FLOW_REPLY_SEEN : SAME;
@@ -170,6 +172,12 @@ static __always_inline __u32 flow_next(const struct flow *flow, const struct pac
 	    now - flow->created > FLOW_ASSURED_AFTER)
 		return FLOW_ASSURED;
 	return SAME;
+}
+
+static __always_inline __u32 flow_next(const struct flow *flow, const struct packet *p,
+				       __u32 direction, __u64 now)
+{
+	return flow_step(flow, p->fields.word[FIELD_TCP_FLAGS], p->flags, direction, now);
 }
 
 /* May this packet, once a rule has allowed it, start a flow? Others pass by the rule alone. */

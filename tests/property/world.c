@@ -322,12 +322,22 @@ static int write_image(struct world *world, const unsigned char *image, size_t s
 	return err;
 }
 
-static int write_control(const struct world *world, uint32_t generation)
+static int write_control(const struct world *world, const struct image_header *header,
+			 uint32_t generation)
 {
+	const struct image_bucket *bucket =
+		(const void *)((const uint8_t *)header + (size_t)header->interfaces * IMAGE_UNIT);
 	struct control control = { .cpus = world->cpus, .watch_until = UINT64_MAX };
 	uint32_t zero = 0;
 
 	control.slot[0].generation = generation;
+	control.slot[0].mark_shift = header->mark_shift;
+	for (uint32_t i = 0; i < TAGS_NEAR; i++)
+		control.tags[0][i] = IMAGE_TAG_OTHER;
+	for (uint32_t i = 0; i <= header->interface_mask; i++)
+		for (uint32_t j = 0; j < 4; j++)
+			if (bucket[i].entry[j].ifindex < TAGS_NEAR)
+				control.tags[0][bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
 	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.control), &zero, &control, 0) ?
 		       -errno : 0;
 }
@@ -342,7 +352,7 @@ int world_policy(struct world *world, const void *image, size_t size, uint32_t g
 	world->rules = header->rules;
 	err = write_image(world, image, size);
 	if (!err)
-		err = write_control(world, generation);
+		err = write_control(world, header, generation);
 	if (!err)
 		err = read_counters(world, world->before);
 	if (!err)

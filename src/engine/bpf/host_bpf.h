@@ -462,15 +462,34 @@ static __always_inline int host_parse(struct __sk_buff *skb, struct packet *p, _
 	return parse(skb, p, ethernet, arriving);
 }
 
-static __always_inline int host_open(host_t *host)
+static __always_inline int host_start(host_t *host)
 {
-	__u32 zero = 0, slot; /* not host->slot: what the address is taken of lives on the stack */
+	__u32 zero = 0;
 
 	host->control = bpf_map_lookup_elem(&control, &zero);
 	if (!host->control)
 		return -1;
-	slot = *(volatile const __u32 *)&host->control->active & 1;
-	host->slot = slot;
+	host->slot = *(volatile const __u32 *)&host->control->active & 1;
+	return 0;
+}
+
+static __always_inline __u32 host_tag(host_t *host, __u32 ifindex)
+{
+	return ifindex < TAGS_NEAR ? host->control->tags[host->slot & 1][ifindex] : 0;
+}
+
+static __always_inline __u32 host_mark_shift(host_t *host)
+{
+	return host->control->slot[host->slot & 1].mark_shift & 31;
+}
+
+static __always_inline int host_open(host_t *host)
+{
+	__u32 zero = 0, slot; /* not host->slot: what the address is taken of lives on the stack */
+
+	if (host_start(host))
+		return -1;
+	slot = host->slot;
 	host->image.pages = bpf_map_lookup_elem(&images, &slot);
 	if (!host->image.pages)
 		return -1;
@@ -527,5 +546,6 @@ static __always_inline void host_asks(host_t *host, __u32 ifindex, __u64 now)
 }
 
 #include "core/checkpoint.h"
+#include "core/quick.h"
 
 #endif

@@ -10,6 +10,8 @@
 #define SLOTS 2 /* images: the one in use and the one before or after it */
 #define LAYOUT_VERSION 1u /* of everything pinned; another one is refused, never misread */
 
+#define TAGS_NEAR 1024u /* interfaces with a smaller index have their zone's tag in `control` too */
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
@@ -29,6 +31,7 @@ struct control {
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_key;       /* random, see core/proof.h */
+	__u16 tags[SLOTS][TAGS_NEAR]; /* of the image in each slot */
 };
 
 /*

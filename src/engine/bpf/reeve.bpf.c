@@ -29,7 +29,7 @@ static __always_inline int refuse(host_t *host, struct judgement *j, __u32 ether
 	return verdict;
 }
 
-static __always_inline int arrive(struct __sk_buff *skb, __u32 ethernet)
+static __always_inline int arrive_full(struct __sk_buff *skb, __u32 ethernet)
 {
 	struct judgement j = {};
 	struct packet p = {};
@@ -41,7 +41,7 @@ static __always_inline int arrive(struct __sk_buff *skb, __u32 ethernet)
 	return j.outcome == OUTCOME_PASS ? NEXT : refuse(&host, &j, ethernet);
 }
 
-static __always_inline int depart(struct __sk_buff *skb, __u32 ethernet)
+static __always_inline int depart_full(struct __sk_buff *skb, __u32 ethernet)
 {
 	struct judgement j = {};
 	struct packet p = {};
@@ -51,6 +51,20 @@ static __always_inline int depart(struct __sk_buff *skb, __u32 ethernet)
 	host.packet = &p;
 	checkpoint_depart(&host, skb, &j, ethernet);
 	return j.outcome == OUTCOME_PASS ? NEXT : refuse(&host, &j, ethernet);
+}
+
+static __always_inline int arrive(struct __sk_buff *skb, __u32 ethernet)
+{
+	host_t host;
+
+	return quick_arrive(&host, skb, ethernet) ? NEXT : arrive_full(skb, ethernet);
+}
+
+static __always_inline int depart(struct __sk_buff *skb, __u32 ethernet)
+{
+	host_t host;
+
+	return quick_depart(&host, skb, ethernet) ? NEXT : depart_full(skb, ethernet);
 }
 
 SEC("tc")

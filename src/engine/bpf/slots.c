@@ -79,6 +79,21 @@ static int slot_set(int outer, uint32_t slot, int inner)
 	return bpf_map_update_elem(outer, &slot, &inner, BPF_ANY) ? -errno : 0;
 }
 
+/* What the quick way looks up: the same as the image's table of interfaces. */
+static void tags_fill(uint16_t tags[TAGS_NEAR], const struct image *image)
+{
+	const struct image_header *header = (const void *)image->bytes;
+	const struct image_bucket *bucket =
+		(const void *)(image->bytes + (size_t)header->interfaces * IMAGE_UNIT);
+
+	for (uint32_t i = 0; i < TAGS_NEAR; i++)
+		tags[i] = IMAGE_TAG_OTHER;
+	for (uint32_t i = 0; i <= header->interface_mask; i++)
+		for (uint32_t j = 0; j < 4; j++)
+			if (bucket[i].entry[j].ifindex && bucket[i].entry[j].ifindex < TAGS_NEAR)
+				tags[bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
+}
+
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
 	       uint32_t *slot, struct problem *problem)
 {
@@ -108,6 +123,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 		err = slot_set(loaded->maps[MAP_SOURCES], next, sources_fd);
 	if (err)
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
+	tags_fill(control->tags[next], image);
 	to->rules = ruleset->rule_n;
 	to->mark_shift = ruleset->options.mark_shift;
 	to->guard = ruleset->options.guard;

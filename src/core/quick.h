@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The quick way: packets of live flows, which are nearly all there are.
+ *
+ * On arrival a plain TCP or UDP packet (no options of IP, no fragment, no tags) whose flow is in the table of replied flows is taken in with no
+ * more work than that needs: no struct packet is filled, no image is opened. At departure a forwarded packet passes by what arrival has
+ * left on it. Anything else (odd, new, over, from elsewhere) is none of the quick way's business: it answers 0 and has changed nothing, and the full way
+ * of checkpoint.h begins. So every test here may only be stricter than the full way's, never looser.
+ *
+ * The including host header defines, besides what proof.h and judge.h ask for:
+ *	int host_start(host_t *)		 opens what is below; negative when nothing runs
+ *	__u32 host_tag(host_t *, __u32 ifindex)	 zone tag of an interface in the running policy, 0 when it is quicker to look it up in full
+ *	__u32 host_mark_shift(host_t *)
+ *	__u32 host_witness(host_t *), __u64 host_proof_key(host_t *)	random, the same for all packets
+ */
+#ifndef REEVE_CORE_QUICK_H
+#define REEVE_CORE_QUICK_H
+
+#include "core/judge.h"
+#include "core/proof.h"
+
+/* What is needed of a packet. Addresses and ports are in the key. */
+struct brief {
+	struct flow_key key;
+	__u32 sender_high;
+	__u32 length, segments;
+	__u32 tcp_flags;
+	__u32 proof;
+};
+
+/* The ends in canonical order, as flow_key_make(). Ports in host order. */
+static __always_inline void brief_key(struct brief *brief, const __u32 *src, const __u32 *dst,
+				      __u32 ports, __u32 protocol, __u32 family)
+{
+	__u32 src_port = ports >> 16, dst_port = ports & 0xffff, high, i;
+
+	if (src[0] != dst[0])
+		high = src[0] > dst[0];
+	else if (src[1] != dst[1])
+		high = src[1] > dst[1];
+	else if (src[2] != dst[2])
+		high = src[2] > dst[2];
+	else if (src[3] != dst[3])
+		high = src[3] > dst[3];
+	else
+		high = src_port > dst_port;
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++) {
+		brief->key.low[i] = high ? dst[i] : src[i];
+		brief->key.high[i] = high ? src[i] : dst[i];
+	}
+	brief->key.low_port = (__u16)(high ? dst_port : src_port);
+	brief->key.high_port = (__u16)(high ? src_port : dst_port);
+	brief->key.protocol = (__u8)protocol;
+	brief->key.family = (__u8)family;
+	brief->key.zero = 0;
+	brief->sender_high = high;
+}
+
+/* The header at `l4`, of which `room` bytes are in the packet. 0 if it is sane. */
+static __always_inline int brief_transport(host_packet_t *skb, struct brief *brief, __u32 protocol,
+					   __u32 l4, __u32 room, const struct wire_ports *ports)
+{
+	struct wire_tcp tcp;
+	__u32 length;
+
+	if (protocol == PROTOCOL_UDP) {
+		length = from_be16(ports->length);
+		brief->tcp_flags = 0;
+		return room < sizeof(*ports) || !ports->dst ||
+		       (!skb->gso_size && (length < sizeof(*ports) || length > room));
+	}
+	if (protocol != PROTOCOL_TCP || room < sizeof(tcp) || host_read(skb, l4, &tcp, sizeof(tcp)))
+		return -1;
+	length = (__u32)(tcp.offset >> 4) * 4;
+	brief->tcp_flags = tcp.flags;
+	return length < sizeof(tcp) || length > room || !tcp.src || !tcp.dst ||
+	       tcp_flags_insane(tcp.flags);
+}
+
+static __always_inline int brief_ipv4(host_packet_t *skb, __u32 l3, __u64 key, struct brief *brief)
+{
+	struct {
+		struct wire_ipv4 ip;
+		struct wire_ports ports;
+	} head;
+	__u32 src[4] = {}, dst[4] = {}, ports;
+
+	if (host_read(skb, l3, &head, sizeof(head)) || head.ip.version_ihl != 0x45 ||
+	    (from_be16(head.ip.fragment) & 0x3fff))
+		return -1;
+	src[0] = from_be32(head.ip.src);
+	dst[0] = from_be32(head.ip.dst);
+	brief->length = from_be16(head.ip.length);
+	/* 224/3: multicast and what has no flows; 127/8: loopback; 0/8: this network. */
+	if (src[0] >> 29 == 7 || dst[0] >> 29 == 7 || src[0] >> 24 == 127 || dst[0] >> 24 == 127 ||
+	    !(src[0] >> 24) || brief->length < sizeof(head) || brief->length > skb->len - l3 ||
+	    brief_transport(skb, brief, head.ip.protocol, l3 + (__u32)sizeof(head.ip),
+			    brief->length - (__u32)sizeof(head.ip), &head.ports))
+		return -1;
+	ports = (__u32)from_be16(head.ports.src) << 16 | from_be16(head.ports.dst);
+	brief_key(brief, src, dst, ports, head.ip.protocol, 4);
+	brief->proof = proof_end(proof_mix(key, src[0], dst[0]), ports, head.ip.protocol);
+	return 0;
+}
+
+static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, __u64 key, struct brief *brief)
+{
+	struct {
+		struct wire_ipv6 ip;
+		struct wire_ports ports;
+	} head;
+	__u32 src[4], dst[4], ports, room, i;
+
+	if (host_read(skb, l3, &head, sizeof(head)) ||
+	    from_be32(head.ip.version_class_flow) >> 28 != 6)
+		return -1;
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++) {
+		src[i] = from_be32(head.ip.src[i]);
+		dst[i] = from_be32(head.ip.dst[i]);
+		key = proof_mix(key, src[i], dst[i]);
+	}
+	room = from_be16(head.ip.length);
+	brief->length = room + (__u32)sizeof(head.ip);
+	/* Multicast, and all that begins with 96 zero bits: unspecified, loopback. */
+	if (src[0] >> 24 == 0xff || dst[0] >> 24 == 0xff || !(src[0] | src[1] | src[2]) ||
+	    !(dst[0] | dst[1] | dst[2]) || !room || brief->length > skb->len - l3 ||
+	    brief_transport(skb, brief, head.ip.next, l3 + (__u32)sizeof(head.ip), room,
+			    &head.ports))
+		return -1;
+	ports = (__u32)from_be16(head.ports.src) << 16 | from_be16(head.ports.dst);
+	brief_key(brief, src, dst, ports, head.ip.next, 6);
+	brief->proof = proof_end(key, ports, head.ip.next);
+	return 0;
+}
+
+static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, __u64 key,
+				      struct brief *brief)
+{
+	__u32 l3 = ethernet ? ETHERNET_HEADER : 0, ethertype = from_be16((be16)skb->protocol);
+
+	if (skb->pkt_type != PACKET_TYPE_HOST || skb->vlan_present || skb->len < l3)
+		return -1;
+	brief->segments = 1;
+	if (skb->gso_size)
+		brief->segments = skb->gso_segs ? skb->gso_segs : 1 + skb->len / skb->gso_size;
+	if (ethertype == ETHERTYPE_IPV4)
+		return brief_ipv4(skb, l3, key, brief);
+	return ethertype == ETHERTYPE_IPV6 ? brief_ipv6(skb, l3, key, brief) : -1;
+}
+
+/* Takes the packet in and leaves on it what departure and the guard look for. 1, or 0 when it is none of ours. */
+static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struct brief *brief,
+					 struct flow *flow, __u32 from)
+{
+	__u64 now = host_now(host);
+	__u32 direction = DIRECTION_ORIGINAL, here = flow->from_tag, there = flow->to_tag;
+	__u32 next, tag, mark, shift = host_mark_shift(host), bits = MARK_SELF;
+	struct flow_count *count = &flow->original;
+
+	if (brief->sender_high != (flow->flags & FLOW_ORIGIN_HIGH)) {
+		direction = DIRECTION_REPLY;
+		here = flow->to_tag;
+		there = flow->from_tag;
+		count = &flow->reply;
+	}
+	if (here != from || flow->mark_mask || flow_expired(flow, now))
+		return 0;
+	next = flow_step(flow, brief->tcp_flags, 0, direction, now);
+	if (next & REJUDGE)
+		return 0;
+	if (!(next & SAME) && next != flow->state)
+		flow->state = (__u8)next;
+	flow->seen = now;
+	count->packets += brief->segments;
+	count->bytes += brief->length;
+	tag = there;
+	if (there != IMAGE_TAG_SELF) {
+		bits = direction == DIRECTION_REPLY ? MARK_REPLY : MARK_DEFERRED;
+		if (direction == DIRECTION_ORIGINAL) {
+			tag |= TAG_ORIGINAL;
+			host_set_hash(skb, brief->proof | PROOF_TAKEN_IN);
+		}
+	}
+	mark = (skb->mark & ~(3u << shift)) | bits << shift;
+	if (mark != skb->mark)
+		skb->mark = mark;
+	skb->tc_index = tag ^ host_witness(host);
+	host_count(host, STAT_ARRIVED);
+	host_count(host, STAT_BY_FLOW);
+	return 1;
+}
+
+/* 1: the packet goes on, all is done. 0: the full way. */
+static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 ethernet)
+{
+	struct brief brief;
+	struct flow *flow;
+	__u32 from;
+
+	if (host_start(host) || host_foreign(host, skb) ||
+	    (skb->tc_index ^ host_witness(host)) == TAG_ANSWER)
+		return 0;
+	from = host_tag(host, skb->ifindex);
+	if (!from || brief_read(skb, ethernet, host_proof_key(host), &brief))
+		return 0;
+	flow = host_flow_find(host, &brief.key);
+	return flow ? brief_take_in(host, skb, &brief, flow, from) : 0;
+}
+
+/* The same at departure. */
+static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 ethernet)
+{
+	__u32 tag, zone, proof;
+
+	/* Own packets have no arrival that could have decided. */
+	if (!skb->ingress_ifindex || host_start(host) || host_foreign(host, skb))
+		return 0;
+	tag = skb->tc_index ^ host_witness(host);
+	zone = host_tag(host, skb->ifindex);
+	if (!zone || (tag != zone && tag != (zone | TAG_ORIGINAL)))
+		return 0;
+	if (tag != zone && (proof_of_frame(skb, ethernet, host_proof_key(host), &proof) ||
+			    (proof | PROOF_TAKEN_IN) != skb->hash))
+		return 0;
+	host_count(host, STAT_DEPARTED);
+	return 1;
+}
+
+#endif
