@@ -72,6 +72,19 @@ lab_background() {
 	lab_pids+=($!)
 }
 
+# Asks a process to end, and ends it if it does not: nginx loses a request that comes while it reloads.
+lab_end() {
+	local pid=$1
+
+	kill "$pid" 2>/dev/null
+	for _ in {1..40}; do
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.05
+	done
+	kill -KILL "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+}
+
 lab_stop() {
 	local status=$? pid role
 
@@ -79,10 +92,7 @@ lab_stop() {
 	trap - EXIT
 	set +e
 	for pid in "${lab_pids[@]}"; do
-		kill "$pid" 2>/dev/null
-	done
-	for pid in "${lab_pids[@]}"; do
-		wait "$pid" 2>/dev/null
+		lab_end "$pid"
 	done
 	for role in "${lab_roles[@]}"; do
 		[ -e "/run/netns/$lab_name-$role" ] || continue

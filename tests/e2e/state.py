@@ -265,18 +265,23 @@ def pin_folder(namespace):
 def _(world):
     client, server, firewall = world.client, world.server, world.firewall
     for interface in ("lan0", "wan0"):
-        for link, word in (("arrive", "timeout"), ("depart", None)):
+        for link in ("arrive", "depart"):
             firewall.apply(POLICY)
             pin = f"{pin_folder(firewall)}/{link}_{firewall.index(interface)}"
             run("bpftool", "link", "detach", "pinned", pin)
-            if word:
-                same([tcp(client, server.address[family], ALLOWED) for family in (4, 6)],
-                     [word] * 2, f"{link} of {interface} is gone: what nobody has judged")
             holds("MISSING" in firewall.reeve("status"),
                   f"{link} of {interface}:\n" + firewall.reeve("status"))
+            what = f"without {link} of {interface}"
+            if link == "arrive":
+                same([tcp(client, server.address[family], DROPPED) for family in (4, 6)],
+                     ["timeout"] * 2, f"{what}: what the policy drops")
+            if (link, interface) == ("arrive", "lan0"):
+                same([tcp(client, firewall.lan[family], ALLOWED) for family in (4, 6)],
+                     ["timeout"] * 2, f"{what}: for the host, judged by nobody")
             firewall.apply(POLICY)
-            same([tcp(client, server.address[family], ALLOWED) for family in (4, 6)],
-                 ["open"] * 2, f"{link} of {interface}, after apply")
+            same([tcp(client, address[family], ALLOWED) for family in (4, 6)
+                  for address in (server.address, firewall.lan)],
+                 ["open"] * 4, f"{link} of {interface} is back")
             holds("MISSING" not in firewall.reeve("status"), firewall.reeve("status"))
 
 
