@@ -72,7 +72,7 @@ lab_background() {
 	lab_pids+=($!)
 }
 
-# Asks a process to end, and ends it if it does not: nginx loses a request that comes while it reloads.
+# Asks a process to end, and ends it if it does not: nginx forgets the request while it reloads.
 lab_end() {
 	local pid=$1
 

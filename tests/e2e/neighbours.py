@@ -223,7 +223,7 @@ table inet marks {
 """
 
 
-@test("marks of others stay; a rule that overwrites the whole mark neither opens nor closes anything")
+@test("marks of others stay; a rule that overwrites the whole mark changes nothing")
 def _(world):
     firewall, client, server = world.firewall, world.client, world.server
     firewall.apply(OUTBOUND)
