@@ -58,32 +58,28 @@ struct wire_ipv6_ports {
 	be32 ports;
 };
 
-static __always_inline int proof_of_ipv4(host_packet_t *skb, __u32 offset, __u64 key, __u32 *proof)
+static __always_inline int proof_of_ipv4(const struct wire_ipv4_ports *head, __u64 key,
+					 __u32 *proof)
 {
-	struct wire_ipv4_ports head;
-
-	if (host_read(skb, offset, &head, sizeof(head)) || head.ip.version_ihl != 0x45 ||
-	    (from_be16(head.ip.fragment) & 0x3fff) ||
-	    (head.ip.protocol != PROTOCOL_TCP && head.ip.protocol != PROTOCOL_UDP))
+	if (head->ip.version_ihl != 0x45 || (from_be16(head->ip.fragment) & 0x3fff) ||
+	    (head->ip.protocol != PROTOCOL_TCP && head->ip.protocol != PROTOCOL_UDP))
 		return -1;
-	*proof = proof_end(proof_mix(key, from_be32(head.ip.src), from_be32(head.ip.dst)),
-			   from_be32(head.ports), head.ip.protocol);
+	*proof = proof_end(proof_mix(key, from_be32(head->ip.src), from_be32(head->ip.dst)),
+			   from_be32(head->ports), head->ip.protocol);
 	return 0;
 }
 
-static __always_inline int proof_of_ipv6(host_packet_t *skb, __u32 offset, __u64 key, __u32 *proof)
+static __always_inline int proof_of_ipv6(const struct wire_ipv6_ports *head, __u64 key,
+					 __u32 *proof)
 {
-	struct wire_ipv6_ports head;
-	__u64 state = key;
 	__u32 i;
 
-	if (host_read(skb, offset, &head, sizeof(head)) ||
-	    (head.ip.next != PROTOCOL_TCP && head.ip.next != PROTOCOL_UDP))
+	if (head->ip.next != PROTOCOL_TCP && head->ip.next != PROTOCOL_UDP)
 		return -1;
 #pragma clang loop unroll(full)
 	for (i = 0; i < 4; i++)
-		state = proof_mix(state, from_be32(head.ip.src[i]), from_be32(head.ip.dst[i]));
-	*proof = proof_end(state, from_be32(head.ports), head.ip.next);
+		key = proof_mix(key, from_be32(head->ip.src[i]), from_be32(head->ip.dst[i]));
+	*proof = proof_end(key, from_be32(head->ports), head->ip.next);
 	return 0;
 }
 
@@ -95,13 +91,15 @@ static __always_inline int proof_of_frame(host_packet_t *skb, __u32 ethernet, __
 					  __u32 *proof)
 {
 	__u32 ethertype = from_be16((be16)skb->protocol), offset = ethernet ? ETHERNET_HEADER : 0;
+	struct wire_ipv4_ports v4;
+	struct wire_ipv6_ports v6;
 
 	if (skb->vlan_present)
 		return -1;
-	if (ethertype == ETHERTYPE_IPV4)
-		return proof_of_ipv4(skb, offset, key, proof);
-	if (ethertype == ETHERTYPE_IPV6)
-		return proof_of_ipv6(skb, offset, key, proof);
+	if (ethertype == ETHERTYPE_IPV4 && !host_read(skb, offset, &v4, sizeof(v4)))
+		return proof_of_ipv4(&v4, key, proof);
+	if (ethertype == ETHERTYPE_IPV6 && !host_read(skb, offset, &v6, sizeof(v6)))
+		return proof_of_ipv6(&v6, key, proof);
 	return -1;
 }
 

@@ -11,6 +11,7 @@
  *	int host_start(host_t *)		 opens what is below; negative when nothing runs
  *	__u32 host_tag(host_t *, __u32 ifindex)	 zone tag of an interface in the running policy, 0 when it is quicker to look it up in full
  *	__u32 host_mark_shift(host_t *)
+ *	const void *host_peek(host_packet_t *, __u32 offset, __u32 length)	 the bytes in place, or NULL when they are not in one piece
  *	__u32 host_witness(host_t *), __u64 host_proof_key(host_t *)	random, the same for all packets
  */
 #ifndef REEVE_CORE_QUICK_H
@@ -61,7 +62,7 @@ static __always_inline void brief_key(struct brief *brief, const __u32 *src, con
 static __always_inline int brief_transport(host_packet_t *skb, struct brief *brief, __u32 protocol,
 					   __u32 l4, __u32 room, const struct wire_ports *ports)
 {
-	struct wire_tcp tcp;
+	const struct wire_tcp *tcp;
 	__u32 length;
 
 	if (protocol == PROTOCOL_UDP) {
@@ -70,68 +71,71 @@ static __always_inline int brief_transport(host_packet_t *skb, struct brief *bri
 		return room < sizeof(*ports) || !ports->dst ||
 		       (!skb->gso_size && (length < sizeof(*ports) || length > room));
 	}
-	if (protocol != PROTOCOL_TCP || room < sizeof(tcp) || host_read(skb, l4, &tcp, sizeof(tcp)))
+	if (protocol != PROTOCOL_TCP || room < sizeof(*tcp))
 		return -1;
-	length = (__u32)(tcp.offset >> 4) * 4;
-	brief->tcp_flags = tcp.flags;
-	return length < sizeof(tcp) || length > room || !tcp.src || !tcp.dst ||
-	       tcp_flags_insane(tcp.flags);
+	tcp = host_peek(skb, l4, sizeof(*tcp));
+	if (!tcp)
+		return -1;
+	length = (__u32)(tcp->offset >> 4) * 4;
+	brief->tcp_flags = tcp->flags;
+	return length < sizeof(*tcp) || length > room || !tcp->src || !tcp->dst ||
+	       tcp_flags_insane(tcp->flags);
 }
 
 static __always_inline int brief_ipv4(host_packet_t *skb, __u32 l3, __u64 key, struct brief *brief)
 {
-	struct {
+	const struct {
 		struct wire_ipv4 ip;
 		struct wire_ports ports;
-	} head;
+	} *head = host_peek(skb, l3, sizeof(*head));
 	__u32 src[4] = {}, dst[4] = {}, ports;
 
-	if (host_read(skb, l3, &head, sizeof(head)) || head.ip.version_ihl != 0x45 ||
-	    (from_be16(head.ip.fragment) & 0x3fff))
+	if (!head || head->ip.version_ihl != 0x45 ||
+	    (from_be16(head->ip.fragment) & 0x3fff))
 		return -1;
-	src[0] = from_be32(head.ip.src);
-	dst[0] = from_be32(head.ip.dst);
-	brief->length = from_be16(head.ip.length);
+	src[0] = from_be32(head->ip.src);
+	dst[0] = from_be32(head->ip.dst);
+	brief->length = from_be16(head->ip.length);
 	/* 224/3: multicast and what has no flows; 127/8: loopback; 0/8: this network. */
 	if (src[0] >> 29 == 7 || dst[0] >> 29 == 7 || src[0] >> 24 == 127 || dst[0] >> 24 == 127 ||
-	    !(src[0] >> 24) || brief->length < sizeof(head) || brief->length > skb->len - l3 ||
-	    brief_transport(skb, brief, head.ip.protocol, l3 + (__u32)sizeof(head.ip),
-			    brief->length - (__u32)sizeof(head.ip), &head.ports))
+	    !(src[0] >> 24) || brief->length < sizeof(*head) || brief->length > skb->len - l3 ||
+	    brief_transport(skb, brief, head->ip.protocol, l3 + (__u32)sizeof(head->ip),
+			    brief->length - (__u32)sizeof(head->ip), &head->ports))
 		return -1;
-	ports = (__u32)from_be16(head.ports.src) << 16 | from_be16(head.ports.dst);
-	brief_key(brief, src, dst, ports, head.ip.protocol, 4);
-	brief->proof = proof_end(proof_mix(key, src[0], dst[0]), ports, head.ip.protocol);
+	ports = (__u32)from_be16(head->ports.src) << 16 | from_be16(head->ports.dst);
+	brief_key(brief, src, dst, ports, head->ip.protocol, 4);
+	brief->proof = proof_end(proof_mix(key, src[0], dst[0]), ports, head->ip.protocol);
 	return 0;
 }
 
 static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, __u64 key, struct brief *brief)
 {
-	struct {
+	const struct {
 		struct wire_ipv6 ip;
 		struct wire_ports ports;
-	} head;
+	} *head = host_peek(skb, l3, sizeof(*head));
 	__u32 src[4], dst[4], ports, room, i;
 
-	if (host_read(skb, l3, &head, sizeof(head)) ||
-	    from_be32(head.ip.version_class_flow) >> 28 != 6)
+	if (!head ||
+	    from_be32(head->ip.version_class_flow) >> 28 != 6)
 		return -1;
 #pragma clang loop unroll(full)
 	for (i = 0; i < 4; i++) {
-		src[i] = from_be32(head.ip.src[i]);
-		dst[i] = from_be32(head.ip.dst[i]);
+		src[i] = from_be32(head->ip.src[i]);
+		dst[i] = from_be32(head->ip.dst[i]);
 		key = proof_mix(key, src[i], dst[i]);
 	}
-	room = from_be16(head.ip.length);
-	brief->length = room + (__u32)sizeof(head.ip);
+	room = from_be16(head->ip.length);
+	brief->length = room + (__u32)sizeof(head->ip);
 	/* Multicast, and all that begins with 96 zero bits: unspecified, loopback. */
 	if (src[0] >> 24 == 0xff || dst[0] >> 24 == 0xff || !(src[0] | src[1] | src[2]) ||
 	    !(dst[0] | dst[1] | dst[2]) || !room || brief->length > skb->len - l3 ||
-	    brief_transport(skb, brief, head.ip.next, l3 + (__u32)sizeof(head.ip), room,
-			    &head.ports))
+	    brief_transport(skb, brief, head->ip.next, l3 + (__u32)sizeof(head->ip), room,
+			    &head->ports))
 		return -1;
-	ports = (__u32)from_be16(head.ports.src) << 16 | from_be16(head.ports.dst);
-	brief_key(brief, src, dst, ports, head.ip.next, 6);
-	brief->proof = proof_end(key, ports, head.ip.next);
+	ports = (__u32)from_be16(head->ports.src) << 16 | from_be16(head->ports.dst);
+	brief_key(brief, src, dst, ports, head->ip.next, 6);
+	brief->proof = proof_end(key, ports, head->ip.next);
 	return 0;
 }
 
@@ -199,7 +203,8 @@ static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 
 	struct flow *flow;
 	__u32 from;
 
-	if (host_start(host) || host_foreign(host, skb) ||
+	/* A device that has moved to another namespace meets no live flow of this one, or does it no harm: host_foreign() can wait. */
+	if (host_start(host) ||
 	    (skb->tc_index ^ host_witness(host)) == TAG_ANSWER)
 		return 0;
 	from = host_tag(host, skb->ifindex);
@@ -209,19 +214,40 @@ static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 
 	return flow ? brief_take_in(host, skb, &brief, flow, from) : 0;
 }
 
+/* The proof of the packet as it is now; as proof_of_frame(). */
+static __always_inline int quick_proof(host_packet_t *skb, __u32 ethernet, __u64 key, __u32 *proof)
+{
+	__u32 ethertype = from_be16((be16)skb->protocol), l3 = ethernet ? ETHERNET_HEADER : 0;
+	const struct wire_ipv4_ports *v4;
+	const struct wire_ipv6_ports *v6;
+
+	if (skb->vlan_present)
+		return -1;
+	if (ethertype == ETHERTYPE_IPV4) {
+		v4 = host_peek(skb, l3, sizeof(*v4));
+		return v4 ? proof_of_ipv4(v4, key, proof) : -1;
+	}
+	if (ethertype == ETHERTYPE_IPV6) {
+		v6 = host_peek(skb, l3, sizeof(*v6));
+		return v6 ? proof_of_ipv6(v6, key, proof) : -1;
+	}
+	return -1;
+}
+
 /* The same at departure. */
 static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 ethernet)
 {
 	__u32 tag, zone, proof;
 
 	/* Own packets have no arrival that could have decided. */
-	if (!skb->ingress_ifindex || host_start(host) || host_foreign(host, skb))
+	if (!skb->ingress_ifindex || host_start(host))
 		return 0;
+	/* Where the device has moved to another namespace nobody has left our witness. */
 	tag = skb->tc_index ^ host_witness(host);
 	zone = host_tag(host, skb->ifindex);
 	if (!zone || (tag != zone && tag != (zone | TAG_ORIGINAL)))
 		return 0;
-	if (tag != zone && (proof_of_frame(skb, ethernet, host_proof_key(host), &proof) ||
+	if (tag != zone && (quick_proof(skb, ethernet, host_proof_key(host), &proof) ||
 			    (proof | PROOF_TAKEN_IN) != skb->hash))
 		return 0;
 	host_count(host, STAT_DEPARTED);

@@ -22,6 +22,7 @@ static const __u32 flow_timeout[TIMEOUT_ROWS] = {
 
 #define FLOW_TIMEOUT_GENERIC 600 /* protocols other than TCP, UDP and ICMP */
 #define FLOW_TIMEOUT_PICKED_UP 300 /* TCP taken up in mid-stream, while nobody has answered */
+#define FLOW_LIFETIME_MIN (10 * SECOND) /* the smallest of all these: FLOW_CLOSE */
 #define FLOW_ASSURED_AFTER (2 * SECOND)
 
 static __always_inline __u64 flow_lifetime(const struct flow *flow)
@@ -47,7 +48,8 @@ static __always_inline int flow_expired(const struct flow *flow, __u64 now)
 {
 	__u64 seen = flow->seen;
 
-	return now > seen && now - seen > flow_lifetime(flow);
+	/* Nothing lives shorter than FLOW_LIFETIME_MIN: most packets need not ask. */
+	return now > seen + FLOW_LIFETIME_MIN && now - seen > flow_lifetime(flow);
 }
 
 #endif

@@ -338,7 +338,7 @@ static int write_control(const struct world *world, const struct image_header *h
 		for (uint32_t j = 0; j < 4; j++)
 			if (bucket[i].entry[j].ifindex < TAGS_NEAR)
 				control.tags[0][bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
-	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.control), &zero, &control, 0) ?
+	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.data_control), &zero, &control, 0) ?
 		       -errno : 0;
 }
 

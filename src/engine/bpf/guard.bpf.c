@@ -51,13 +51,8 @@ struct bpf_nf_ctx {
 	struct sk_buff *skb;
 } __attribute__((preserve_access_index));
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct control);
-} control SEC(".maps");
+/* The tc programs' own: the loader makes it one. */
+struct control control SEC(".data.control");
 
 /* By interface index; the far ones, on machines that have made very many interfaces, in a hash. */
 struct {
@@ -94,6 +89,11 @@ static __always_inline struct coverage_entry coverage(__u32 ifindex)
 	if (!entry)
 		entry = bpf_map_lookup_elem(&covered_far, &ifindex);
 	return entry ? *entry : none;
+}
+
+static __always_inline const volatile struct control_slot *running_slot(void)
+{
+	return &control.slot[*(volatile __u32 *)&control.active & 1];
 }
 
 /* Who it was from and to. The skb's pointers are not for direct reading here: a copy, and zeros where it fails. */
@@ -145,8 +145,8 @@ static __always_inline void event_addresses(struct event *event, struct sk_buff 
 		event->dst_port = __builtin_bswap16(ports[0]); /* type and code */
 }
 
-static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct control *c,
-				      enum statistic stat, enum event_hook hook)
+static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, enum statistic stat,
+				      enum event_hook hook)
 {
 	const struct nf_hook_state *state = ctx->state;
 	struct net_device *in = state->in, *out = state->out;
@@ -156,7 +156,7 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct contr
 
 	if (value)
 		(*value)++;
-	if (c->watch_until <= bpf_ktime_get_ns())
+	if (*(volatile __u64 *)&control.watch_until <= bpf_ktime_get_ns())
 		return NF_DROP;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event)
@@ -176,18 +176,9 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, const struct contr
 	event->from_zone = 0xffff;
 	event->to_zone = 0xffff;
 	event_addresses(event, ctx->skb);
-	event->generation = c->slot[c->active & 1].generation;
+	event->generation = running_slot()->generation;
 	bpf_ringbuf_submit(event, 0);
 	return NF_DROP;
-}
-
-static __always_inline const struct control *guard_control(void)
-{
-	const struct control *c;
-	__u32 zero = 0;
-
-	c = bpf_map_lookup_elem(&control, &zero);
-	return c && c->slot[c->active & 1].guard ? c : 0;
 }
 
 /*
@@ -197,20 +188,20 @@ static __always_inline const struct control *guard_control(void)
 SEC("netfilter")
 int guard_local_in(struct bpf_nf_ctx *ctx)
 {
-	const struct control *c = guard_control();
+	const volatile struct control_slot *slot = running_slot();
 	struct net_device *in = ctx->state->in;
 	struct coverage_entry entry;
 	__u32 shift;
 
-	if (!c || !in)
+	if (!slot->guard || !in)
 		return NF_ACCEPT;
 	entry = coverage((__u32)in->ifindex);
-	shift = c->slot[c->active & 1].mark_shift & 31;
+	shift = slot->mark_shift & 31;
 	if ((entry.bits & COVERED_EXEMPT) ||
 	    ((entry.bits & COVERED_PROGRAMS) && in->tcx_ingress &&
-	     marked_for_self(ctx->skb->tc_index, c->witness & 0xffff, ctx->skb->mark >> shift)))
+	     marked_for_self(ctx->skb->tc_index, control.witness & 0xffff, ctx->skb->mark >> shift)))
 		return NF_ACCEPT;
-	return guard_drop(ctx, c, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
+	return guard_drop(ctx, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
 }
 
 /*
@@ -236,17 +227,17 @@ static __always_inline int arrival_covered(struct bpf_nf_ctx *ctx, __u32 out)
 SEC("netfilter")
 int guard_post_routing(struct bpf_nf_ctx *ctx)
 {
-	const struct control *c = guard_control();
+	const volatile struct control_slot *slot = running_slot();
 	struct net_device *out = ctx->state->out;
 	struct coverage_entry entry;
 
-	if (!c || !out)
+	if (!slot->guard || !out)
 		return NF_ACCEPT;
 	entry = coverage((__u32)out->ifindex);
 	if (!(entry.bits & COVERED_EXEMPT) &&
 	    !((entry.bits & COVERED_PROGRAMS) && out->tcx_egress))
-		return guard_drop(ctx, c, STAT_GUARD_POST, HOOK_POST_ROUTING);
+		return guard_drop(ctx, STAT_GUARD_POST, HOOK_POST_ROUTING);
 	if (!arrival_covered(ctx, (__u32)out->ifindex))
-		return guard_drop(ctx, c, STAT_GUARD_FORWARD, HOOK_FORWARD);
+		return guard_drop(ctx, STAT_GUARD_FORWARD, HOOK_FORWARD);
 	return NF_ACCEPT;
 }

@@ -76,6 +76,14 @@ static __always_inline int host_read(host_packet_t *skb, __u32 offset, void *to,
 	return (int)bpf_skb_load_bytes(skb, offset, to, length);
 }
 
+/* Linear data in place. */
+static __always_inline const void *host_peek(host_packet_t *skb, __u32 offset, __u32 length)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	return data + offset + length <= end ? data + offset : 0;
+}
+
 #include "core/frame.h"
 
 #define INNER_MAP(name, size)                                                                      \
@@ -103,13 +111,8 @@ SLOT_MAP(images, image_pages);
 SLOT_MAP(counters, rule_counters);
 SLOT_MAP(sources, source_pages);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct control);
-} control SEC(".maps");
+/* Global data: the programs know its address, and user space maps it. */
+struct control control SEC(".data.control");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -210,7 +213,6 @@ typedef struct {
 	struct __sk_buff *skb;
 	struct packet *packet;
 	const struct image_header *header;
-	const struct control *control;
 	host_image_t image;
 	__u32 slot;
 } host_t;
@@ -437,7 +439,7 @@ static __always_inline void event_send(host_t *host, enum event_kind kind,
 static __always_inline void host_event(host_t *host, enum event_kind kind,
 				       const struct judgement *j)
 {
-	if (host->control->watch_until > bpf_ktime_get_coarse_ns())
+	if (control.watch_until > bpf_ktime_get_coarse_ns())
 		event_send(host, kind, j);
 }
 
@@ -464,23 +466,18 @@ static __always_inline int host_parse(struct __sk_buff *skb, struct packet *p, _
 
 static __always_inline int host_start(host_t *host)
 {
-	__u32 zero = 0;
-
-	host->control = bpf_map_lookup_elem(&control, &zero);
-	if (!host->control)
-		return -1;
-	host->slot = *(volatile const __u32 *)&host->control->active & 1;
+	host->slot = *(volatile __u32 *)&control.active & 1;
 	return 0;
 }
 
 static __always_inline __u32 host_tag(host_t *host, __u32 ifindex)
 {
-	return ifindex < TAGS_NEAR ? host->control->tags[host->slot & 1][ifindex] : 0;
+	return ifindex < TAGS_NEAR ? control.tags[host->slot & 1][ifindex] : 0;
 }
 
 static __always_inline __u32 host_mark_shift(host_t *host)
 {
-	return host->control->slot[host->slot & 1].mark_shift & 31;
+	return control.slot[host->slot & 1].mark_shift & 31;
 }
 
 static __always_inline int host_open(host_t *host)
@@ -512,22 +509,22 @@ static __always_inline int host_foreign(host_t *host, struct __sk_buff *skb)
 	if (!know_namespace)
 		return 0;
 	inside = bpf_cast_to_kern_ctx(skb);
-	return inside->dev->nd_net.net->net_cookie != host->control->cookie;
+	return inside->dev->nd_net.net->net_cookie != control.cookie;
 }
 
 static __always_inline __u32 host_generation(host_t *host)
 {
-	return host->control->slot[host->slot & 1].generation;
+	return control.slot[host->slot & 1].generation;
 }
 
 static __always_inline __u64 host_proof_key(host_t *host)
 {
-	return host->control->proof_key;
+	return control.proof_key;
 }
 
 static __always_inline __u32 host_witness(host_t *host)
 {
-	return host->control->witness & 0xffff;
+	return control.witness & 0xffff;
 }
 
 static __always_inline void host_set_hash(struct __sk_buff *skb, __u32 hash)

@@ -67,7 +67,9 @@ static int control_map(struct loaded *loaded)
 static int keep_maps(struct loaded *loaded, struct bpf_object *object)
 {
 	for (size_t i = 0; i < MAP_COUNT; i++) {
-		struct bpf_map *map = bpf_object__find_map_by_name(object, loaded_map_names[i]);
+		/* Global data has a section's name, which bpffs would not take. */
+		const char *name = i == MAP_CONTROL ? ".data.control" : loaded_map_names[i];
+		struct bpf_map *map = bpf_object__find_map_by_name(object, name);
 
 		if (!map || loaded->maps[i] >= 0)
 			continue;
@@ -126,7 +128,7 @@ static int load_guard(struct loaded *loaded)
 		bpf_program__set_expected_attach_type(program,
 						      (enum bpf_attach_type)SYS_ATTACH_NETFILTER);
 	}
-	err = bpf_map__reuse_fd(skeleton->maps.control, loaded->maps[MAP_CONTROL]);
+	err = bpf_map__reuse_fd(skeleton->maps.data_control, loaded->maps[MAP_CONTROL]);
 	if (!err)
 		err = bpf_map__reuse_fd(skeleton->maps.stats, loaded->maps[MAP_STATS]);
 	if (!err)
