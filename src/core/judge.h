@@ -15,7 +15,7 @@
  *	host_t		  has the members `packet` (struct packet *), `header` (const struct image_header *), `image` (host_image_t)
  *	__u64 host_now(host_t *)
  *	__u32 host_classify(host_t *)			  rule number, or RULE_NONE
- *	int host_image_rule(host_t *, __u32 rule, struct image_rule *to)  0, or negative
+ *	const struct image_rule *host_image_rule(host_t *, __u32 rule)	  or NULL
  *	struct flow *host_flow_find(host_t *, const struct flow_key *)	  in the table of replied flows
  *	struct flow *host_embryonic_find(host_t *, const struct flow_key *)
  *	void host_flow_delete(host_t *, const struct flow_key *)
@@ -162,38 +162,40 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 					   const struct found *found, struct judgement *j)
 {
 	struct packet *p = host->packet;
-	struct image_rule rule;
+	const struct image_rule *rule = 0;
 	__u32 number = host_classify(host);
 
 	j->by = BY_RULE;
 	j->outcome = OUTCOME_DROP;
-	if (number == RULE_NONE || host_image_rule(host, number, &rule)) {
+	if (number != RULE_NONE)
+		rule = host_image_rule(host, number);
+	if (!rule) {
 		j->by = BY_NOTHING;
 		host_count(host, STAT_NO_POLICY);
 		return;
 	}
 	j->rule = number;
-	j->action = rule.action;
-	j->reject = rule.reject;
+	j->action = rule->action;
+	j->reject = rule->reject;
 	host_count(host, STAT_BY_RULE);
 	host_count_rule(host, number);
-	if (rule.action == ACTION_ALLOW) {
+	if (rule->action == ACTION_ALLOW) {
 		j->outcome = OUTCOME_PASS;
-		j->mark_mask = rule.mark_mask;
-		j->mark_value = rule.mark_value;
+		j->mark_mask = rule->mark_mask;
+		j->mark_value = rule->mark_value;
 		host_count(host, STAT_ALLOWED);
-		if (!(rule.flags & IMAGE_RULE_STATELESS) && flow_startable(p) &&
+		if (!(rule->flags & IMAGE_RULE_STATELESS) && flow_startable(p) &&
 		    flow_begin(host, key, found, j))
 			j->outcome = OUTCOME_DROP;
-	} else if (rule.action == ACTION_REJECT) {
+	} else if (rule->action == ACTION_REJECT) {
 		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
 	} else {
 		host_count(host, STAT_DROPPED);
 	}
-	if (rule.flags & IMAGE_RULE_LOG)
-		host_log(host, rule.log_sample, j);
-	else if (rule.action != ACTION_ALLOW)
-		host_event(host, rule.action == ACTION_REJECT ? EVENT_REJECT : EVENT_DROP, j);
+	if (rule->flags & IMAGE_RULE_LOG)
+		host_log(host, rule->log_sample, j);
+	else if (rule->action != ACTION_ALLOW)
+		host_event(host, rule->action == ACTION_REJECT ? EVENT_REJECT : EVENT_DROP, j);
 }
 
 static __always_inline void judge_malformed(host_t *host, struct judgement *j)

@@ -268,20 +268,21 @@ void world_close(struct world *world)
 
 static int raw_stats(struct world *world, uint64_t *stats)
 {
-	uint64_t *values = calloc(world->cpus, sizeof(*values));
-	int fd = bpf_map__fd(world->skeleton->maps.stats);
+	struct statistics *rows = calloc(world->cpus, sizeof(*rows));
+	uint32_t zero = 0;
+	int err;
 
-	if (!values)
+	if (!rows)
 		return -ENOMEM;
+	err = bpf_map_lookup_elem(bpf_map__fd(world->skeleton->maps.stats), &zero, rows) ? -errno :
+											   0;
 	for (uint32_t i = 0; i < STAT_COUNT; i++) {
 		stats[i] = 0;
-		if (bpf_map_lookup_elem(fd, &i, values))
-			break;
 		for (unsigned cpu = 0; cpu < world->cpus; cpu++)
-			stats[i] += values[cpu];
+			stats[i] += rows[cpu].count[i];
 	}
-	free(values);
-	return 0;
+	free(rows);
+	return err;
 }
 
 int world_stats(struct world *world, uint64_t *stats)
@@ -332,11 +333,11 @@ static int write_control(const struct world *world, const struct image_header *h
 
 	control.slot[0].generation = generation;
 	control.slot[0].mark_shift = header->mark_shift;
-	for (uint32_t i = 0; i < TAGS_NEAR; i++)
+	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
 		control.tags[0][i] = IMAGE_TAG_OTHER;
 	for (uint32_t i = 0; i <= header->interface_mask; i++)
 		for (uint32_t j = 0; j < 4; j++)
-			if (bucket[i].entry[j].ifindex < TAGS_NEAR)
+			if (bucket[i].entry[j].ifindex < INTERFACES_NEAR)
 				control.tags[0][bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
 	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.data_control), &zero, &control, 0) ?
 		       -errno : 0;

@@ -33,6 +33,7 @@ struct answer_buffer {
 			__u8 quote[QUOTE_MAX];
 		} icmp;
 	} l4;
+	struct bpf_fib_lookup fib; /* not part of the answer: here, because the stack is short */
 };
 
 struct {
@@ -56,11 +57,6 @@ static const struct {
 	[REJECT_ADMIN_PROHIBITED] = { 3, 13, 1, 1 },
 };
 
-struct pseudo_header { /* for both families: unused words are zero and add nothing */
-	be32 src[4], dst[4];
-	be32 length, protocol;
-};
-
 static __always_inline __u16 checksum_fold(__u64 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
@@ -78,16 +74,14 @@ static __always_inline __u32 checksum_sum(void *bytes, __u32 length, __u32 seed)
 static __always_inline __u32 pseudo_sum(const __u32 *src, const __u32 *dst, __u32 length,
 					__u32 protocol)
 {
-	struct pseudo_header pseudo;
+	__u64 sum = (__u64)bpf_htonl(length) + bpf_htonl(protocol);
 
+	/* Added up here, word by word: for the helper it would have to be laid out on the stack. */
 #pragma clang loop unroll(full)
-	for (__u32 i = 0; i < 4; i++) {
-		pseudo.src[i] = bpf_htonl(src[i]);
-		pseudo.dst[i] = bpf_htonl(dst[i]);
-	}
-	pseudo.length = bpf_htonl(length);
-	pseudo.protocol = bpf_htonl(protocol);
-	return checksum_sum(&pseudo, sizeof(pseudo), 0);
+	for (__u32 i = 0; i < 4; i++)
+		sum += (__u64)bpf_htonl(src[i]) + bpf_htonl(dst[i]);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (__u32)(sum + (sum >> 32));
 }
 
 /* One second's budget, over all CPUs. A race lets a few more through, never none. */
@@ -241,24 +235,24 @@ static __always_inline void skb_mark_answer(struct __sk_buff *skb, __u32 shift, 
 }
 
 /* Is the source of a packet that is being forwarded one of our own addresses? Then somebody has translated it. */
-static __always_inline int translated(struct __sk_buff *skb, const struct packet *p, __u32 in)
+static __always_inline int translated(struct __sk_buff *skb, const struct packet *p, __u32 in,
+				      struct bpf_fib_lookup *fib)
 {
-	struct bpf_fib_lookup fib = {};
-
-	fib.ifindex = in;
+	memset(fib, 0, sizeof(*fib));
+	fib->ifindex = in;
 	if (p->fields.word[FIELD_FAMILY] == 4) {
-		fib.family = AF_INET;
-		fib.ipv4_src = bpf_htonl(p->fields.word[FIELD_DST]);
-		fib.ipv4_dst = bpf_htonl(p->fields.word[FIELD_SRC]);
+		fib->family = AF_INET;
+		fib->ipv4_src = bpf_htonl(p->fields.word[FIELD_DST]);
+		fib->ipv4_dst = bpf_htonl(p->fields.word[FIELD_SRC]);
 	} else {
-		fib.family = AF_INET6;
+		fib->family = AF_INET6;
 #pragma clang loop unroll(full)
 		for (__u32 i = 0; i < 4; i++) {
-			fib.ipv6_src[i] = bpf_htonl(p->fields.word[FIELD_DST + i]);
-			fib.ipv6_dst[i] = bpf_htonl(p->fields.word[FIELD_SRC + i]);
+			fib->ipv6_src[i] = bpf_htonl(p->fields.word[FIELD_DST + i]);
+			fib->ipv6_dst[i] = bpf_htonl(p->fields.word[FIELD_SRC + i]);
 		}
 	}
-	return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
 /* Builds and sends the answer. A TC verdict, ANSWER_NONE or ANSWER_LIMITED. */
@@ -276,7 +270,7 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	if (!buffer)
 		return ANSWER_NONE;
 	/* Back into our own stack, and not out to a neighbour? */
-	back = j->hook == HOOK_DEPART && (!j->in_ifindex || translated(skb, p, j->in_ifindex));
+	back = j->hook == HOOK_DEPART && (!j->in_ifindex || translated(skb, p, j->in_ifindex, &buffer->fib));
 	if (p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && j->reject <= REJECT_TCP_RESET) {
 		protocol = PROTOCOL_TCP;
 		length = sizeof(struct wire_tcp);

@@ -149,9 +149,16 @@ static int attach_one(struct loaded *loaded, const struct pins *pins, const stru
 
 static int covered_set(struct loaded *loaded, uint32_t ifindex, struct coverage_entry entry)
 {
-	enum loaded_map map = ifindex < COVERED_NEAR ? MAP_COVERED : MAP_COVERED_FAR;
+	int far = loaded->maps[MAP_COVERED_FAR];
 
-	return bpf_map_update_elem(loaded->maps[map], &ifindex, &entry, BPF_ANY) ? -errno : 0;
+	if (ifindex < INTERFACES_NEAR) {
+		/* A word at a time, and the bits last: a master without bits means nothing. */
+		loaded->control->covered[ifindex].master = entry.master;
+		__atomic_store_n(&loaded->control->covered[ifindex].bits, entry.bits,
+				 __ATOMIC_RELEASE);
+		return 0;
+	}
+	return bpf_map_update_elem(far, &ifindex, &entry, BPF_ANY) ? -errno : 0;
 }
 
 static struct coverage_entry entry_of(const struct link *link, enum coverage coverage)
@@ -317,11 +324,9 @@ static void covered_tidy(struct loaded *loaded, const struct link_vector *links)
 {
 	uint32_t key, next, *previous = NULL;
 	int far = loaded->maps[MAP_COVERED_FAR];
-	struct coverage_entry entry;
 
-	for (uint32_t i = 0; i < COVERED_NEAR; i++)
-		if (!bpf_map_lookup_elem(loaded->maps[MAP_COVERED], &i, &entry) && entry.bits &&
-		    !link_exists(links, i))
+	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
+		if (loaded->control->covered[i].bits && !link_exists(links, i))
 			covered_set(loaded, i, (struct coverage_entry){ 0 });
 	while (!bpf_map_get_next_key(far, previous, &next)) {
 		bool known = link_exists(links, next);

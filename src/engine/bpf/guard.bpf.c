@@ -54,14 +54,6 @@ struct bpf_nf_ctx {
 /* The tc programs' own: the loader makes it one. */
 struct control control SEC(".data.control");
 
-/* By interface index; the far ones, on machines that have made very many interfaces, in a hash. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, COVERED_NEAR);
-	__type(key, __u32);
-	__type(value, struct coverage_entry);
-} covered SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -72,9 +64,9 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, STAT_COUNT);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct statistics);
 } stats SEC(".maps");
 
 struct {
@@ -84,10 +76,11 @@ struct {
 
 static __always_inline struct coverage_entry coverage(__u32 ifindex)
 {
-	struct coverage_entry *entry = bpf_map_lookup_elem(&covered, &ifindex), none = {};
+	struct coverage_entry *entry, none = {};
 
-	if (!entry)
-		entry = bpf_map_lookup_elem(&covered_far, &ifindex);
+	if (ifindex < INTERFACES_NEAR)
+		return control.covered[ifindex];
+	entry = bpf_map_lookup_elem(&covered_far, &ifindex);
 	return entry ? *entry : none;
 }
 
@@ -150,12 +143,12 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, enum statistic sta
 {
 	const struct nf_hook_state *state = ctx->state;
 	struct net_device *in = state->in, *out = state->out;
-	__u32 index = stat;
-	__u64 *value = bpf_map_lookup_elem(&stats, &index);
+	__u32 zero = 0;
+	struct statistics *row = bpf_map_lookup_elem(&stats, &zero);
 	struct event *event;
 
-	if (value)
-		(*value)++;
+	if (row && stat < STAT_COUNT)
+		row->count[stat]++;
 	if (*(volatile __u64 *)&control.watch_until <= bpf_ktime_get_ns())
 		return NF_DROP;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);

@@ -130,9 +130,9 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, STAT_COUNT);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct statistics);
 } stats SEC(".maps");
 
 struct {
@@ -214,6 +214,7 @@ typedef struct {
 	struct packet *packet;
 	const struct image_header *header;
 	host_image_t image;
+	struct statistics *stats;
 	__u32 slot;
 } host_t;
 
@@ -227,24 +228,23 @@ static __always_inline __u64 host_now(host_t *host)
 
 static __always_inline void host_count(host_t *host, enum statistic stat)
 {
-	__u32 index = stat;
-	__u64 *value = bpf_map_lookup_elem(&stats, &index);
-
-	if (value)
-		(*value)++;
+	if (host->stats && stat < STAT_COUNT)
+		host->stats->count[stat]++;
 }
 
 struct walk_context {
 	host_image_t image;
 	struct walk walk;
 	const struct packet *packet;
-	int result;
 };
 
 static long walk_next(__u32 i, struct walk_context *context)
 {
-	context->result = walk_step(&context->image, &context->packet->fields, &context->walk);
-	return context->result != 0;
+	int result = walk_step(&context->image, &context->packet->fields, &context->walk);
+
+	if (result < 0)
+		context->walk.ref = RULE_NONE; /* which is no reference to a rule */
+	return result != 0;
 }
 
 /* The number of the rule that decides, or RULE_NONE. */
@@ -266,7 +266,7 @@ __noinline int classify(struct packet *p, __u32 slot)
 	context.packet = p;
 	context.walk.ref = walk_begin(&context.image, header, &p->fields);
 	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
-	return context.result == 1 ? (int)REF_INDEX(context.walk.ref) : -1;
+	return REF_KIND(context.walk.ref) == REF_RULE ? (int)REF_INDEX(context.walk.ref) : -1;
 }
 
 static __always_inline __u32 host_classify(host_t *host)
@@ -276,14 +276,9 @@ static __always_inline __u32 host_classify(host_t *host)
 	return rule < 0 ? RULE_NONE : (__u32)rule;
 }
 
-static __always_inline int host_image_rule(host_t *host, __u32 rule, struct image_rule *to)
+static __always_inline const struct image_rule *host_image_rule(host_t *host, __u32 rule)
 {
-	const struct image_rule *from = host_unit(&host->image, host->header->rule_table + rule);
-
-	if (!from)
-		return -1;
-	*to = *from;
-	return 0;
+	return host_unit(&host->image, host->header->rule_table + rule);
 }
 
 static __always_inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)
@@ -466,13 +461,16 @@ static __always_inline int host_parse(struct __sk_buff *skb, struct packet *p, _
 
 static __always_inline int host_start(host_t *host)
 {
+	__u32 zero = 0;
+
 	host->slot = *(volatile __u32 *)&control.active & 1;
+	host->stats = bpf_map_lookup_elem(&stats, &zero);
 	return 0;
 }
 
 static __always_inline __u32 host_tag(host_t *host, __u32 ifindex)
 {
-	return ifindex < TAGS_NEAR ? control.tags[host->slot & 1][ifindex] : 0;
+	return ifindex < INTERFACES_NEAR ? control.tags[host->slot & 1][ifindex] : 0;
 }
 
 static __always_inline __u32 host_mark_shift(host_t *host)

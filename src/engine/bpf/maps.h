@@ -5,12 +5,34 @@
 #ifndef REEVE_ENGINE_BPF_MAPS_H
 #define REEVE_ENGINE_BPF_MAPS_H
 
+#include "core/event.h"
 #include "core/types.h"
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
 #define LAYOUT_VERSION 1u /* of everything pinned; another one is refused, never misread */
 
-#define TAGS_NEAR 1024u /* interfaces with a smaller index have their zone's tag in `control` too */
+/*
+ * Interfaces with an index below this have their coverage and their zone's tag in `control`, where programs reach them at once; the others in the
+ * hash `covered_far`, and in the image.
+ */
+#define INTERFACES_NEAR 1024u
+
+/* Their value. All zero: reeve does not know the interface. */
+struct coverage_entry {
+	__u32 bits;
+	__u32 master; /* COVERED_PORT: the master's index */
+};
+
+enum covered_bits {
+	COVERED_PROGRAMS = 1, /* reeve's programs are attached */
+	COVERED_EXEMPT = 2,   /* left alone on purpose: loopback */
+	COVERED_PORT = 4,     /* a port, whose master is covered instead; no packet meets IP here while it is one */
+};
+
+/* The one value of the map `stats`, for each CPU. */
+struct statistics {
+	__u64 count[STAT_COUNT];
+};
 
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
@@ -31,7 +53,8 @@ struct control {
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_key;       /* random, see core/proof.h */
-	__u16 tags[SLOTS][TAGS_NEAR]; /* of the image in each slot */
+	__u16 tags[SLOTS][INTERFACES_NEAR]; /* of the image in each slot */
+	struct coverage_entry covered[INTERFACES_NEAR];
 };
 
 /*
@@ -40,21 +63,6 @@ struct control {
  */
 struct counter {
 	__u64 packets, bytes, last_ns;
-};
-
-/* Interface indices below this are in the array `covered`, the others in the hash `covered_far`. */
-#define COVERED_NEAR 8192u
-
-/* Their value. All zero: reeve does not know the interface. */
-struct coverage_entry {
-	__u32 bits;
-	__u32 master; /* COVERED_PORT: the master's index */
-};
-
-enum covered_bits {
-	COVERED_PROGRAMS = 1, /* reeve's programs are attached */
-	COVERED_EXEMPT = 2,   /* left alone on purpose: loopback */
-	COVERED_PORT = 4,     /* a port, whose master is covered instead; no packet meets IP here while it is one */
 };
 
 /* Answers (resets, ICMP errors) a second, over all CPUs. */

@@ -93,16 +93,17 @@ static int stats_read(const struct engine *engine, uint64_t stats[STAT_COUNT],
 		      struct problem *problem)
 {
 	uint32_t cpus = engine->loaded.control->cpus;
-	cleanup_free uint64_t *values = calloc(cpus, sizeof(*values));
+	cleanup_free struct statistics *rows = calloc(cpus, sizeof(*rows));
+	uint32_t zero = 0;
 
-	if (!values)
+	if (!rows)
 		return problem_set(problem, -ENOMEM, "out of memory");
+	if (bpf_map_lookup_elem(engine->loaded.maps[MAP_STATS], &zero, rows))
+		return problem_set(problem, -errno, "cannot read the statistics: ");
 	for (uint32_t i = 0; i < STAT_COUNT; i++) {
-		if (bpf_map_lookup_elem(engine->loaded.maps[MAP_STATS], &i, values))
-			return problem_set(problem, -errno, "cannot read the statistics: ");
 		stats[i] = 0;
 		for (uint32_t cpu = 0; cpu < cpus; cpu++)
-			stats[i] += values[cpu];
+			stats[i] += rows[cpu].count[i];
 	}
 	return 0;
 }

@@ -80,17 +80,17 @@ static int slot_set(int outer, uint32_t slot, int inner)
 }
 
 /* What the quick way looks up: the same as the image's table of interfaces. */
-static void tags_fill(uint16_t tags[TAGS_NEAR], const struct image *image)
+static void tags_fill(uint16_t tags[INTERFACES_NEAR], const struct image *image)
 {
 	const struct image_header *header = (const void *)image->bytes;
 	const struct image_bucket *bucket =
 		(const void *)(image->bytes + (size_t)header->interfaces * IMAGE_UNIT);
 
-	for (uint32_t i = 0; i < TAGS_NEAR; i++)
+	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
 		tags[i] = IMAGE_TAG_OTHER;
 	for (uint32_t i = 0; i <= header->interface_mask; i++)
 		for (uint32_t j = 0; j < 4; j++)
-			if (bucket[i].entry[j].ifindex && bucket[i].entry[j].ifindex < TAGS_NEAR)
+			if (bucket[i].entry[j].ifindex && bucket[i].entry[j].ifindex < INTERFACES_NEAR)
 				tags[bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
 }
 

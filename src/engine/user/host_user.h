@@ -108,14 +108,11 @@ static inline uint32_t host_classify(host_t *host)
 	return end == 1 ? REF_INDEX(walk.ref) : RULE_NONE;
 }
 
-static inline int host_image_rule(host_t *host, uint32_t rule, struct image_rule *to)
+static inline const struct image_rule *host_image_rule(host_t *host, uint32_t rule)
 {
-	const struct image_rule *from = host_unit(&host->image, host->header->rule_table + rule);
-
-	if (rule >= host->header->rules || !from)
-		return -1;
-	*to = *from;
-	return 0;
+	if (rule >= host->header->rules)
+		return NULL;
+	return host_unit(&host->image, host->header->rule_table + rule);
 }
 
 static inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)
