@@ -270,6 +270,29 @@ static int parse_statement(struct parser *parser, struct tree_statement *stateme
 	return parse_statement_of[kind](parser, statement);
 }
 
+/* Remembers the name that a definition with an error would have defined. */
+static int keep_broken(struct parser *parser, const struct tree_statement *statement)
+{
+	struct tree_broken broken = { .kind = statement->kind };
+
+	if (!statement->position.length)
+		return 0; /* no statement at all */
+	switch (statement->kind) {
+	case TREE_ZONE:
+		broken.name = statement->zone.name.text;
+		break;
+	case TREE_SET:
+		broken.name = statement->set.name.text;
+		break;
+	case TREE_SERVICE:
+		broken.name = statement->service.name.text;
+		break;
+	default:
+		return 0;
+	}
+	return broken_vector_push(&parser->broken, broken) ? -ENOMEM : 0;
+}
+
 static int parse_statements(struct parser *parser, struct statement_vector *statements)
 {
 	bool first = true;
@@ -297,9 +320,11 @@ static int parse_statements(struct parser *parser, struct statement_vector *stat
 			err = keep_trivia(parser, &trivia, &statement->trivia);
 		if (!err && statement_vector_push(statements, statement))
 			err = -ENOMEM;
-		if (err == -EINVAL)
+		if (err == -EINVAL) {
 			recover(parser);
-		else if (err)
+			err = keep_broken(parser, statement);
+		}
+		if (err)
 			return err;
 		parser->depth = 0;
 	}
@@ -326,6 +351,15 @@ static int keep_tree(struct parser *parser, const struct statement_vector *state
 		kept->statements = copy;
 		kept->n = (uint32_t)statements->n;
 	}
+	if (parser->broken.n) {
+		struct tree_broken *broken = arena_array(parser->arena, parser->broken.n, sizeof(*broken));
+
+		if (!broken)
+			return -ENOMEM;
+		memcpy(broken, parser->broken.items, parser->broken.n * sizeof(*broken));
+		kept->broken = broken;
+		kept->broken_n = (uint32_t)parser->broken.n;
+	}
 	*tree = kept;
 	return 0;
 }
@@ -340,12 +374,14 @@ int tree_parse(const struct source_set *sources, uint32_t source, struct arena *
 
 	lexer_init(&parser.lexer, sources, source, diagnostics);
 	lexer_next(&parser.lexer, &parser.token);
+	*tree = NULL;
 	err = parse_statements(&parser, &statements);
-	if (!err && diagnostics->errors != errors)
-		err = -EINVAL;
 	if (!err)
 		err = keep_tree(&parser, &statements, tree);
+	if (!err && diagnostics->errors != errors)
+		err = -EINVAL;
 	comment_vector_free(&parser.pending);
+	broken_vector_free(&parser.broken);
 	return err;
 }
 

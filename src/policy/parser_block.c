@@ -202,18 +202,20 @@ static int parse_rules(struct parser *parser, enum rule_place place, struct tree
 	cleanup(rule_vector_free) struct rule_vector vector = { 0 };
 	struct tree_rule *copy = NULL;
 	struct block block;
-	bool more = true, failed = false;
+	bool more = true;
 	int err = block_open(parser, "`{`", &block, out);
 
 	while (!err) {
 		struct tree_rule rule = { 0 };
+		bool failed = false;
 
 		err = block_next(parser, &block, &more);
 		if (err || !more)
 			break;
 		err = parse_rule(parser, place, &rule);
 		err = block_entry_end(parser, &block, err, &failed, &rule.trivia);
-		if (!err && rule_vector_push(&vector, rule))
+		/* The other rules stay, so that what they mean is looked at too. */
+		if (!err && !failed && rule_vector_push(&vector, rule))
 			err = -ENOMEM;
 	}
 	if (!err && vector.n) {
@@ -226,7 +228,7 @@ static int parse_rules(struct parser *parser, enum rule_place place, struct tree
 		return err;
 	*rules = copy;
 	*rule_n = (uint32_t)vector.n;
-	return failed ? -EINVAL : 0;
+	return 0;
 }
 
 /*

@@ -27,6 +27,7 @@ struct parser {
 	uint32_t lines;		       /* newlines read */
 	uint32_t depth;		       /* open braces of lists of this statement */
 	struct position open;	       /* the outermost of these */
+	struct broken_vector broken;   /* definitions with errors */
 	struct comment_vector pending; /* comment lines that belong to what comes next */
 	bool blank;		       /* an empty line was read after the last of them */
 	/* the current token begins a statement, although the last one failed */

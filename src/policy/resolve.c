@@ -76,8 +76,21 @@ int resolve_copy(struct resolver *resolver, const char *string, const char **cop
 	return string && !*copy ? -ENOMEM : 0;
 }
 
+bool resolve_excused(const struct resolver *resolver, enum tree_statement_kind kind,
+		     const char *name)
+{
+	for (size_t i = 0; i < resolver->broken.n; i++) {
+		const struct tree_broken *broken = &resolver->broken.items[i];
+
+		if (broken->kind == kind && (!broken->name || strcmp(broken->name, name) == 0))
+			return true;
+	}
+	return resolver->incomplete;
+}
+
 void resolver_free(struct resolver *resolver)
 {
+	broken_vector_free(&resolver->broken);
 	arena_free(&resolver->scratch);
 	text_free(&resolver->text);
 }
@@ -176,17 +189,22 @@ static int read_source(struct reader *reader, uint32_t source)
 	int result = tree_parse(resolver->sources, source, &resolver->scratch,
 				resolver->diagnostics, &tree);
 
-	if (result)
+	if (result == -ENOMEM || !tree)
 		return result;
+	for (uint32_t i = 0; i < tree->broken_n; i++)
+		if (broken_vector_push(&resolver->broken, tree->broken[i]))
+			return -ENOMEM;
 	reader->stack[reader->depth++] = source;
 	for (uint32_t i = 0; result != -ENOMEM && i < tree->n; i++) {
 		const struct tree_statement *statement = tree->statements[i];
 		int err;
 
-		if (statement->kind == TREE_INCLUDE)
+		if (statement->kind == TREE_INCLUDE) {
 			err = read_include(reader, &statement->include);
-		else
+			resolver->incomplete = resolver->incomplete || err;
+		} else {
 			err = statement_vector_push(&reader->statements, statement) ? -ENOMEM : 0;
+		}
 		result = err ? err : result;
 	}
 	reader->depth--;
@@ -325,7 +343,8 @@ int policy_load(const char *name, struct source_set *sources, struct ruleset *ru
 	*sources = (struct source_set){ 0 };
 	resolver_init(&resolver, &loaded.arena, &loaded.sources, diagnostics, scope);
 	err = scope ? read_policy(&resolver, name, &statements) : -ENOMEM;
-	if (!err)
+	/* What had no errors of its own is looked at all the same: all errors in one run. */
+	if (!err || (err == -EINVAL && statements.n))
 		err = resolve_statements(&resolver, &statements, &loaded);
 	if (!err && diagnostics->errors != errors)
 		err = -EINVAL;

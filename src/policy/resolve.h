@@ -99,6 +99,8 @@ struct resolver {
 	struct interned *interned; /* open hash table in the scratch arena */
 	size_t interned_n, interned_room;
 	uint32_t negation_notes;
+	struct broken_vector broken; /* definitions that had errors */
+	bool incomplete;	     /* a file could not be read: any name may be missing */
 	struct text text; /* for canonical texts, emptied before each */
 };
 
@@ -108,6 +110,9 @@ void resolver_free(struct resolver *resolver);
 int resolve_error(struct resolver *resolver, struct position position, const char *code,
 		  const char *hint, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+/* Is an unknown name no error of its own, because its definition had one? */
+bool resolve_excused(const struct resolver *resolver, enum tree_statement_kind kind,
+		     const char *name);
 /* "host.reeve:12"; "" once so many errors came that nobody reads it. In the scratch arena. */
 const char *resolve_place(struct resolver *resolver, struct position position);
 /* "did you mean `http`?"; NULL for NULL. In the scratch arena. */

@@ -150,6 +150,8 @@ static int unknown_service(struct resolver *resolver, const struct tree_word *na
 	if (!hint && protocol_find(name->text) >= 0)
 		hint = arena_printf(&resolver->scratch, "a protocol without ports: `proto %s`",
 				    name->text);
+	if (resolve_excused(resolver, TREE_SERVICE, name->text))
+		return -EINVAL;
 	return resolve_error(resolver, name->position, "unknown-service", hint,
 			     "unknown service `%s`", name->text);
 }

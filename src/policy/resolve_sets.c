@@ -183,6 +183,8 @@ static int unknown_set(struct resolver *resolver, const struct tree_address *add
 			names[i] = scope->sets[i].name;
 		near = nearest_word(address->set, names, scope->set_n);
 	}
+	if (resolve_excused(resolver, TREE_SET, address->set))
+		return -EINVAL;
 	if (near)
 		hint = arena_printf(&resolver->scratch, "did you mean `@%s`?", near);
 	return resolve_error(resolver, address->position, "unknown-set", hint, "unknown set `@%s`",

@@ -179,6 +179,8 @@ static int unknown_zone(struct resolver *resolver, const struct tree_word *word)
 	const char *names[ZONES_MAX + 1], *hint;
 	size_t n = 0;
 
+	if (resolve_excused(resolver, TREE_ZONE, word->text))
+		return -EINVAL;
 	names[n++] = "any";
 	for (uint32_t i = 0; i < resolver->zone_n; i++)
 		names[n++] = resolver->zones[i].name;

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/source.h"
+#include "base/vector.h"
 #include "core/types.h"
 
 /*
@@ -396,8 +397,18 @@ struct tree_statement {
 	};
 };
 
+/* A definition that had an error: whoever speaks of it is not to blame. */
+struct tree_broken {
+	enum tree_statement_kind kind; /* TREE_ZONE, TREE_SET, TREE_SERVICE */
+	const char *name;	       /* NULL: it could not be read */
+};
+
+VECTOR(broken_vector, struct tree_broken);
+
 struct tree {
 	uint32_t source; /* index in the source set */
+	const struct tree_broken *broken; /* empty in a tree without errors */
+	uint32_t broken_n;
 	const struct tree_statement *const *statements;
 	uint32_t n;
 	const struct tree_comment *closing; /* comment lines at the end of the file */

@@ -131,7 +131,8 @@ static int mount_here(void)
 
 static int unmount_here(void)
 {
-	if (umount2(MOUNT_POINT, 0) && errno != EINVAL)
+	/* Lazily: a reader that is just about to end may still hold the folder that is gone. */
+	if (umount2(MOUNT_POINT, MNT_DETACH) && errno != EINVAL)
 		return errno;
 	rmdir(MOUNT_POINT);
 	rmdir(HOME);
@@ -375,7 +376,5 @@ int pins_clear(struct pins *pins, struct problem *problem)
 	if (!folder_empty(path, true))
 		return 0;
 	err = in_root_namespace(pins, unmount_here);
-	if (err == -EBUSY)
-		return 0; /* somebody looks into it; it is empty, and harmless */
 	return err ? problem_set(problem, err, "cannot unmount " MOUNT_POINT ": ") : 0;
 }

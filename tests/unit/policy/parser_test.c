@@ -206,7 +206,7 @@ static void test_recovery(void **state)
 	check_lines("nat a -> b {\n masq\n masquerade\n forward\n}\noptions { x }\n", "2 4 6");
 	check_lines("zone a = b }\nzonne x = y\n", "1 2");
 	check_lines("policy { a,\nzone b =\nzonne x = y\n", "1 2 3");
-	check_lines("policy a -> b { alow ssh } x\nzonne x = y\n", "1 2");
+	check_lines("policy a -> b { alow ssh } x\nzonne x = y\n", "1 1 2");
 }
 
 /* --- values ------------------------------------------------------------- */
