@@ -159,10 +159,8 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 			j->by = BY_ANSWER;
 			return;
 		}
-		if (decided_on_arrival(host, skb, tag, ethernet)) {
-			host_count(host, STAT_DEPARTED);
+		if (decided_on_arrival(host, skb, tag, ethernet))
 			return;
-		}
 	}
 	if (host_parse(skb, p, ethernet, 0) != FRAME_IP)
 		return;

@@ -36,7 +36,7 @@ enum sanity {
 /* Statistics, per CPU, summed for people. */
 enum statistic {
 	STAT_ARRIVED,	    /* packets judged on arrival */
-	STAT_DEPARTED,	    /* packets judged on departure */
+	STAT_DEPARTED,	    /* packets judged on departure: not those that arrival has decided */
 	STAT_BY_FLOW,	    /* passed as part of a flow */
 	STAT_BY_RULE,	    /* met the rules */
 	STAT_ALLOWED,	    /* by a rule */

@@ -24,6 +24,7 @@ enum flow_flags {
 	FLOW_ORIGIN_HIGH = 1, /* the originator is key.high */
 	FLOW_REPLIED = 2,     /* a packet came back */
 	FLOW_PICKED_UP = 4,   /* it began in mid-stream */
+	FLOW_MARKS = 8,	      /* mark_mask is not 0 */
 };
 
 /*
@@ -62,15 +63,19 @@ struct flow_count {
 	__u64 packets, bytes;
 };
 
-/* 128 bytes; times are CLOCK_MONOTONIC in nanoseconds. */
+/*
+ * 128 bytes; times are CLOCK_MONOTONIC in nanoseconds. What each packet touches comes first, right behind the key: with many
+ * flows every further cache line costs.
+ */
 struct flow {
-	__u64 created, seen;
-	struct flow_count original, reply;
 	__u16 from_tag, to_tag; /* zones of originator and responder, see struct zone.tag */
 	__u8 state;		/* enum flow_state */
 	__u8 flags;		/* enum flow_flags */
 	__u8 protocol;
 	__u8 reserved;
+	__u64 seen;
+	struct flow_count original, reply;
+	__u64 created;
 	__u32 rule;		/* that allowed it, as numbered in policy `generation` */
 	__u32 generation;
 	struct flow_end ends[2]; /* originator, responder */

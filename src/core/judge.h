@@ -256,7 +256,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				 * A fragment has no proof. A flow whose rule sets the mark gets it at departure, as its
 				 * first packet did: before routing it could choose another route.
 				 */
-				if (forward && ((p->flags & PACKET_FRAGMENT) || flow->mark_mask)) {
+				if (forward && ((p->flags & PACKET_FRAGMENT) || (flow->flags & FLOW_MARKS))) {
 					j->outcome = OUTCOME_PASS;
 					j->mark = MARK_DEFERRED;
 					return;

@@ -58,6 +58,8 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 	flow->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
 	flow->rule = j->rule;
 	flow->generation = j->generation;
+	if (j->mark_mask)
+		flow->flags |= FLOW_MARKS;
 	flow->mark_mask = j->mark_mask;
 	flow->mark_value = j->mark_value;
 	if (j->from_tag != IMAGE_TAG_SELF)

@@ -14,6 +14,7 @@
 #ifndef REEVE_CORE_PROOF_H
 #define REEVE_CORE_PROOF_H
 
+#include "core/flow.h"
 #include "core/frame.h"
 
 #define PROOF_TAKEN_IN 1u /* the lowest bit: the packet was taken into its flow on arrival */
@@ -46,6 +47,24 @@ static __always_inline __u32 proof_of_packet(const struct packet *p, __u64 key)
 					  p->fields.word[FIELD_DST + i]);
 	}
 	return proof_end(state, ports, p->fields.word[FIELD_PROTOCOL]);
+}
+
+/* Of a flow's key and the end that sends. */
+static __always_inline __u32 proof_of_key(const struct flow_key *flow, __u32 sender_high, __u64 key)
+{
+	const __u32 *src = sender_high ? flow->high : flow->low;
+	const __u32 *dst = sender_high ? flow->low : flow->high;
+	__u32 src_port = sender_high ? flow->high_port : flow->low_port;
+	__u32 dst_port = sender_high ? flow->low_port : flow->high_port;
+	__u32 i;
+
+	key = proof_mix(key, src[0], dst[0]);
+	if (flow->family == 6) {
+#pragma clang loop unroll(full)
+		for (i = 1; i < 4; i++)
+			key = proof_mix(key, src[i], dst[i]);
+	}
+	return proof_end(key, src_port << 16 | dst_port, flow->protocol);
 }
 
 struct wire_ipv4_ports {

@@ -11,6 +11,8 @@
  *	int host_start(host_t *)		 opens what is below; negative when nothing runs
  *	__u32 host_tag(host_t *, __u32 ifindex)	 zone tag of an interface in the running policy, 0 when it is quicker to look it up in full
  *	__u32 host_mark_shift(host_t *)
+ *	void host_count_open(host_t *)		 before host_count(); host_open() does it too
+ *	__u64 host_now_quick(host_t *)		 as host_now(), and cheaper when asked often
  *	const void *host_peek(host_packet_t *, __u32 offset, __u32 length)	 the bytes in place, or NULL when they are not in one piece
  *	__u32 host_witness(host_t *), __u64 host_proof_key(host_t *)	random, the same for all packets
  */
@@ -22,11 +24,10 @@
 
 /* What is needed of a packet. Addresses and ports are in the key. */
 struct brief {
-	struct flow_key key;
+	struct flow_key key __attribute__((aligned(8)));
 	__u32 sender_high;
 	__u32 length, segments;
 	__u32 tcp_flags;
-	__u32 proof;
 };
 
 /* The ends in canonical order, as flow_key_make(). Ports in host order. */
@@ -58,6 +59,35 @@ static __always_inline void brief_key(struct brief *brief, const __u32 *src, con
 	brief->sender_high = high;
 }
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+typedef __u64 __attribute__((may_alias)) key_word;
+
+/* The same for IPv4, in five words. */
+static __always_inline void brief_key_ipv4(struct brief *brief, __u32 src, __u32 dst, __u32 ports,
+					   __u32 protocol)
+{
+	__u32 src_port = ports >> 16, dst_port = ports & 0xffff;
+	key_word *word = (key_word *)(void *)&brief->key;
+	__u32 high = src != dst ? src > dst : src_port > dst_port;
+
+	word[0] = high ? dst : src;
+	word[1] = 0;
+	word[2] = high ? src : dst;
+	word[3] = 0;
+	word[4] = (high ? dst_port | src_port << 16 : src_port | dst_port << 16) |
+		  (__u64)protocol << 32 | 4ull << 40;
+	brief->sender_high = high;
+}
+#else
+static __always_inline void brief_key_ipv4(struct brief *brief, __u32 src, __u32 dst, __u32 ports,
+					   __u32 protocol)
+{
+	__u32 from[4] = { src }, to[4] = { dst };
+
+	brief_key(brief, from, to, ports, protocol, 4);
+}
+#endif
+
 /* The header at `l4`, of which `room` bytes are in the packet. 0 if it is sane. */
 static __always_inline int brief_transport(host_packet_t *skb, struct brief *brief, __u32 protocol,
 					   __u32 l4, __u32 room, const struct wire_ports *ports)
@@ -82,33 +112,32 @@ static __always_inline int brief_transport(host_packet_t *skb, struct brief *bri
 	       tcp_flags_insane(tcp->flags);
 }
 
-static __always_inline int brief_ipv4(host_packet_t *skb, __u32 l3, __u64 key, struct brief *brief)
+static __always_inline int brief_ipv4(host_packet_t *skb, __u32 l3, struct brief *brief)
 {
 	const struct {
 		struct wire_ipv4 ip;
 		struct wire_ports ports;
 	} *head = host_peek(skb, l3, sizeof(*head));
-	__u32 src[4] = {}, dst[4] = {}, ports;
+	__u32 src, dst, ports;
 
 	if (!head || head->ip.version_ihl != 0x45 ||
 	    (from_be16(head->ip.fragment) & 0x3fff))
 		return -1;
-	src[0] = from_be32(head->ip.src);
-	dst[0] = from_be32(head->ip.dst);
+	src = from_be32(head->ip.src);
+	dst = from_be32(head->ip.dst);
 	brief->length = from_be16(head->ip.length);
 	/* 224/3: multicast and what has no flows; 127/8: loopback; 0/8: this network. */
-	if (src[0] >> 29 == 7 || dst[0] >> 29 == 7 || src[0] >> 24 == 127 || dst[0] >> 24 == 127 ||
-	    !(src[0] >> 24) || brief->length < sizeof(*head) || brief->length > skb->len - l3 ||
+	if (src >> 29 == 7 || dst >> 29 == 7 || src >> 24 == 127 || dst >> 24 == 127 ||
+	    !(src >> 24) || brief->length < sizeof(*head) || brief->length > skb->len - l3 ||
 	    brief_transport(skb, brief, head->ip.protocol, l3 + (__u32)sizeof(head->ip),
 			    brief->length - (__u32)sizeof(head->ip), &head->ports))
 		return -1;
 	ports = (__u32)from_be16(head->ports.src) << 16 | from_be16(head->ports.dst);
-	brief_key(brief, src, dst, ports, head->ip.protocol, 4);
-	brief->proof = proof_end(proof_mix(key, src[0], dst[0]), ports, head->ip.protocol);
+	brief_key_ipv4(brief, src, dst, ports, head->ip.protocol);
 	return 0;
 }
 
-static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, __u64 key, struct brief *brief)
+static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, struct brief *brief)
 {
 	const struct {
 		struct wire_ipv6 ip;
@@ -123,7 +152,6 @@ static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, __u64 key, s
 	for (i = 0; i < 4; i++) {
 		src[i] = from_be32(head->ip.src[i]);
 		dst[i] = from_be32(head->ip.dst[i]);
-		key = proof_mix(key, src[i], dst[i]);
 	}
 	room = from_be16(head->ip.length);
 	brief->length = room + (__u32)sizeof(head->ip);
@@ -135,12 +163,10 @@ static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, __u64 key, s
 		return -1;
 	ports = (__u32)from_be16(head->ports.src) << 16 | from_be16(head->ports.dst);
 	brief_key(brief, src, dst, ports, head->ip.next, 6);
-	brief->proof = proof_end(key, ports, head->ip.next);
 	return 0;
 }
 
-static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, __u64 key,
-				      struct brief *brief)
+static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, struct brief *brief)
 {
 	__u32 l3 = ethernet ? ETHERNET_HEADER : 0, ethertype = from_be16((be16)skb->protocol);
 
@@ -150,26 +176,28 @@ static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, __u64 
 	if (skb->gso_size)
 		brief->segments = skb->gso_segs ? skb->gso_segs : 1 + skb->len / skb->gso_size;
 	if (ethertype == ETHERTYPE_IPV4)
-		return brief_ipv4(skb, l3, key, brief);
-	return ethertype == ETHERTYPE_IPV6 ? brief_ipv6(skb, l3, key, brief) : -1;
+		return brief_ipv4(skb, l3, brief);
+	return ethertype == ETHERTYPE_IPV6 ? brief_ipv6(skb, l3, brief) : -1;
 }
 
 /* Takes the packet in and leaves on it what departure and the guard look for. 1, or 0 when it is none of ours. */
 static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struct brief *brief,
 					 struct flow *flow, __u32 from)
 {
-	__u64 now = host_now(host);
 	__u32 direction = DIRECTION_ORIGINAL, here = flow->from_tag, there = flow->to_tag;
 	__u32 next, tag, mark, shift = host_mark_shift(host), bits = MARK_SELF;
 	struct flow_count *count = &flow->original;
+	__u64 now;
 
+	host_count_open(host);
+	now = host_now_quick(host);
 	if (brief->sender_high != (flow->flags & FLOW_ORIGIN_HIGH)) {
 		direction = DIRECTION_REPLY;
 		here = flow->to_tag;
 		there = flow->from_tag;
 		count = &flow->reply;
 	}
-	if (here != from || flow->mark_mask || flow_expired(flow, now))
+	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now))
 		return 0;
 	next = flow_step(flow, brief->tcp_flags, 0, direction, now);
 	if (next & REJUDGE)
@@ -184,7 +212,9 @@ static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struc
 		bits = direction == DIRECTION_REPLY ? MARK_REPLY : MARK_DEFERRED;
 		if (direction == DIRECTION_ORIGINAL) {
 			tag |= TAG_ORIGINAL;
-			host_set_hash(skb, brief->proof | PROOF_TAKEN_IN);
+			host_set_hash(skb, proof_of_key(&brief->key, brief->sender_high,
+							host_proof_key(host)) |
+						   PROOF_TAKEN_IN);
 		}
 	}
 	mark = (skb->mark & ~(3u << shift)) | bits << shift;
@@ -208,7 +238,7 @@ static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 
 	    (skb->tc_index ^ host_witness(host)) == TAG_ANSWER)
 		return 0;
 	from = host_tag(host, skb->ifindex);
-	if (!from || brief_read(skb, ethernet, host_proof_key(host), &brief))
+	if (!from || brief_read(skb, ethernet, &brief))
 		return 0;
 	flow = host_flow_find(host, &brief.key);
 	return flow ? brief_take_in(host, skb, &brief, flow, from) : 0;
@@ -250,7 +280,6 @@ static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 
 	if (tag != zone && (quick_proof(skb, ethernet, host_proof_key(host), &proof) ||
 			    (proof | PROOF_TAKEN_IN) != skb->hash))
 		return 0;
-	host_count(host, STAT_DEPARTED);
 	return 1;
 }
 

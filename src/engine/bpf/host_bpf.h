@@ -461,11 +461,32 @@ static __always_inline int host_parse(struct __sk_buff *skb, struct packet *p, _
 
 static __always_inline int host_start(host_t *host)
 {
+	host->slot = *(volatile __u32 *)&control.active & 1;
+	return 0;
+}
+
+static __always_inline void host_count_open(host_t *host)
+{
 	__u32 zero = 0;
 
-	host->slot = *(volatile __u32 *)&control.active & 1;
 	host->stats = bpf_map_lookup_elem(&stats, &zero);
-	return 0;
+}
+
+/*
+ * The coarse clock moves with the kernel's ticks: within one tick there is no need to ask again. After host_count_open().
+ */
+static __always_inline __u64 host_now_quick(host_t *host)
+{
+	struct statistics *row = host->stats;
+	__u64 tick = bpf_jiffies64();
+
+	if (!row)
+		return bpf_ktime_get_coarse_ns();
+	if (row->tick != tick) {
+		row->tick = tick;
+		row->now = bpf_ktime_get_coarse_ns();
+	}
+	return row->now;
 }
 
 static __always_inline __u32 host_tag(host_t *host, __u32 ifindex)
@@ -484,6 +505,7 @@ static __always_inline int host_open(host_t *host)
 
 	if (host_start(host))
 		return -1;
+	host_count_open(host);
 	slot = host->slot;
 	host->image.pages = bpf_map_lookup_elem(&images, &slot);
 	if (!host->image.pages)

@@ -32,6 +32,7 @@ enum covered_bits {
 /* The one value of the map `stats`, for each CPU. */
 struct statistics {
 	__u64 count[STAT_COUNT];
+	__u64 tick, now; /* the clock as it was read last, and in which tick of the kernel's */
 };
 
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
