@@ -342,7 +342,7 @@ static void test_forwarded_flow(void **state)
 	assert_true(embryonic);
 	assert_int_equal(flow->from_tag, TAG_WAN);
 	assert_int_equal(flow->to_tag, TAG_LAN);
-	assert_int_equal(flow->flags, FLOW_ORIGIN_HIGH);
+	assert_int_equal(flow->flags, FLOW_ORIGIN_HIGH | FLOW_MARKS);
 	assert_int_equal(flow->original.packets, 1);
 	assert_int_equal(flow->from_ifindex, WAN);
 	assert_int_equal(flow->to_ifindex, LAN);
