@@ -88,6 +88,11 @@ lab_end() {
 lab_stop() {
 	local status=$? pid role
 
+	# A command that fails as its signal comes may end the shell before the signal's own trap has run.
+	trap 'status=130' INT
+	trap 'status=143' TERM
+	trap 'status=129' HUP
+	[ "$status" -eq 0 ] || sleep 0.01
 	trap '' INT TERM HUP
 	trap - EXIT
 	set +e

@@ -84,11 +84,13 @@ def _(world):
                             (3.5, signal.SIGHUP), (5.0, signal.SIGINT)):
         process = start(DEMO)
         time.sleep(seconds)
-        os.killpg(process.pid, number)
-        process.communicate(timeout=20)
         what = f"{signal.Signals(number).name} after {seconds} s"
+        early = process.poll()
+        os.killpg(process.pid, number)
+        said, _ = process.communicate(timeout=20)
+        same(early, None, f"ended before {what}: {said[-2000:]}")
         same(process.returncode in (128 + number, -number), True,
-             f"{what}: status {process.returncode}")
+             f"{what}: status {process.returncode}: {said[-2000:]}")
         same(left_by(process), [], what)
         same([name for name in pins() if name not in before], [], f"{what}: pins")
 
