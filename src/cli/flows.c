@@ -32,7 +32,7 @@ static uint64_t since(uint64_t now, uint64_t then)
 /* The rule that allowed the flow, or NULL when it was one of an earlier policy. */
 static const struct rule *flow_rule(const struct running *running, const struct flow *flow)
 {
-	if (flow->generation != (uint32_t)running->status.generation
+	if (flow->policy != (uint16_t)running->status.generation
 	    || flow->rule >= running->ruleset.rule_n)
 		return NULL;
 	return &running->ruleset.rules[flow->rule];

@@ -74,6 +74,7 @@ static const struct named sanities[] = {
 	[SANITY_ADDRESS] = { "address", "impossible source address" },
 	[SANITY_PORT_ZERO] = { "port-zero", "port 0" },
 	[SANITY_MID_STREAM] = { "mid-stream", "TCP in mid-stream without a known flow" },
+	[SANITY_WINDOW] = { "window", "TCP with sequence numbers outside of the window of its flow" },
 };
 COMPLETE(sanities, SANITY_KINDS);
 
@@ -87,6 +88,7 @@ static const struct named stats[] = {
 	[STAT_REJECTED] = { "rejected", "rejected with an answer" },
 	[STAT_REJECT_LIMITED] = { "reject-limited",
 				  "rejected without an answer: too many answers a second" },
+	[STAT_OUTSIDE] = { "outside-window", "TCP outside of the window of its flow (`reeve watch` shows them)" },
 	[STAT_SANITY] = { "sanity", "dropped before any rule (`reeve watch` names the reason)" },
 	[STAT_FLOW_NEW] = { "flows-new", "flows begun" },
 	[STAT_FLOW_PROMOTED] = { "flows-replied", "flows that were answered" },

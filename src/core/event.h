@@ -30,6 +30,7 @@ enum sanity {
 	SANITY_ADDRESS,		/* source is multicast, broadcast, or loopback from outside */
 	SANITY_PORT_ZERO,	/* TCP or UDP port 0 */
 	SANITY_MID_STREAM,	/* TCP without a flow, and `tcp-pickup` is off */
+	SANITY_WINDOW,		/* TCP: numbers outside of the window of the connection it claims to be of */
 	SANITY_KINDS,
 };
 
@@ -44,6 +45,7 @@ enum statistic {
 	STAT_REJECTED,	    /* answered */
 	STAT_REJECT_LIMITED,/* not answered: over the rate */
 	STAT_SANITY,	    /* malformed */
+	STAT_OUTSIDE,	    /* TCP outside of the window of its connection */
 	STAT_FLOW_NEW,
 	STAT_FLOW_PROMOTED, /* replied: moved to the table of replied flows */
 	STAT_FLOW_FULL,	    /* the table of replied flows is full; the flow stays embryonic */

@@ -25,6 +25,7 @@ enum flow_flags {
 	FLOW_REPLIED = 2,     /* a packet came back */
 	FLOW_PICKED_UP = 4,   /* it began in mid-stream */
 	FLOW_MARKS = 8,	      /* mark_mask is not 0 */
+	FLOW_LIBERAL = 16,    /* TCP: of the sequence numbers only those of resets are checked */
 };
 
 /*
@@ -49,14 +50,21 @@ enum flow_state {
 	FLOW_STATES,
 };
 
-/* What is known of the sequence numbers of one end of a TCP connection (window checks after RFC 9293, 3.10.7.4). */
+enum flow_end_flags {
+	END_SEEN = 1,	 /* it has sent something: end, window and scale hold */
+	END_ACKED = 2,	 /* max_ack holds */
+	END_BOUNDED = 4, /* max_end holds */
+	END_SCALES = 8,	 /* its SYN had the window scale option */
+};
+
+/* What is known of the sequence numbers of one end of a TCP connection (core/window.h). All zero: nothing. */
 struct flow_end {
-	__u32 end;	/* highest sequence number sent, + 1 */
-	__u32 max_end;	/* highest acknowledgement + window the other side announced */
-	__u32 max_window;
-	__u8 scale;	/* window scale of this end */
-	__u8 flags;
-	__u16 reserved;
+	__u32 end;     /* highest sequence number it has sent, + 1 */
+	__u32 max_end; /* how far the other end lets it send: highest acknowledgement + window */
+	__u32 max_ack; /* highest acknowledgement it has sent; before the first one, the lowest that would be right */
+	__u16 window;  /* largest window it has announced, in units of its scale */
+	__u8 scale;
+	__u8 flags;    /* enum flow_end_flags */
 };
 
 struct flow_count {
@@ -71,13 +79,13 @@ struct flow {
 	__u16 from_tag, to_tag; /* zones of originator and responder, see struct zone.tag */
 	__u8 state;		/* enum flow_state */
 	__u8 flags;		/* enum flow_flags */
-	__u8 protocol;
-	__u8 reserved;
+	__u16 policy;		/* lower 16 bits of the generation of the policy that last allowed it */
 	__u64 seen;
 	struct flow_count original, reply;
 	__u64 created;
-	__u32 rule;		/* that allowed it, as numbered in policy `generation` */
-	__u32 generation;
+	__u32 rule;		/* that allowed it, as numbered in that policy */
+	__u8 protocol;
+	__u8 reserved[3];
 	struct flow_end ends[2]; /* originator, responder */
 	__u32 from_ifindex, to_ifindex; /* of the first packet; 0 for this host */
 	__u32 mark_mask, mark_value; /* of the rule's `mark set` */
@@ -85,6 +93,7 @@ struct flow {
 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow key");
+_Static_assert(sizeof(struct flow_end) == 16, "flow end");
 _Static_assert(sizeof(struct flow) == 128, "flow record");
 
 #endif

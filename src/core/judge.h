@@ -72,7 +72,17 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	found->flow = flow;
 }
 
-/* Takes the packet into its flow. 0, or -1 when it is not part of the connection. */
+/* A segment with the numbers of another connection, or of none. */
+static __always_inline void judge_outside(host_t *host, struct judgement *j)
+{
+	host->packet->sanity = SANITY_WINDOW;
+	j->outcome = OUTCOME_DROP;
+	j->by = BY_SANITY;
+	host_count(host, STAT_OUTSIDE);
+	host_event(host, EVENT_DROP, j);
+}
+
+/* Takes the packet into its flow, or drops it. 0, or -1 when it is not part of the connection. */
 static __always_inline int flow_advance(host_t *host, const struct flow_key *key,
 					const struct found *found, struct judgement *j, __u64 now)
 {
@@ -84,9 +94,11 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	next = flow_next(flow, p, found->direction, now);
 	if (next & REJUDGE)
 		return -1;
-	if (!(next & SAME) && next != flow->state)
-		flow->state = (__u8)next;
-	flow->seen = now;
+	if (next & OUTSIDE) {
+		judge_outside(host, j);
+		return 0;
+	}
+	flow_take(flow, next, &p->numbers, p->fields.word[FIELD_TCP_FLAGS], found->direction, now);
 	count = found->direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
 	/* Not atomic: one direction of a flow is the business of one CPU at a time, and two atomic additions cost a third of the lookup. */
 	count->packets += p->segments;

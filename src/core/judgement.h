@@ -57,7 +57,9 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 		flow->flags |= FLOW_PICKED_UP;
 	flow->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
 	flow->rule = j->rule;
-	flow->generation = j->generation;
+	flow->policy = (__u16)j->generation;
+	if (p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP)
+		numbers_learn(flow, &p->numbers, p->fields.word[FIELD_TCP_FLAGS], 0);
 	if (j->mark_mask)
 		flow->flags |= FLOW_MARKS;
 	flow->mark_mask = j->mark_mask;

@@ -12,6 +12,9 @@
  *	host_packet_t		what the engine is called with
  *	int host_read(host_packet_t *packet, __u32 offset, void *to, __u32 length)
  *				0, or negative when the packet is shorter. `length` is a compile-time constant.
+ *	int host_read_paged(…)	the same, for what is read seldom
+ * and behind it:
+ *	void host_scale_search(struct scale_search *)	runs scale_search_step() at most TCP_OPTIONS_MAX times
  */
 #ifndef REEVE_CORE_PACKET_H
 #define REEVE_CORE_PACKET_H
@@ -20,6 +23,7 @@
 #include "core/field.h"
 #include "core/protocol.h"
 #include "core/types.h"
+#include "core/window.h"
 
 #define EXTENSION_HOP_BY_HOP 0
 #define EXTENSION_ROUTING 43
@@ -30,11 +34,10 @@
 
 #define EXTENSION_MAX 8 /* extension headers in a row */
 
-#define TCP_FIN 1
-#define TCP_SYN 2
-#define TCP_RST 4
-#define TCP_PSH 8
-#define TCP_ACK 16
+#define TCP_OPTION_END 0
+#define TCP_OPTION_NOP 1
+#define TCP_OPTION_WINDOW_SCALE 3
+#define TCP_OPTIONS_MAX 40u /* each has at least a byte */
 
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_IPV6 0x86dd
@@ -56,14 +59,13 @@ struct packet {
 	struct fields fields;
 	__u32 length;	  /* of the IP packet, headers included */
 	__u32 segments;	  /* 1, or gso_segs */
-	__u32 seq, ack;	  /* TCP */
-	__u16 window;
+	struct numbers numbers; /* TCP */
 	__u16 echo_id;	  /* ICMP echo */
 	__u16 l3, l4;	  /* offsets of the IP header and of the one behind it */
 	__u8 flags;	  /* enum packet_flags */
 	__u8 sanity;	  /* enum sanity */
 	__u8 tcp_header;  /* length of the TCP header in bytes */
-	__u8 reserved;
+	__u8 reserved[3];
 };
 
 struct wire_ipv4 {
@@ -123,6 +125,47 @@ static __always_inline int tcp_flags_insane(__u32 flags)
 	return (flags & (TCP_FIN | TCP_RST)) == (TCP_FIN | TCP_RST);
 }
 
+/*
+ * The search for the window scale among a SYN's options (RFC 9293, 3.1; RFC 7323, 2.2): `room` bytes from `offset` on. Options out of shape end it:
+ * the receiver will not understand them either.
+ */
+struct scale_search {
+	host_packet_t *host;
+	__u32 offset, room;
+	__u8 scale; /* SCALE_NONE at first */
+};
+
+/* One option. Non-zero when the search is over. */
+static __always_inline int scale_search_step(struct scale_search *search)
+{
+	struct {
+		__u8 kind, length;
+	} option;
+
+	if (search->room < sizeof(option) ||
+	    host_read_paged(search->host, search->offset, &option, sizeof(option)) ||
+	    option.kind == TCP_OPTION_END)
+		return 1;
+	if (option.kind == TCP_OPTION_NOP) {
+		search->offset++;
+		search->room--;
+		return 0;
+	}
+	if (option.length < sizeof(option) || option.length > search->room)
+		return 1;
+	if (option.kind == TCP_OPTION_WINDOW_SCALE && option.length == 3) {
+		if (host_read_paged(search->host, search->offset + 2, &search->scale, 1))
+			search->scale = SCALE_NONE;
+		return 1;
+	}
+	search->offset += option.length;
+	search->room -= option.length;
+	return 0;
+}
+
+/* The host runs the steps, because loops are the host's business. */
+static __always_inline void host_scale_search(struct scale_search *search);
+
 static __always_inline int parse_tcp(host_packet_t *host, struct packet *p, __u32 room)
 {
 	struct wire_tcp tcp;
@@ -145,9 +188,22 @@ static __always_inline int parse_tcp(host_packet_t *host, struct packet *p, __u3
 	if ((tcp.flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
 		p->fields.word[FIELD_STATE] = STATE_UNTRACKED;
 	p->tcp_header = (__u8)header;
-	p->seq = from_be32(tcp.seq);
-	p->ack = from_be32(tcp.ack);
-	p->window = from_be16(tcp.window);
+	p->numbers.seq = from_be32(tcp.seq);
+	p->numbers.ack = from_be32(tcp.ack);
+	p->numbers.length = room - header;
+	p->numbers.window = from_be16(tcp.window);
+	p->numbers.fragment = p->flags & PACKET_FRAGMENT;
+	if (tcp.flags & TCP_SYN) {
+		struct scale_search search = {
+			.host = host,
+			.offset = p->l4 + (__u32)sizeof(tcp),
+			.room = header - (__u32)sizeof(tcp),
+			.scale = SCALE_NONE,
+		};
+
+		host_scale_search(&search);
+		p->numbers.scale = search.scale;
+	}
 	p->flags |= PACKET_PORTS;
 	return SANITY_OK;
 }

@@ -28,6 +28,7 @@ struct brief {
 	__u32 sender_high;
 	__u32 length, segments;
 	__u32 tcp_flags;
+	struct numbers numbers; /* TCP */
 };
 
 /* The ends in canonical order, as flow_key_make(). Ports in host order. */
@@ -108,7 +109,12 @@ static __always_inline int brief_transport(host_packet_t *skb, struct brief *bri
 		return -1;
 	length = (__u32)(tcp->offset >> 4) * 4;
 	brief->tcp_flags = tcp->flags;
-	return length < sizeof(*tcp) || length > room || !tcp->src || !tcp->dst ||
+	brief->numbers.seq = from_be32(tcp->seq);
+	brief->numbers.ack = from_be32(tcp->ack);
+	brief->numbers.length = room - length;
+	brief->numbers.window = from_be16(tcp->window);
+	brief->numbers.fragment = 0;
+	return (tcp->flags & TCP_SYN) || length < sizeof(*tcp) || length > room || !tcp->src || !tcp->dst ||
 	       tcp_flags_insane(tcp->flags);
 }
 
@@ -199,12 +205,11 @@ static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struc
 	}
 	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now))
 		return 0;
-	next = flow_step(flow, brief->tcp_flags, 0, direction, now);
-	if (next & REJUDGE)
+	next = flow_step(flow, brief->key.protocol, &brief->numbers, brief->tcp_flags, 0, direction,
+			 now);
+	if (next & (REJUDGE | OUTSIDE))
 		return 0;
-	if (!(next & SAME) && next != flow->state)
-		flow->state = (__u8)next;
-	flow->seen = now;
+	flow_take(flow, next, &brief->numbers, brief->tcp_flags, direction, now);
 	count->packets += brief->segments;
 	count->bytes += brief->length;
 	tag = there;

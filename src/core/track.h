@@ -12,7 +12,8 @@
  *	a state	  pass, and go there
  *	SAME	  pass, nothing changes (a retransmission, or a segment that its receiver will judge)
  *	REJUDGE	  not part of this connection: the packet meets the rules as if there were no flow, and may start a new one
- * Sequence numbers and windows are not looked at here.
+ * A segment that the table lets pass must have numbers that fit the connection (core/window.h): otherwise it is OUTSIDE, and dropped, for
+ * no rule can tell it from an attack on the connection.
  */
 #ifndef REEVE_CORE_TRACK_H
 #define REEVE_CORE_TRACK_H
@@ -21,6 +22,7 @@
 #include "core/image.h"
 #include "core/packet.h"
 #include "core/timeout.h"
+#include "core/window.h"
 
 enum direction {
 	DIRECTION_ORIGINAL = 0,
@@ -41,6 +43,8 @@ enum segment {
 
 #define SAME 0x40
 #define REJUDGE 0x80
+#define OUTSIDE 0x100 /* not in the table: the numbers are wrong */
+#define LEARN 0x200   /* added to what the table says: the numbers are right, and tell something */
 
 #define NO FLOW_NONE
 #define SS FLOW_SYN_SENT
@@ -139,28 +143,47 @@ static __always_inline __u32 tcp_segment(__u32 flags)
 	return SEGMENT_ACK;
 }
 
-/* The state behind a packet with these flags (of TCP; enum packet_flags), SAME, or REJUDGE. */
-static __always_inline __u32 flow_step(const struct flow *flow, __u32 tcp_flags,
-				       __u32 packet_flags, __u32 direction, __u64 now)
+static __always_inline __u32 tcp_step(const struct flow *flow, const struct numbers *n,
+				      __u32 flags, __u32 direction)
+{
+	__u32 state = flow->state, segment = tcp_segment(flags), next;
+
+	if (state >= TCP_STATES)
+		return REJUDGE;
+	forget(state);
+	next = tcp_next[state & (TCP_ROWS - 1)][direction & 1][segment];
+	/*
+	 * What others forward elsewhere after it was let in here (a published port) is never answered under this tuple:
+	 * the answer belongs to the flow behind the translation. The flow stays embryonic.
+	 */
+	if (state == FLOW_SYN_SENT && direction == DIRECTION_ORIGINAL && segment == SEGMENT_ACK &&
+	    flow->to_tag == IMAGE_TAG_SELF)
+		next = FLOW_ESTABLISHED;
+	if (next & REJUDGE)
+		return REJUDGE;
+	switch (numbers_check(flow, n, flags, direction)) {
+	case NUMBERS_RIGHT:
+		return next | LEARN;
+	case NUMBERS_KEEP:
+		return SAME;
+	default:
+		return OUTSIDE;
+	}
+}
+
+/*
+ * The state behind a packet with these flags (of TCP; enum packet_flags) and, if it is TCP, these numbers; or SAME, either with LEARN added; or
+ * REJUDGE, or OUTSIDE.
+ */
+static __always_inline __u32 flow_step(const struct flow *flow, __u32 protocol,
+				       const struct numbers *n, __u32 tcp_flags, __u32 packet_flags,
+				       __u32 direction, __u64 now)
 {
 	__u32 state = flow->state;
 
-	if (flow->protocol == PROTOCOL_TCP) {
-		__u32 segment = tcp_segment(tcp_flags);
-
-		if (state >= TCP_STATES)
-			return REJUDGE;
-		/*
-		 * What others forward elsewhere after it was let in here (a published port) is never answered under this tuple:
-		 * the answer belongs to the flow behind the translation. The flow stays embryonic.
-		 */
-		if (state == FLOW_SYN_SENT && direction == DIRECTION_ORIGINAL &&
-		    segment == SEGMENT_ACK && flow->to_tag == IMAGE_TAG_SELF)
-			return FLOW_ESTABLISHED;
-		forget(state);
-		return tcp_next[state & (TCP_ROWS - 1)][direction & 1][segment];
-	}
-	if (flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6) {
+	if (protocol == PROTOCOL_TCP)
+		return tcp_step(flow, n, tcp_flags, direction);
+	if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6) {
 		if (!(packet_flags &
 		      (direction == DIRECTION_REPLY ? PACKET_ECHO_REPLY : PACKET_ECHO_REQUEST)))
 			return REJUDGE;
@@ -168,7 +191,7 @@ static __always_inline __u32 flow_step(const struct flow *flow, __u32 tcp_flags,
 	}
 	if (direction == DIRECTION_REPLY)
 		return state == FLOW_UNREPLIED ? FLOW_REPLY_SEEN : SAME;
-	if (state == FLOW_REPLY_SEEN && flow->protocol == PROTOCOL_UDP &&
+	if (state == FLOW_REPLY_SEEN && protocol == PROTOCOL_UDP &&
 	    now - flow->created > FLOW_ASSURED_AFTER)
 		return FLOW_ASSURED;
 	return SAME;
@@ -177,7 +200,22 @@ static __always_inline __u32 flow_step(const struct flow *flow, __u32 tcp_flags,
 static __always_inline __u32 flow_next(const struct flow *flow, const struct packet *p,
 				       __u32 direction, __u64 now)
 {
-	return flow_step(flow, p->fields.word[FIELD_TCP_FLAGS], p->flags, direction, now);
+	return flow_step(flow, p->fields.word[FIELD_PROTOCOL], &p->numbers,
+			 p->fields.word[FIELD_TCP_FLAGS], p->flags, direction, now);
+}
+
+/* Brings the flow to what flow_step() has found, which is neither REJUDGE nor OUTSIDE. */
+static __always_inline void flow_take(struct flow *flow, __u32 next, const struct numbers *n,
+				      __u32 tcp_flags, __u32 direction, __u64 now)
+{
+	__u32 state = next & ~(__u32)LEARN;
+
+	/* Numbers first: a SYN is learnt by the state it came in. */
+	if (next & LEARN)
+		numbers_learn(flow, n, tcp_flags, direction);
+	if (!(state & SAME) && state != flow->state)
+		flow->state = (__u8)state;
+	flow->seen = now;
 }
 
 /* May this packet, once a rule has allowed it, start a flow? Others pass by the rule alone. */

@@ -355,12 +355,16 @@ static void bound_begin(struct random *r, struct bench *bench, struct round *rou
 	*said = (struct said){ .packets = { 1 }, .bytes = { round->packet.length } };
 	step = bound_step(r, ends, true);
 	step.craft.tcp_flags = TCP_SYN | TCP_ACK;
+	step.craft.ack = 1;
 	world_mac(step.in, step.craft.target_mac);
 	assert_true(take_step(bench, round, &step, &verdict));
 	assert_int_equal(verdict.action, USER_NEXT);
 	said->packets[1]++;
 	said->bytes[1] += round->packet.length;
-	ends[0].tcp_flags = ends[1].tcp_flags = TCP_ACK;
+	for (int i = 0; i < 2; i++) {
+		ends[i].tcp_flags = TCP_ACK;
+		ends[i].seq = ends[i].ack = 1;
+	}
 }
 
 /* What the flow itself says. */

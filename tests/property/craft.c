@@ -156,6 +156,8 @@ static uint8_t *build_transport(const struct craft *craft, uint8_t *start)
 		checksum = at;
 		at = put32(at, 0);
 		memset(at, 1, craft->tcp_options * 4u); /* no-operation */
+		if (craft->has_scale && craft->tcp_options)
+			put8(put8(put8(at, 3), 3), craft->scale);
 		at += craft->tcp_options * 4;
 	} else if (has_ports(craft->protocol)) {
 		at = put16(put16(at, craft->src_port), craft->dst_port);

@@ -33,6 +33,8 @@ struct craft {
 	uint32_t seq, ack;
 	uint16_t window;
 	uint8_t tcp_options; /* words of 4 bytes */
+	bool has_scale;	     /* the first of them is the window scale option */
+	uint8_t scale;
 	uint16_t payload;    /* bytes behind the transport header */
 	uint8_t ip_options;  /* IPv4: words of 4 bytes, up to 10 */
 	uint8_t extension_n;

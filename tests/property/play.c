@@ -36,7 +36,7 @@ static void print_flow(const char *who, const struct flow *flow, bool embryonic,
 		who, embryonic ? "embryonic" : "replied", flow->state, flow->flags, flow->from_tag,
 		flow->to_tag, (unsigned long long)flow->original.packets,
 		(unsigned long long)flow->reply.packets, (unsigned long long)flow->original.bytes,
-		(unsigned long long)flow->reply.bytes, flow->rule, flow->generation,
+		(unsigned long long)flow->reply.bytes, flow->rule, flow->policy,
 		flow->mark_value, flow->mark_mask, flow->from_ifindex, flow->to_ifindex);
 }
 

@@ -19,11 +19,13 @@ struct speaker {
 	struct craft ends[2]; /* packets of the originator, of the responder */
 	enum way way;	      /* of the originator's packets */
 	unsigned near, far;   /* interfaces of the originator's side and of the responder's */
+	uint32_t next[2];     /* TCP: sequence number of what each end sends next */
 	uint32_t n;
-	struct {
+	struct line {
 		bool reply;
 		uint8_t flags;
 		uint8_t size;
+		uint32_t seq, ack;
 	} lines[LINES];
 };
 
@@ -31,9 +33,21 @@ static void say(struct speaker *speaker, bool reply, unsigned flags, unsigned si
 {
 	if (speaker->n == LINES)
 		return;
-	speaker->lines[speaker->n].reply = reply;
-	speaker->lines[speaker->n].flags = (uint8_t)flags;
-	speaker->lines[speaker->n++].size = (uint8_t)size;
+	speaker->lines[speaker->n++] = (struct line){
+		.reply = reply,
+		.flags = (uint8_t)flags,
+		.size = (uint8_t)size,
+		.seq = speaker->next[reply],
+		.ack = flags & ACK ? speaker->next[!reply] : 0,
+	};
+	speaker->next[reply] += size + !!(flags & SYN) + !!(flags & FIN);
+}
+
+/* Before a SYN: numbers that nobody has seen yet. */
+static void new_numbers(struct random *r, struct speaker *speaker)
+{
+	speaker->next[0] = random_word(r);
+	speaker->next[1] = random_word(r);
 }
 
 /* --- scripts --------------------------------------------------------------------- */
@@ -42,13 +56,16 @@ static void tcp_open(struct random *r, struct speaker *speaker, bool calm)
 {
 	uint32_t kind = calm ? 0 : random_below(r, 10);
 
+	new_numbers(r, speaker);
 	if (kind == 9) /* it was there before */
 		return;
 	say(speaker, false, SYN, 0);
 	if (kind == 8) { /* both at once */
 		say(speaker, true, SYN, 0);
-		say(speaker, false, SYN | ACK, 0);
-		say(speaker, true, SYN | ACK, 0);
+		for (int reply = 0; reply < 2; reply++) {
+			speaker->next[reply]--; /* the SYN once more */
+			say(speaker, reply, SYN | ACK, 0);
+		}
 		return;
 	}
 	if (kind == 7) { /* refused */
@@ -145,6 +162,14 @@ static void set_ports(struct random *r, struct speaker *speaker)
 	if (there->dst_port == 67 || there->dst_port == 547)
 		there->src_port = back->dst_port = (uint16_t)(there->dst_port == 67 ? 68 : 546);
 	there->echo_id = back->echo_id = (uint16_t)random_below(r, 3);
+	for (int i = 0; i < 2; i++) {
+		struct craft *end = &speaker->ends[i];
+
+		end->tcp_options = (uint8_t)random_below(r, 4);
+		end->has_scale = random_chance(r, 60);
+		end->scale = (uint8_t)random_below(r, 16);
+		end->window = (uint16_t)(random_chance(r, 30) ? 0xffff : random_between(r, 512, 0xffff));
+	}
 	if (there->protocol == ICMP4 || there->protocol == ICMP6) {
 		there->dst_port = there->protocol == ICMP4 ? 8 << 8 : 128 << 8;
 		back->dst_port = there->protocol == ICMP4 ? 0 : 129 << 8;
@@ -194,6 +219,13 @@ static void write_script(struct random *r, struct speaker *speaker, bool calm)
 
 /* --- disturbances ---------------------------------------------------------------- */
 
+static uint32_t random_near(struct random *r)
+{
+	static const int32_t far[] = { 0, 0, 1, -1, 500, -500, 65535, -65536, -66001, 1 << 24, 1 << 30 };
+
+	return random_chance(r, 10) ? random_word(r) : (uint32_t)random_pick(r, far);
+}
+
 static void disturb_script(struct random *r, struct speaker *speaker)
 {
 	for (uint32_t i = 0; i < speaker->n; i++) {
@@ -209,7 +241,7 @@ static void disturb_script(struct random *r, struct speaker *speaker)
 			speaker->n++;
 			i++;
 		} else if (kind < 20 && i + 1 < n) { /* overtaken */
-			__typeof__(speaker->lines[0]) late = speaker->lines[i];
+			struct line late = speaker->lines[i];
 
 			speaker->lines[i] = speaker->lines[i + 1];
 			speaker->lines[i + 1] = late;
@@ -219,6 +251,9 @@ static void disturb_script(struct random *r, struct speaker *speaker)
 
 			speaker->lines[i].flags = random_pick(r, flags);
 			speaker->lines[i].reply ^= random_chance(r, 30);
+		} else if (kind < 27) { /* of another window, or close to the edge of this one */
+			speaker->lines[i].seq += random_near(r);
+			speaker->lines[i].ack += random_near(r);
 		}
 	}
 }
@@ -257,7 +292,8 @@ static void make_step(const struct speaker *speaker, uint32_t line, unsigned num
 	step->craft = speaker->ends[reply];
 	step->craft.tcp_flags = speaker->lines[line].flags;
 	step->craft.payload = speaker->lines[line].size;
-	step->craft.seq = line * 100;
+	step->craft.seq = speaker->lines[line].seq;
+	step->craft.ack = speaker->lines[line].ack;
 	step->way = speaker->way;
 	step->in = speaker->near;
 	step->out = speaker->far;

@@ -113,12 +113,12 @@ static __always_inline void answer_tcp(const struct packet *p, struct wire_tcp *
 	tcp->dst = bpf_htons((__u16)p->fields.word[FIELD_SRC_PORT]);
 	tcp->offset = sizeof(*tcp) / 4 << 4;
 	if (flags & TCP_ACK) {
-		tcp->seq = bpf_htonl(p->ack);
+		tcp->seq = bpf_htonl(p->numbers.ack);
 		tcp->flags = TCP_RST;
 	} else {
 		__u32 length = segment - p->tcp_header + !!(flags & TCP_SYN) + !!(flags & TCP_FIN);
 
-		tcp->ack = bpf_htonl(p->seq + length);
+		tcp->ack = bpf_htonl(p->numbers.seq + length);
 		tcp->flags = TCP_RST | TCP_ACK;
 	}
 	tcp->checksum = (be16)~checksum_fold(checksum_sum(

@@ -84,7 +84,22 @@ static __always_inline const void *host_peek(host_packet_t *skb, __u32 offset, _
 	return data + offset + length <= end ? data + offset : 0;
 }
 
+static __always_inline int host_read_paged(host_packet_t *skb, __u32 offset, void *to, __u32 length)
+{
+	return (int)bpf_skb_load_bytes(skb, offset, to, length);
+}
+
 #include "core/frame.h"
+
+static long scale_search_next(__u32 i, struct scale_search *search)
+{
+	return scale_search_step(search);
+}
+
+static __always_inline void host_scale_search(struct scale_search *search)
+{
+	bpf_loop(TCP_OPTIONS_MAX, scale_search_next, search, 0);
+}
 
 #define INNER_MAP(name, size)                                                                      \
 	struct name {                                                                              \

@@ -44,11 +44,22 @@ static inline int host_read(host_packet_t *frame, uint32_t offset, void *to, uin
 	return 0;
 }
 
+static inline int host_read_paged(host_packet_t *frame, uint32_t offset, void *to, uint32_t length)
+{
+	return host_read(frame, offset, to, length);
+}
+
 /* The core tells clang how to unroll its loops; other compilers do not know the pragma. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #include "core/frame.h"
 #include "core/judgement.h"
 #pragma GCC diagnostic pop
+
+static __always_inline void host_scale_search(struct scale_search *search)
+{
+	for (uint32_t i = 0; i < TCP_OPTIONS_MAX && !scale_search_step(search); i++)
+		;
+}
 
 #endif

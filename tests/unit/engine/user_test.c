@@ -516,7 +516,7 @@ static void test_swap(void **state)
 	assert_int_equal(user_engine_swap(engine, &closed, sizeof(closed), &why), 0);
 	assert_int_equal(user_engine_counters(engine)[RULE_ALLOW].packets, 0);
 	assert_int_equal(arrive(engine, &trip, WAN), USER_NEXT); /* the flow lives */
-	assert_int_equal(flow_of(engine, &trip, &embryonic)->generation, 1);
+	assert_int_equal(flow_of(engine, &trip, &embryonic)->policy, 1);
 	trip.craft.src_port++;
 	assert_int_equal(arrive(engine, &trip, WAN), USER_DROP);
 	assert_int_equal(trip.verdict.judgement.generation, 2);
