@@ -73,15 +73,65 @@ static bool zone_in(uint64_t zones, uint32_t zone)
 	return zone < ZONES_MAX && zones >> zone & 1;
 }
 
+static bool built_in(const struct rule *rule)
+{
+	return rule->origin == RULE_BUILTIN || rule->origin == RULE_BUILTIN_DEFAULT;
+}
+
+/* A later fragment meets only clauses that say `fragment`, and what is built in. */
+static bool clause_meets(const struct rule *rule, const struct clause *clause,
+			 const struct fields *fields)
+{
+	return !fields->word[FIELD_FRAGMENT] || clause->field[FIELD_FRAGMENT].n || built_in(rule);
+}
+
 bool rule_matches(const struct rule *rule, const struct fields *fields)
 {
 	if (!zone_in(rule->from, fields->word[FIELD_FROM_ZONE]) ||
 	    !zone_in(rule->to, fields->word[FIELD_TO_ZONE]))
 		return false;
 	for (uint32_t i = 0; i < rule->clause_n; i++)
-		if (clause_matches(&rule->clauses[i], fields))
+		if (clause_meets(rule, &rule->clauses[i], fields) &&
+		    clause_matches(&rule->clauses[i], fields))
 			return true;
 	return false;
+}
+
+bool evaluate_orphan(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule)
+{
+	return fields->word[FIELD_FRAGMENT] && built_in(&ruleset->rules[rule]);
+}
+
+/* The clause as a flow's record can be asked: what it does not hold counts as matching. */
+static struct clause clause_of_flow(const struct clause *clause)
+{
+	static const unsigned unknown[] = { FIELD_LENGTH, FIELD_DSCP, FIELD_TTL, FIELD_EXPECTED };
+	struct clause known = *clause;
+
+	for (unsigned i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+		known.field[unknown[i]].n = 0;
+	known.flags.mask = known.flags.value = 0;
+	known.mark.mask = known.mark.value = 0;
+	known.has_mac = false;
+	return known;
+}
+
+uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *fields)
+{
+	for (uint32_t i = 0; i < ruleset->rule_n; i++) {
+		const struct rule *rule = &ruleset->rules[i];
+
+		if (!zone_in(rule->from, fields->word[FIELD_FROM_ZONE]) ||
+		    !zone_in(rule->to, fields->word[FIELD_TO_ZONE]))
+			continue;
+		for (uint32_t j = 0; j < rule->clause_n; j++) {
+			struct clause clause = clause_of_flow(&rule->clauses[j]);
+
+			if (clause_matches(&clause, fields))
+				return i;
+		}
+	}
+	return ruleset->rule_n - 1;
 }
 
 uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields)

@@ -204,6 +204,13 @@ static int judge(const struct ruleset *ruleset, struct explanation *e)
 		return 0;
 	}
 	e->rule = evaluate(ruleset, &e->fields);
+	if (evaluate_orphan(ruleset, &e->fields, e->rule)) {
+		e->sanity = SANITY_ORPHAN;
+		e->by = EXPLAINED_SANITY;
+		e->verdict = ACTION_DROP;
+		e->rule = UINT32_MAX;
+		return 0;
+	}
 	rule = &ruleset->rules[e->rule];
 	e->by = by_origin[rule->origin];
 	e->verdict = rule->action;

@@ -74,6 +74,8 @@ static const struct named sanities[] = {
 	[SANITY_ADDRESS] = { "address", "impossible source address" },
 	[SANITY_PORT_ZERO] = { "port-zero", "port 0" },
 	[SANITY_MID_STREAM] = { "mid-stream", "TCP in mid-stream without a known flow" },
+	[SANITY_ORPHAN] = { "orphan", "a fragment whose first one was not let pass, or not seen" },
+	[SANITY_OVERLAP] = { "overlap", "a fragment that would write over the first one" },
 	[SANITY_WINDOW] = { "window", "TCP with sequence numbers outside of the window of its flow" },
 };
 COMPLETE(sanities, SANITY_KINDS);
@@ -92,6 +94,7 @@ static const struct named stats[] = {
 	[STAT_SANITY] = { "sanity", "dropped before any rule (`reeve watch` names the reason)" },
 	[STAT_FLOW_NEW] = { "flows-new", "flows begun" },
 	[STAT_FLOW_PROMOTED] = { "flows-replied", "flows that were answered" },
+	[STAT_FLOW_CUT] = { "flows-cut", "flows ended because a later policy does not allow them" },
 	[STAT_FLOW_FULL] = { "flows-full",
 			     "answered flows that found the table full (`options { flows N }`)", true },
 	[STAT_FLOW_FAILED] = { "flows-failed", "dropped: no flow record could be made", true },

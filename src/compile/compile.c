@@ -3,12 +3,16 @@
  * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes
  * (node.c), and here the frame: which pairs of zones share a tree, and the image around the nodes.
  *
- * Layout: header, nodes, rule table, dispatch table, interface buckets.
+ * Layout: header, nodes, rule table, dispatch table, zone tags, interface buckets.
  *
  * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each
  * class gets a tree for each family. Where many classes have many rules in common, that would
  * multiply the rules by the pairs; then there is one tree a family, below which the zones are
  * fields like any other.
+ *
+ * That is done for each kind of walk (core/image.h): for packets, for flows, of which less is known,
+ * and for later fragments. Most policies say nothing that a flow's record does not hold; then
+ * flows share the trees of packets.
  */
 #include "compile/compile.h"
 
@@ -114,6 +118,11 @@ static void work_free(struct work *work)
 	free(work->dispatch);
 }
 
+static uint32_t dispatch_words(const struct ruleset *ruleset)
+{
+	return ruleset->zone_n * ruleset->zone_n * 2 * WALK_KINDS;
+}
+
 /* A pair of each class: its number by class. */
 static void class_pairs(const struct classes *classes, uint32_t pairs[PAIRS_MAX])
 {
@@ -143,40 +152,60 @@ static uint64_t class_entries(const struct work *work, const uint32_t pairs[PAIR
 	return sum * 2;
 }
 
-static int entries_make(const struct terms *terms, uint32_t family, struct entry **entries,
-			uint32_t *n)
+/* Does a walk of this kind look at the term? Later fragments meet rules that say `fragment`, and what is built in. */
+static bool walked(const struct ruleset *ruleset, const struct term *term, enum walk_kind kind)
+{
+	enum rule_origin origin = ruleset->rules[term->rule].origin;
+
+	return kind != WALK_FRAGMENT || term->dims & DIM_BIT(DIM_FRAGMENT) ||
+	       origin == RULE_BUILTIN || origin == RULE_BUILTIN_DEFAULT;
+}
+
+static int entries_make(const struct ruleset *ruleset, const struct terms *terms, uint32_t family,
+			enum walk_kind kind, struct entry **entries, uint32_t *n)
 {
 	uint32_t bit = family == 6 ? FAMILY_BIT_6 : FAMILY_BIT_4, i, kept = 0;
+	uint32_t known = kind == WALK_FLOW ? ~DIM_UNKNOWN_OF_FLOWS : UINT32_MAX;
 	struct entry *list = calloc(terms->list.n + 1, sizeof(*list));
 
 	if (!list)
 		return -ENOMEM;
-	for (i = 0; i < terms->list.n; i++)
-		if (terms->list.items[i].families & bit)
-			list[kept++] = (struct entry){ i, terms->list.items[i].dims };
+	for (i = 0; i < terms->list.n; i++) {
+		const struct term *term = &terms->list.items[i];
+
+		if (term->families & bit && walked(ruleset, term, kind))
+			list[kept++] = (struct entry){ i, term->dims & known };
+	}
 	*entries = list;
 	*n = kept;
 	return 0;
 }
 
+/* The words of the dispatch table for one kind of walk. */
+static uint32_t *dispatch_of(const struct work *work, enum walk_kind kind)
+{
+	return work->dispatch + IMAGE_DISPATCH(work->classes.zones, kind, 0, 0, 4);
+}
+
 /* One tree for all pairs. */
 static void build_merged(struct work *work, const struct entry *entries, uint32_t n,
-			 struct box *box, uint32_t family)
+			 struct box *box, enum walk_kind kind)
 {
-	uint32_t zones = work->classes.zones, i, ref;
+	uint32_t zones = work->classes.zones, *dispatch = dispatch_of(work, kind), i, ref;
 
 	box->range[DIM_FROM].hi[0] = zones - 1;
 	box->range[DIM_TO].hi[0] = zones - 1;
 	ref = tree_build(&work->tree, entries, n, box, TREE_NO_FAIL);
 	for (i = 0; i < zones * zones; i++)
-		work->dispatch[i * 2 + (family == 6)] = ref;
+		dispatch[i * 2 + (box->family == 6)] = ref;
 }
 
 /* A tree for each class of pairs. */
 static void build_classes(struct work *work, const struct entry *entries, uint32_t n,
-			  struct box *box, uint32_t family, const uint32_t pairs[PAIRS_MAX])
+			  struct box *box, enum walk_kind kind, const uint32_t pairs[PAIRS_MAX])
 {
 	uint32_t zones = work->classes.zones, refs[PAIRS_MAX] = { 0 }, i;
+	uint32_t *dispatch = dispatch_of(work, kind);
 
 	for (i = 0; i < work->classes.n; i++) {
 		struct address_range *from = &box->range[DIM_FROM], *to = &box->range[DIM_TO];
@@ -186,13 +215,45 @@ static void build_classes(struct work *work, const struct entry *entries, uint32
 		refs[i] = tree_build(&work->tree, entries, n, box, TREE_NO_FAIL);
 	}
 	for (i = 0; i < zones * zones; i++)
-		work->dispatch[i * 2 + (family == 6)] = refs[work->classes.of[i]];
+		dispatch[i * 2 + (box->family == 6)] = refs[work->classes.of[i]];
+}
+
+/* Do flows need trees of their own? */
+static bool flows_differ(const struct terms *terms)
+{
+	for (size_t i = 0; i < terms->list.n; i++)
+		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS)
+			return true;
+	return false;
+}
+
+static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, bool merged,
+		      const uint32_t pairs[PAIRS_MAX])
+{
+	cleanup_free struct entry *list = NULL;
+	struct address_range *fragment;
+	struct box box;
+	uint32_t n;
+	int err;
+
+	err = entries_make(work->ruleset, &work->terms, family, kind, &list, &n);
+	if (err)
+		return err;
+	box_whole(family, &box);
+	fragment = &box.range[DIM_FRAGMENT];
+	fragment->lo[0] = fragment->hi[0] = kind == WALK_FRAGMENT;
+	if (merged)
+		build_merged(work, list, n, &box, kind);
+	else
+		build_classes(work, list, n, &box, kind, pairs);
+	return work->nodes.error;
 }
 
 static int build_trees(struct work *work)
 {
 	uint64_t terms = work->terms.list.n;
-	uint32_t pairs[PAIRS_MAX] = { 0 }, family, n;
+	uint32_t pairs[PAIRS_MAX] = { 0 }, family;
+	bool flows = flows_differ(&work->terms);
 	bool merged = work->classes.n * terms > CLASS_SCAN;
 	int err;
 
@@ -203,22 +264,14 @@ static int build_trees(struct work *work)
 			FREE_ENTRIES / (merged ? 1 : work->classes.n));
 	if (err)
 		return err;
-	for (family = 4; family <= 6; family += 2) {
-		cleanup_free struct entry *list = NULL;
-		struct box box;
-
-		err = entries_make(&work->terms, family, &list, &n);
-		if (err)
-			return err;
-		box_whole(family, &box);
-		if (merged)
-			build_merged(work, list, n, &box, family);
-		else
-			build_classes(work, list, n, &box, family, pairs);
-		if (work->nodes.error)
-			return work->nodes.error;
-	}
-	return 0;
+	for (family = 4; family <= 6 && !err; family += 2)
+		for (unsigned kind = 0; kind < WALK_KINDS && !err; kind++)
+			if (kind != WALK_FLOW || flows)
+				err = build_walk(work, kind, family, merged, pairs);
+	if (!err && !flows)
+		memcpy(dispatch_of(work, WALK_FLOW), dispatch_of(work, WALK_PACKET),
+		       dispatch_words(work->ruleset) / WALK_KINDS * sizeof(*work->dispatch));
+	return err;
 }
 
 /* Interfaces by bucket. */
@@ -315,11 +368,6 @@ static struct image_rule image_rule_make(const struct rule *rule)
 	return made;
 }
 
-static uint32_t dispatch_words(const struct ruleset *ruleset)
-{
-	return ruleset->zone_n * ruleset->zone_n * 2;
-}
-
 static void header_fill(const struct work *work, const struct interfaces *interfaces,
 			struct image_header *header)
 {
@@ -336,7 +384,9 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		.interface_mask = interfaces->n - 1,
 		.mark_shift = ruleset->options.mark_shift,
 	};
-	header->interfaces = header->dispatch + (dispatch_words(ruleset) + 7) / 8;
+	header->zone_tags = header->dispatch + (dispatch_words(ruleset) + 7) / 8;
+	header->interfaces = header->zone_tags +
+			     (ruleset->zone_n + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS;
 	header->units = header->interfaces + interfaces->n;
 	for (i = 0; i < dispatch_words(ruleset); i++) {
 		uint32_t walk = nodes_walk(&work->nodes, work->dispatch[i]);
@@ -348,6 +398,8 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		header->flags |= IMAGE_PICKUP;
 	if (ruleset->options.guard)
 		header->flags |= IMAGE_GUARD;
+	if (!ruleset->options.windows)
+		header->flags |= IMAGE_LIBERAL;
 }
 
 /* Puts the image together. */
@@ -377,6 +429,9 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	}
 	memcpy(bytes + (size_t)header.dispatch * IMAGE_UNIT, work->dispatch,
 	       dispatch_words(work->ruleset) * sizeof(*work->dispatch));
+	for (i = 0; i < header.zones; i++)
+		((uint16_t *)(void *)(bytes + (size_t)header.zone_tags * IMAGE_UNIT))[i] =
+			work->ruleset->zones[i].tag;
 	memcpy(bytes + (size_t)header.interfaces * IMAGE_UNIT, interfaces->buckets,
 	       interfaces->n * sizeof(*interfaces->buckets));
 	digest = XXH64(bytes, size, 0);

@@ -40,6 +40,10 @@ enum dimension {
 };
 
 #define DIM_BIT(dim) (1u << (dim))
+/* What a flow's record does not hold of its first packet. */
+#define DIM_UNKNOWN_OF_FLOWS                                                                       \
+	(DIM_BIT(DIM_MAC_LOW) | DIM_BIT(DIM_MAC_HIGH) | DIM_BIT(DIM_DSCP) | DIM_BIT(DIM_TTL) |     \
+	 DIM_BIT(DIM_LENGTH) | DIM_BIT(DIM_EXPECTED) | DIM_BIT(DIM_FLAGS) | DIM_BIT(DIM_MARK))
 #define DIM_ADDRESSES (DIM_BIT(DIM_DST) | DIM_BIT(DIM_SRC))
 
 struct constraint {

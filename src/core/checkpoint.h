@@ -15,6 +15,7 @@
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
  *	__u64 host_proof_key(host_t *)			  random, the same for all packets
  *	__u32 host_witness(host_t *)			  likewise, 16 bits
+ *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
@@ -23,6 +24,8 @@
 #include "core/frame.h"
 #include "core/judge.h"
 #include "core/proof.h"
+
+static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
 
@@ -137,7 +140,7 @@ static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb, 
 	if (tag == zone)
 		return 1;
 	return tag == (zone | TAG_ORIGINAL) &&
-	       !proof_of_frame(skb, ethernet, host_proof_key(host), &proof) &&
+	       !host_frame_proof(host, skb, ethernet, &proof) &&
 	       (proof | PROOF_TAKEN_IN) == skb->hash;
 }
 

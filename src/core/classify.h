@@ -20,6 +20,7 @@
 #include "core/image.h"
 
 #define RULE_NONE 0xffffffffu
+#define ZONE_UNKNOWN 0xffffu
 
 struct walk {
 	__u32 ref;	/* where we are */
@@ -95,13 +96,36 @@ static __always_inline int walk_step(host_image_t *image, const struct fields *f
 
 /* Where the walk of a pair begins. Returns a reference; RULE_NONE when the image is damaged. */
 static __always_inline __u32 walk_begin(host_image_t *image, const struct image_header *header,
-					const struct fields *fields)
+					const struct fields *fields, enum walk_kind kind)
 {
-	__u32 slot = IMAGE_DISPATCH(header->zones, fields->word[FIELD_FROM_ZONE],
+	__u32 slot = IMAGE_DISPATCH(header->zones, kind, fields->word[FIELD_FROM_ZONE],
 				    fields->word[FIELD_TO_ZONE], fields->word[FIELD_FAMILY]);
 	const __u32 *unit = host_unit(image, header->dispatch + slot / 8);
 
 	return unit ? unit[slot & 7] : RULE_NONE;
+}
+
+/* The search for the number of a zone by its tag; the host runs the steps, as those of a walk, for at most ZONES_MAX zones. */
+struct zone_search {
+	__u32 tag;
+	__u32 zone; /* ZONE_UNKNOWN at first, and when the policy has no such zone */
+};
+
+/* Non-zero when the search is over. */
+static __always_inline int zone_search_step(host_image_t *image, const struct image_header *header,
+					    struct zone_search *search, __u32 zone)
+{
+	const __u16 *tags;
+
+	if (zone >= header->zones)
+		return 1;
+	tags = host_unit(image, header->zone_tags + zone / IMAGE_UNIT_TAGS);
+	if (!tags)
+		return 1;
+	if (tags[zone % IMAGE_UNIT_TAGS] != search->tag)
+		return 0;
+	search->zone = zone;
+	return 1;
 }
 
 /* The zone of an interface and its tag; ZONE_OTHER when the image does not know it. */

@@ -30,6 +30,8 @@ enum sanity {
 	SANITY_ADDRESS,		/* source is multicast, broadcast, or loopback from outside */
 	SANITY_PORT_ZERO,	/* TCP or UDP port 0 */
 	SANITY_MID_STREAM,	/* TCP without a flow, and `tcp-pickup` is off */
+	SANITY_ORPHAN,		/* a later fragment whose first one was not let pass, or not seen */
+	SANITY_OVERLAP,		/* a later fragment that would write over the first */
 	SANITY_WINDOW,		/* TCP: numbers outside of the window of the connection it claims to be of */
 	SANITY_KINDS,
 };
@@ -48,6 +50,7 @@ enum statistic {
 	STAT_OUTSIDE,	    /* TCP outside of the window of its connection */
 	STAT_FLOW_NEW,
 	STAT_FLOW_PROMOTED, /* replied: moved to the table of replied flows */
+	STAT_FLOW_CUT,	    /* the policy that runs now would not have allowed them: ended */
 	STAT_FLOW_FULL,	    /* the table of replied flows is full; the flow stays embryonic */
 	STAT_FLOW_FAILED,   /* no record could be made: the packet was dropped */
 	STAT_GUARD_LOCAL,   /* dropped by the guard, by hook */

@@ -92,6 +92,24 @@ struct flow {
 	__u8 translation[16];	 /* room for NAT; zero */
 };
 
+/*
+ * The first fragment of a packet that was let pass: later ones follow it. RFC 791, 8200 section 4.5: they belong together by
+ * addresses and identification, in IPv4 also by protocol (else 0).
+ */
+struct fragment_key {
+	__u32 src[4], dst[4];
+	__u32 id;
+	__u16 from_tag, to_tag;
+	__u8 protocol, family;
+	__u16 zero;
+};
+
+struct fragment {
+	__u64 seen;
+	__u32 end; /* of its data: the next one begins here or behind */
+	__u32 rule;
+};
+
 _Static_assert(sizeof(struct flow_key) == 40, "flow key");
 _Static_assert(sizeof(struct flow_end) == 16, "flow end");
 _Static_assert(sizeof(struct flow) == 128, "flow record");

@@ -68,7 +68,7 @@ static bool in_bounds(const struct check *check, uint32_t first, uint64_t n)
 static bool check_header(struct check *check, size_t size)
 {
 	const struct image_header *header = check->header;
-	uint64_t words = (uint64_t)header->zones * header->zones * 2;
+	uint64_t words = (uint64_t)header->zones * header->zones * 2 * WALK_KINDS;
 
 	if (header->units > IMAGE_UNITS_MAX || size != (size_t)header->units * IMAGE_UNIT)
 		return refuse(check, "the length is not the one the header names");
@@ -86,11 +86,14 @@ static bool check_header(struct check *check, size_t size)
 		return refuse(check, "interface table out of bounds");
 	if (header->walk_max > IMAGE_WALK_MAX)
 		return refuse(check, "walk limit out of range");
-	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD))
+	if (!in_bounds(check, header->zone_tags,
+		       (header->zones + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS))
+		return refuse(check, "zone tags out of bounds");
+	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL))
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");
-	if (!all_zero(header->reserved, 2))
+	if (header->reserved)
 		return refuse(check, "reserved word of the header is not zero");
 	return true;
 }
@@ -114,6 +117,17 @@ static bool check_rules(struct check *check)
 		if (rule->reserved0 || !all_zero(rule->reserved, 4))
 			return refuse(check, "reserved part of a rule is not zero");
 	}
+	return true;
+}
+
+static bool check_zone_tags(struct check *check)
+{
+	const uint16_t *tags = unit_at(check, check->header->zone_tags);
+	uint32_t i;
+
+	for (i = 0; i < check->header->zones; i++)
+		if (!tags[i] || tags[i] > TAG_MAX)
+			return refuse(check, "zone tag out of range");
 	return true;
 }
 
@@ -225,7 +239,7 @@ static bool check_nodes(struct check *check)
 {
 	const struct image_header *header = check->header;
 	const uint32_t *dispatch = unit_at(check, header->dispatch);
-	uint32_t i, words = header->zones * header->zones * 2;
+	uint32_t i, words = header->zones * header->zones * 2 * WALK_KINDS;
 
 	for (i = 0; i < words; i++)
 		if (!check_ref(check, dispatch[i], header->units, 0))
@@ -330,7 +344,7 @@ int image_validate(const void *image, size_t size, const char **why)
 		*why = "out of memory";
 		return -ENOMEM;
 	}
-	good = check_rules(&check) && check_interfaces(&check) && check_nodes(&check) &&
+	good = check_rules(&check) && check_zone_tags(&check) && check_interfaces(&check) && check_nodes(&check) &&
 	       check_walks(&check);
 	__builtin_free(check.marks);
 	__builtin_free(check.walks);

@@ -6,7 +6,7 @@
  * number in the lower 28 (a unit index for nodes, a rule number for REF_RULE). In the kernel an image is stored as pages of
  * IMAGE_PAGE bytes, so no node straddles a page: a switch is aligned to its own size.
  *
- * Units 0 and 1 hold the header. The dispatch table gives, for a pair of zones and a family, the
+ * Units 0 and 1 hold the header. The dispatch table gives, for a kind of walk, a pair of zones and a family, the
  * reference at which the walk begins. The walk goes on until it meets REF_RULE:
  *
  *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
@@ -16,6 +16,8 @@
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest walk, counted in nodes visited
  * (those of set trees included, and REF_MEMBER as one more), is header.walk_max and at most IMAGE_WALK_MAX.
+ *
+ * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
  * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the bucket of an ifindex is
  * image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry. An interface that is not in it is ZONE_OTHER.
@@ -27,7 +29,7 @@
 #include "core/types.h"
 
 #define IMAGE_MAGIC 0x56454552u /* "REEV" */
-#define IMAGE_VERSION 1u
+#define IMAGE_VERSION 2u
 #define IMAGE_UNIT 32u
 #define IMAGE_PAGE 65536u
 #define IMAGE_PAGE_UNITS (IMAGE_PAGE / IMAGE_UNIT)
@@ -52,6 +54,15 @@ enum ref_kind {
 enum image_flags {
 	IMAGE_PICKUP = 1, /* a TCP packet in mid-stream may start a flow */
 	IMAGE_GUARD = 2,
+	IMAGE_LIBERAL = 4, /* new flows are FLOW_LIBERAL */
+};
+
+/* For what a rule is looked for. */
+enum walk_kind {
+	WALK_PACKET,   /* a packet with all its fields */
+	WALK_FLOW,     /* a flow: conditions on fields that its record does not hold count as matching */
+	WALK_FRAGMENT, /* a later fragment: only rules that say `fragment`, and the built-in ones */
+	WALK_KINDS,
 };
 
 struct image_header { /* 2 units */
@@ -59,7 +70,7 @@ struct image_header { /* 2 units */
 	__u32 units;	       /* length of the whole */
 	__u32 zones;	       /* number of zones, at least 2 */
 	__u32 rules;	       /* number of rules, at least 1 */
-	__u32 dispatch;	       /* unit where the dispatch table begins: zones * zones * 2 words */
+	__u32 dispatch;	       /* unit where the dispatch table begins: WALK_KINDS * zones * zones * 2 words */
 	__u32 interfaces;      /* unit of the first bucket */
 	__u32 interface_mask;  /* buckets - 1, a power of two minus one */
 	__u32 rule_table;      /* unit of rule 0; a rule is one unit */
@@ -67,11 +78,13 @@ struct image_header { /* 2 units */
 	__u32 flags;	       /* enum image_flags */
 	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
-	__u32 reserved[2];     /* zero */
+	__u32 zone_tags;       /* unit of the first tags */
+	__u32 reserved;	       /* zero */
 };
 
-#define IMAGE_DISPATCH(zones, from, to, family) \
-	((((from) * (zones)) + (to)) * 2 + ((family) == 6))
+#define IMAGE_DISPATCH(zones, walk, from, to, family) \
+	((((walk) * (zones) + (from)) * (zones) + (to)) * 2 + ((family) == 6))
+#define IMAGE_UNIT_TAGS (IMAGE_UNIT / 2)
 
 #define IMAGE_SWITCH_KEYS 15
 struct image_switch { /* 4 units, aligned to 4 units */

@@ -11,28 +11,48 @@
  *
  * A packet advances its flow where the flow decides it: exactly once.
  *
+ * A flow is allowed by the policy of its time. After an apply each flow is looked at once more, when its next packet comes: if the
+ * policy that runs now would not have let it begin, it ends, and its packet meets the rules (flow_recheck()).
+ *
+ * ICMP errors that quote a packet of a live flow pass by that flow (core/quoted.h). Later fragments have no ports: they follow their first fragment,
+ * where that was decided; without one only rules that say `fragment` can let them pass.
+ *
  * The including host header defines first, besides what packet.h and classify.h ask for, a type host_t and:
  *	host_t		  has the members `packet` (struct packet *), `header` (const struct image_header *), `image` (host_image_t)
  *	__u64 host_now(host_t *)
- *	__u32 host_classify(host_t *)			  rule number, or RULE_NONE
+ *	__u32 host_classify(host_t *, enum walk_kind)	  rule number, or RULE_NONE
+ *	__u32 host_zone(host_t *, __u32 tag)		  by zone_search_step(); ZONE_UNKNOWN when there is none
  *	const struct image_rule *host_image_rule(host_t *, __u32 rule)	  or NULL
+ *	struct flow_key *host_key(host_t *)		  room for the packet's
  *	struct flow *host_flow_find(host_t *, const struct flow_key *)	  in the table of replied flows
  *	struct flow *host_embryonic_find(host_t *, const struct flow_key *)
- *	void host_flow_delete(host_t *, const struct flow_key *)
+ *	void host_flow_delete(host_t *, const struct flow_key *), void host_embryonic_delete(…)
+ *	__u32 host_flows_since(host_t *)		  flows of policies before this generation are looked at again
  *	int host_flow_promote(host_t *, const struct flow_key *, const struct flow *)	 to the replied ones; 0 or negative
  *	int host_flow_create(host_t *, const struct flow_key *, const struct judgement *, __u32 state, __u32 sender_high)
  *							  an embryonic one
+ *	const struct quoted *host_quoted(host_t *)	  quoted_parse() into room of its own; NULL when it finds no flow's tuple
+ *	const struct fragment *host_fragment_find(host_t *, const struct fragment_key *)
+ *	void host_fragment_put(host_t *, const struct fragment_key *, const struct fragment *)   may be lost
  *	enum route host_route(host_t *)			  for this host, or to be forwarded?
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_event(host_t *, enum event_kind, const struct judgement *)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)	  every sample-th becomes an event
+ *
+ * and behind it, because it has them as functions of their own or not (in the kernel a program's stack is short, and the verifier looks at
+ * each way through it):
+ *	int host_recheck(host_t *, const struct flow_key *, struct found *)			flow_recheck()
+ *	int host_related(host_t *, struct judgement *, __u32 from_tag, __u32 to_tag)		judge_related()
+ *	int host_fragment_follow(host_t *, struct judgement *), host_fragment_note(host_t *, struct judgement *, from_tag, to_tag)
+ *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  */
 #ifndef REEVE_CORE_JUDGE_H
 #define REEVE_CORE_JUDGE_H
 
 #include "core/classify.h"
 #include "core/judgement.h"
+#include "core/quoted.h"
 #include "core/track.h"
 
 /* The flow of a packet, if there is one, and where it was found. */
@@ -44,6 +64,15 @@ struct found {
 	__u32 taken;   /* the tuple belongs to a live connection that this packet is not part of: start none */
 	__u32 replace; /* a replied flow holds the tuple, and may be replaced */
 };
+
+static struct flow_key *host_key(host_t *host);
+static const struct quoted *host_quoted(host_t *host);
+static int host_recheck(host_t *host, const struct flow_key *key, struct found *found);
+static int host_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
+static int host_fragment_follow(host_t *host, struct judgement *j);
+static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
+static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
+		       struct judgement *j);
 
 static __always_inline void flow_find(host_t *host, struct flow_key *key, struct found *found,
 				      __u64 now)
@@ -70,6 +99,14 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	if (found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
 		found->direction = DIRECTION_REPLY;
 	found->flow = flow;
+}
+
+static __always_inline void judge_malformed(host_t *host, struct judgement *j)
+{
+	j->outcome = OUTCOME_DROP;
+	j->by = BY_SANITY;
+	host_count(host, STAT_SANITY);
+	host_event(host, EVENT_DROP, j);
 }
 
 /* A segment with the numbers of another connection, or of none. */
@@ -123,6 +160,182 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	return 0;
 }
 
+/* The packet as if its flow's other end had sent it, where only what a flow's record holds is looked at. Twice is as before. */
+static __always_inline void packet_turn(struct packet *p, __u32 original_type)
+{
+	__u32 *word = p->fields.word, port = word[FIELD_SRC_PORT], i;
+
+	word[FIELD_SRC_PORT] = word[FIELD_DST_PORT];
+	word[FIELD_DST_PORT] = port;
+	if (!(p->flags & PACKET_PORTS))
+		word[FIELD_DST_PORT] = original_type;
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++) {
+		__u32 address = word[FIELD_SRC + i];
+
+		word[FIELD_SRC + i] = word[FIELD_DST + i];
+		word[FIELD_DST + i] = address;
+	}
+}
+
+/* Would the policy that runs now have let the flow begin? Its rule, or NULL. */
+static __always_inline const struct image_rule *flow_rule(host_t *host, const struct found *found,
+							  __u32 *number)
+{
+	const struct flow *flow = found->flow;
+	struct packet *p = host->packet;
+	__u32 *word = p->fields.word, from = word[FIELD_FROM_ZONE], to = word[FIELD_TO_ZONE];
+	__u32 type = word[FIELD_DST_PORT], state = word[FIELD_STATE], source = word[FIELD_SRC_PORT];
+	__u32 reply = found->direction == DIRECTION_REPLY;
+
+	word[FIELD_FROM_ZONE] = host_zone(host, flow->from_tag);
+	word[FIELD_TO_ZONE] = host_zone(host, flow->to_tag);
+	word[FIELD_STATE] = flow->flags & FLOW_PICKED_UP ? STATE_UNTRACKED : STATE_NEW;
+	*number = RULE_NONE;
+	if (word[FIELD_FROM_ZONE] != ZONE_UNKNOWN && word[FIELD_TO_ZONE] != ZONE_UNKNOWN) {
+		if (reply)
+			packet_turn(p, p->flags & PACKET_ECHO_REPLY ?
+					       (word[FIELD_FAMILY] == 6 ? 128u << 8 : 8u << 8) : 0);
+		*number = host_classify(host, WALK_FLOW);
+		if (reply)
+			packet_turn(p, type);
+	}
+	word[FIELD_FROM_ZONE] = from;
+	word[FIELD_TO_ZONE] = to;
+	word[FIELD_STATE] = state;
+	word[FIELD_SRC_PORT] = source;
+	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
+}
+
+/* Looks at a flow of an older policy. 0: it lives on, under the rule that allows it now. -1: it is gone. */
+static __always_inline int flow_recheck(host_t *host, const struct flow_key *key,
+					struct found *found)
+{
+	const struct image_rule *rule;
+	struct flow *flow = found->flow;
+	__u32 number;
+
+	rule = flow_rule(host, found, &number);
+	if (rule && rule->action == ACTION_ALLOW) {
+		flow->rule = number;
+		flow->mark_mask = rule->mark_mask;
+		flow->mark_value = rule->mark_value;
+		flow->flags = (__u8)((flow->flags & ~FLOW_MARKS) |
+				     (rule->mark_mask ? FLOW_MARKS : 0));
+		flow->policy = (__u16)host_generation(host);
+		return 0;
+	}
+	if (found->embryonic)
+		host_embryonic_delete(host, key);
+	else
+		host_flow_delete(host, key);
+	found->flow = 0;
+	host_count(host, STAT_FLOW_CUT);
+	return -1;
+}
+
+/*
+ * Does an ICMP error belong to a live flow? It comes from where the quoted packet went, or from this host itself on its way, and goes to its
+ * sender. At arrival `to_tag` is 0: unknown. 1 when it passes.
+ */
+static __always_inline int judge_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag)
+{
+	const struct quoted *quoted = host_quoted(host);
+	struct packet *p = host->packet;
+	__u32 sender, other, i;
+	struct flow *flow;
+	int direction;
+
+	if (!quoted)
+		return 0;
+	flow = host_flow_find(host, &quoted->key);
+	if (!flow)
+		flow = host_embryonic_find(host, &quoted->key);
+	if (!flow || flow_expired(flow, host_now(host)) ||
+	    flow_stale(flow, host_flows_since(host)))
+		return 0;
+	direction = quoted_direction(quoted, flow);
+	if (direction < 0)
+		return 0;
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++)
+		if (p->fields.word[FIELD_DST + i] !=
+		    (quoted->sender_high ? quoted->key.high[i] : quoted->key.low[i]))
+			return 0;
+	sender = direction == DIRECTION_ORIGINAL ? flow->from_tag : flow->to_tag;
+	other = direction == DIRECTION_ORIGINAL ? flow->to_tag : flow->from_tag;
+	if ((to_tag && to_tag != sender) || (from_tag != other && from_tag != IMAGE_TAG_SELF))
+		return 0;
+	j->outcome = OUTCOME_PASS;
+	j->by = BY_FLOW;
+	j->rule = flow->rule;
+	j->mark = sender == IMAGE_TAG_SELF ? MARK_SELF : MARK_REPLY;
+	j->leave_tag = (__u16)sender;
+	host_count(host, STAT_BY_FLOW);
+	return 1;
+}
+
+static __always_inline void fragment_key_make(const struct packet *p, __u32 from_tag, __u32 to_tag,
+					      struct fragment_key *key)
+{
+	__u32 i;
+
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++) {
+		key->src[i] = p->fields.word[FIELD_SRC + i];
+		key->dst[i] = p->fields.word[FIELD_DST + i];
+	}
+	key->id = p->fragment_id;
+	key->from_tag = (__u16)from_tag;
+	key->to_tag = (__u16)to_tag;
+	key->family = (__u8)p->fields.word[FIELD_FAMILY];
+	key->protocol = key->family == 4 ? (__u8)p->fields.word[FIELD_PROTOCOL] : 0;
+	key->zero = 0;
+}
+
+/* A first fragment passes between these zones: others follow it. */
+static __always_inline void fragment_note(host_t *host, struct judgement *j, __u32 from_tag,
+					  __u32 to_tag)
+{
+	struct fragment first = {
+		.seen = host_now(host),
+		.end = host->packet->fragment_at,
+		.rule = j->rule,
+	};
+	struct fragment_key key;
+
+	fragment_key_make(host->packet, from_tag, to_tag, &key);
+	host_fragment_put(host, &key, &first);
+}
+
+/* A later fragment: does it follow a first one? Otherwise it meets the rules that say `fragment`. 1 when it is decided. */
+static __always_inline int fragment_follow(host_t *host, struct judgement *j)
+{
+	const struct fragment *first;
+	struct fragment_key key;
+	__u64 now = host_now(host);
+
+	fragment_key_make(host->packet, j->from_tag, j->to_tag, &key);
+	first = host_fragment_find(host, &key);
+	if (!first || (now > first->seen && now - first->seen > FRAGMENT_LIFETIME))
+		return 0;
+	if (host->packet->fragment_at < first->end) {
+		host->packet->sanity = SANITY_OVERLAP;
+		judge_malformed(host, j);
+		return 1;
+	}
+	j->outcome = OUTCOME_PASS;
+	j->by = BY_FLOW;
+	j->rule = first->rule;
+	host_count(host, STAT_BY_FLOW);
+	return 1;
+}
+
+static __always_inline int first_fragment(const struct packet *p)
+{
+	return (p->flags & PACKET_FRAGMENT) && !p->fields.word[FIELD_FRAGMENT];
+}
+
 /*
  * The packet has a flow's tuple but is not part of it: it meets the rules. If they allow it, may it take the tuple over? From an embryonic
  * flow, yes. From a replied one if that is over, or if its own originator now leaves by another zone (a route has changed: the
@@ -133,7 +346,7 @@ static __always_inline void flow_estrange(struct found *found, __u16 from_tag, i
 	struct flow *flow = found->flow;
 
 	found->flow = 0;
-	if (found->embryonic)
+	if (!flow || found->embryonic)
 		return;
 	if ((flow->protocol == PROTOCOL_TCP && flow->state >= FLOW_TIME_WAIT) ||
 	    (!agree && found->direction == DIRECTION_ORIGINAL && flow->from_tag == from_tag))
@@ -156,6 +369,8 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 		host_event(host, EVENT_DROP, j);
 		return -1;
 	}
+	if (host->header->flags & IMAGE_LIBERAL)
+		j->flow_flags = FLOW_LIBERAL;
 	if (state == FLOW_NONE || found->taken)
 		return 0; /* it passes by the rule alone */
 	if (found->replace)
@@ -175,8 +390,11 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 {
 	struct packet *p = host->packet;
 	const struct image_rule *rule = 0;
-	__u32 number = host_classify(host);
+	__u32 number, later = p->fields.word[FIELD_FRAGMENT];
 
+	if (later && host_fragment_follow(host, j))
+		return;
+	number = host_classify(host, later ? WALK_FRAGMENT : WALK_PACKET);
 	j->by = BY_RULE;
 	j->outcome = OUTCOME_DROP;
 	if (number != RULE_NONE)
@@ -184,6 +402,11 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 	if (!rule) {
 		j->by = BY_NOTHING;
 		host_count(host, STAT_NO_POLICY);
+		return;
+	}
+	if (later && (rule->flags & IMAGE_RULE_BUILTIN)) {
+		p->sanity = SANITY_ORPHAN;
+		judge_malformed(host, j);
 		return;
 	}
 	j->rule = number;
@@ -199,6 +422,8 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 		if (!(rule->flags & IMAGE_RULE_STATELESS) && flow_startable(p) &&
 		    flow_begin(host, key, found, j))
 			j->outcome = OUTCOME_DROP;
+		if (first_fragment(p) && j->outcome == OUTCOME_PASS)
+			host_fragment_note(host, j, j->from_tag, j->to_tag);
 	} else if (rule->action == ACTION_REJECT) {
 		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
 	} else {
@@ -208,14 +433,6 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 		host_log(host, rule->log_sample, j);
 	else if (rule->action != ACTION_ALLOW)
 		host_event(host, rule->action == ACTION_REJECT ? EVENT_REJECT : EVENT_DROP, j);
-}
-
-static __always_inline void judge_malformed(host_t *host, struct judgement *j)
-{
-	j->outcome = OUTCOME_DROP;
-	j->by = BY_SANITY;
-	host_count(host, STAT_SANITY);
-	host_event(host, EVENT_DROP, j);
 }
 
 /* Fields a packet of a flow can have: a later fragment has no ports, so it has no flow. */
@@ -236,8 +453,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 {
 	struct packet *p = host->packet;
 	struct image_interface from;
+	struct flow_key *key = host_key(host);
 	struct found found = { 0 };
-	struct flow_key key;
 
 	host_count(host, STAT_ARRIVED);
 	from = interface_find(&host->image, host->header, j->ifindex);
@@ -251,7 +468,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	if (flow_searchable(p)) {
 		__u64 now = host_now(host);
 
-		flow_find(host, &key, &found, now);
+		flow_find(host, key, &found, now);
 		if (found.flow) {
 			struct flow *flow = found.flow;
 			__u16 here = flow->from_tag, there = flow->to_tag;
@@ -260,7 +477,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				here = flow->to_tag;
 				there = flow->from_tag;
 			}
-			if (here == from.tag) {
+			if (here == from.tag && (!flow_stale(flow, host_flows_since(host)) ||
+						 !host_recheck(host, key, &found))) {
 				int forward = found.direction == DIRECTION_ORIGINAL &&
 					      there != IMAGE_TAG_SELF;
 
@@ -273,16 +491,20 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					j->mark = MARK_DEFERRED;
 					return;
 				}
-				if (!flow_advance(host, &key, &found, j, now)) {
+				if (!flow_advance(host, key, &found, j, now)) {
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
 					if (there == IMAGE_TAG_SELF)
 						j->mark = MARK_SELF;
 					j->leave_tag = there;
+					if (first_fragment(p) && j->outcome == OUTCOME_PASS)
+						host_fragment_note(host, j, here, there);
 					return;
 				}
 			}
 			flow_estrange(&found, from.tag, here == from.tag);
 		}
+	} else if (quotes_flow(p) && host_related(host, j, from.tag, 0)) {
+		return;
 	}
 	if (!(p->flags & PACKET_GROUP) && host_route(host) == ROUTE_FORWARD) {
 		j->outcome = OUTCOME_PASS;
@@ -292,7 +514,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	p->fields.word[FIELD_TO_ZONE] = ZONE_SELF;
 	j->to_tag = IMAGE_TAG_SELF;
 	j->mark = MARK_SELF;
-	judge_by_rules(host, &key, &found, j);
+	host_rules(host, key, &found, j);
 }
 
 /*
@@ -303,8 +525,8 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 {
 	struct packet *p = host->packet;
 	struct image_interface from = { 0, ZONE_SELF, IMAGE_TAG_SELF }, to;
+	struct flow_key *key = host_key(host);
 	struct found found = { 0 };
-	struct flow_key key;
 
 	host_count(host, STAT_DEPARTED);
 	to = interface_find(&host->image, host->header, j->ifindex);
@@ -321,7 +543,7 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 	if (flow_searchable(p)) {
 		__u64 now = host_now(host);
 
-		flow_find(host, &key, &found, now);
+		flow_find(host, key, &found, now);
 		if (found.flow) {
 			struct flow *flow = found.flow;
 			int agree = found.direction == DIRECTION_ORIGINAL ?
@@ -335,12 +557,20 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 				j->outcome = OUTCOME_PASS;
 				return;
 			}
-			if (agree && !flow_advance(host, &key, &found, j, now))
+			if (agree &&
+			    (!flow_stale(flow, host_flows_since(host)) ||
+			     !host_recheck(host, key, &found)) &&
+			    !flow_advance(host, key, &found, j, now)) {
+				if (first_fragment(p) && j->outcome == OUTCOME_PASS)
+					host_fragment_note(host, j, from.tag, to.tag);
 				return;
+			}
 			flow_estrange(&found, from.tag, agree);
 		}
+	} else if (quotes_flow(p) && host_related(host, j, from.tag, to.tag)) {
+		return;
 	}
-	judge_by_rules(host, &key, &found, j);
+	host_rules(host, key, &found, j);
 }
 
 #endif

@@ -31,6 +31,7 @@ struct judgement {
 	__u8 hook;    /* enum event_hook */
 	__u8 reject;  /* enum reject */
 	__u8 action;  /* enum action, when by == BY_RULE */
+	__u8 flow_flags; /* for a flow that begins: FLOW_LIBERAL */
 	__u16 leave_tag; /* MARK_REPLY: tag of the zone by which the reply must leave */
 	__u32 rule;
 	__u32 mark_mask, mark_value; /* of `mark set` */
@@ -52,7 +53,7 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 	flow->from_tag = j->from_tag;
 	flow->to_tag = j->to_tag;
 	flow->state = (__u8)state;
-	flow->flags = (__u8)(sender_high ? FLOW_ORIGIN_HIGH : 0);
+	flow->flags = (__u8)((sender_high ? FLOW_ORIGIN_HIGH : 0) | j->flow_flags);
 	if (state == FLOW_ESTABLISHED)
 		flow->flags |= FLOW_PICKED_UP;
 	flow->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];

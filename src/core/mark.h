@@ -31,7 +31,6 @@ enum mark_state {
 #define TAG_ORIGINAL 0x8000
 #define TAG_DEFERRED 0xfffe
 #define TAG_ANSWER 0xffff
-#define ZONE_UNKNOWN 0xffffu
 
 /* May a packet go up into this host? `bits` are reeve's two of the mark. */
 static __always_inline int marked_for_self(__u32 tc_index, __u32 witness, __u32 bits)

@@ -60,12 +60,14 @@ struct packet {
 	__u32 length;	  /* of the IP packet, headers included */
 	__u32 segments;	  /* 1, or gso_segs */
 	struct numbers numbers; /* TCP */
+	__u32 fragment_id;
+	__u16 fragment_at; /* first fragment: where its data ends; a later one: where it begins; in bytes */
 	__u16 echo_id;	  /* ICMP echo */
 	__u16 l3, l4;	  /* offsets of the IP header and of the one behind it */
 	__u8 flags;	  /* enum packet_flags */
 	__u8 sanity;	  /* enum sanity */
 	__u8 tcp_header;  /* length of the TCP header in bytes */
-	__u8 reserved[3];
+	__u8 reserved;
 };
 
 struct wire_ipv4 {
@@ -312,10 +314,17 @@ static __always_inline int parse_ipv4(host_packet_t *host, struct packet *p, __u
 	p->fields.word[FIELD_SRC] = src;
 	p->fields.word[FIELD_DST] = dst;
 	fragment = from_be16(ip.fragment);
-	if (fragment & 0x3fff)
+	if (fragment & 0x3fff) {
 		p->flags |= PACKET_FRAGMENT;
+		p->fragment_id = from_be16(ip.id);
+		p->fragment_at = (__u16)(length - header);
+	}
 	if (fragment & 0x1fff) {
 		p->fields.word[FIELD_FRAGMENT] = 1;
+		p->fragment_at = (__u16)((fragment & 0x1fff) * 8);
+		/* RFC 1858, 3.2: it would write over the header that was judged. */
+		if (ip.protocol == PROTOCOL_TCP && p->fragment_at < sizeof(struct wire_tcp))
+			return SANITY_FRAGMENT;
 		if ((fragment & 0x1fff) * 8 + (length - header) > 65535 - header)
 			return SANITY_FRAGMENT;
 	}
@@ -359,10 +368,14 @@ static __always_inline int parse_extensions(host_packet_t *host, struct packet *
 			size = sizeof(extension);
 			if (p->flags & PACKET_FRAGMENT)
 				return SANITY_EXTENSIONS;
-			if (fragment & 0xfff9) /* not atomic (RFC 6946) */
+			if (fragment & 0xfff9) { /* not atomic (RFC 6946) */
 				p->flags |= PACKET_FRAGMENT;
+				p->fragment_id = from_be32(extension.id);
+				p->fragment_at = (__u16)(room - offset - size);
+			}
 			if (fragment & 0xfff8) {
 				p->fields.word[FIELD_FRAGMENT] = 1;
+				p->fragment_at = (__u16)(fragment & 0xfff8);
 				if ((fragment & 0xfff8) + (room - offset - size) > 65535)
 					return SANITY_FRAGMENT;
 				next = extension.next;

@@ -31,33 +31,11 @@ struct brief {
 	struct numbers numbers; /* TCP */
 };
 
-/* The ends in canonical order, as flow_key_make(). Ports in host order. */
 static __always_inline void brief_key(struct brief *brief, const __u32 *src, const __u32 *dst,
 				      __u32 ports, __u32 protocol, __u32 family)
 {
-	__u32 src_port = ports >> 16, dst_port = ports & 0xffff, high, i;
-
-	if (src[0] != dst[0])
-		high = src[0] > dst[0];
-	else if (src[1] != dst[1])
-		high = src[1] > dst[1];
-	else if (src[2] != dst[2])
-		high = src[2] > dst[2];
-	else if (src[3] != dst[3])
-		high = src[3] > dst[3];
-	else
-		high = src_port > dst_port;
-#pragma clang loop unroll(full)
-	for (i = 0; i < 4; i++) {
-		brief->key.low[i] = high ? dst[i] : src[i];
-		brief->key.high[i] = high ? src[i] : dst[i];
-	}
-	brief->key.low_port = (__u16)(high ? dst_port : src_port);
-	brief->key.high_port = (__u16)(high ? src_port : dst_port);
-	brief->key.protocol = (__u8)protocol;
-	brief->key.family = (__u8)family;
-	brief->key.zero = 0;
-	brief->sender_high = high;
+	brief->sender_high = flow_key_order(&brief->key, src, dst, ports >> 16, ports & 0xffff,
+					    protocol, family);
 }
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -203,7 +181,8 @@ static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struc
 		there = flow->from_tag;
 		count = &flow->reply;
 	}
-	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now))
+	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now) ||
+	    flow_stale(flow, host_flows_since(host)))
 		return 0;
 	next = flow_step(flow, brief->key.protocol, &brief->numbers, brief->tcp_flags, 0, direction,
 			 now);

@@ -23,6 +23,7 @@ static const __u32 flow_timeout[TIMEOUT_ROWS] = {
 #define FLOW_TIMEOUT_GENERIC 600 /* protocols other than TCP, UDP and ICMP */
 #define FLOW_TIMEOUT_PICKED_UP 300 /* TCP taken up in mid-stream, while nobody has answered */
 #define FLOW_LIFETIME_MIN (10 * SECOND) /* the smallest of all these: FLOW_CLOSE */
+#define FRAGMENT_LIFETIME (30 * SECOND) /* as the kernel's own reassembly waits (ipfrag_time) */
 #define FLOW_ASSURED_AFTER (2 * SECOND)
 
 static __always_inline __u64 flow_lifetime(const struct flow *flow)

@@ -88,18 +88,15 @@ static const __u8 tcp_next[TCP_ROWS][2][SEGMENTS] = {
 #undef XX
 
 /*
- * The key of the packet's flow. Returns 1 if the sender is key->high. The key is written word by word, so that no byte of it is left over
- * from anything else.
+ * The key of a tuple: its ends in canonical order. Returns 1 if the sender is key->high. Ports in host order. The key is written word by word, so
+ * that no byte of it is left over from anything else.
  */
-static __always_inline int flow_key_make(const struct packet *p, struct flow_key *key)
+static __always_inline __u32 flow_key_order(struct flow_key *key, const __u32 *src, const __u32 *dst,
+					    __u32 src_port, __u32 dst_port, __u32 protocol,
+					    __u32 family)
 {
-	const __u32 *src = &p->fields.word[FIELD_SRC], *dst = &p->fields.word[FIELD_DST];
-	__u16 src_port = (__u16)p->fields.word[FIELD_SRC_PORT];
-	__u16 dst_port = (__u16)p->fields.word[FIELD_DST_PORT];
-	int high;
+	__u32 high, i;
 
-	if (!(p->flags & PACKET_PORTS))
-		src_port = dst_port = p->echo_id; /* 0 unless an echo */
 	if (src[0] != dst[0])
 		high = src[0] > dst[0];
 	else if (src[1] != dst[1])
@@ -110,26 +107,29 @@ static __always_inline int flow_key_make(const struct packet *p, struct flow_key
 		high = src[3] > dst[3];
 	else
 		high = src_port > dst_port;
-	if (high) {
-		const __u32 *swap = src;
-		__u16 port = src_port;
-
-		src = dst;
-		dst = swap;
-		src_port = dst_port;
-		dst_port = port;
-	}
 #pragma clang loop unroll(full)
-	for (__u32 i = 0; i < 4; i++) {
-		key->low[i] = src[i];
-		key->high[i] = dst[i];
+	for (i = 0; i < 4; i++) {
+		key->low[i] = high ? dst[i] : src[i];
+		key->high[i] = high ? src[i] : dst[i];
 	}
-	key->low_port = src_port;
-	key->high_port = dst_port;
-	key->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
-	key->family = (__u8)p->fields.word[FIELD_FAMILY];
+	key->low_port = (__u16)(high ? dst_port : src_port);
+	key->high_port = (__u16)(high ? src_port : dst_port);
+	key->protocol = (__u8)protocol;
+	key->family = (__u8)family;
 	key->zero = 0;
 	return high;
+}
+
+/* The key of the packet's flow. */
+static __always_inline int flow_key_make(const struct packet *p, struct flow_key *key)
+{
+	__u32 src_port = p->fields.word[FIELD_SRC_PORT], dst_port = p->fields.word[FIELD_DST_PORT];
+
+	if (!(p->flags & PACKET_PORTS))
+		src_port = dst_port = p->echo_id; /* 0 unless an echo */
+	return (int)flow_key_order(key, &p->fields.word[FIELD_SRC], &p->fields.word[FIELD_DST],
+				   src_port, dst_port, p->fields.word[FIELD_PROTOCOL],
+				   p->fields.word[FIELD_FAMILY]);
 }
 
 static __always_inline __u32 tcp_segment(__u32 flags)
@@ -216,6 +216,12 @@ static __always_inline void flow_take(struct flow *flow, __u32 next, const struc
 	if (!(state & SAME) && state != flow->state)
 		flow->state = (__u8)state;
 	flow->seen = now;
+}
+
+/* Was the flow last allowed by a policy before `since`, the generation from which on flows need not be looked at again? */
+static __always_inline int flow_stale(const struct flow *flow, __u32 since)
+{
+	return (__s16)(__u16)(flow->policy - since) < 0;
 }
 
 /* May this packet, once a rule has allowed it, start a flow? Others pass by the rule alone. */

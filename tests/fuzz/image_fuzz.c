@@ -134,11 +134,13 @@ static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const st
 static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *data, size_t left)
 {
 	const struct image_header *header = (const void *)bytes;
-	uint32_t pairs = header->zones * header->zones * 2, i, j, k;
+	uint32_t pairs = header->zones * header->zones * 2 * WALK_KINDS, i, j, k;
 	const uint32_t *dispatch;
 
 	unit_at(bytes, size, header->dispatch, (pairs + 7) / 8);
 	unit_at(bytes, size, header->interfaces, header->interface_mask + 1);
+	unit_at(bytes, size, header->zone_tags,
+		(header->zones + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS);
 	dispatch = unit_at(bytes, size, header->dispatch, 1);
 	for (i = 0; i < WALKS; i++) {
 		struct fields fields;

@@ -15,14 +15,15 @@
 #define SECOND 1000000000ull
 
 enum { RULE_ALLOW, RULE_DROP, RULE_REJECT, RULE_STATELESS, RULES };
-enum { UNIT_DISPATCH = 2, UNIT_INTERFACES = 5, UNIT_RULES = 6, UNIT_SWITCH = 12, UNITS = 16 };
+enum { UNIT_DISPATCH = 2, UNIT_TAGS = 9, UNIT_INTERFACES, UNIT_RULES, UNIT_SWITCH = 16, UNITS = 20 };
 
 struct small_image {
 	struct image_header header;
-	uint32_t dispatch[24]; /* 3 units */
+	uint32_t dispatch[56]; /* 7 units */
+	uint16_t tags[IMAGE_UNIT_TAGS];
 	struct image_bucket interfaces;
 	struct image_rule rules[RULES];
-	unsigned char unused[2 * IMAGE_UNIT]; /* a switch is aligned to its size */
+	unsigned char unused[1 * IMAGE_UNIT]; /* a switch is aligned to its size */
 	struct image_switch ports;
 };
 
@@ -38,10 +39,12 @@ static struct small_image small_image(void)
 			    .rules = RULES,
 			    .dispatch = UNIT_DISPATCH,
 			    .interfaces = UNIT_INTERFACES,
+			    .zone_tags = UNIT_TAGS,
 			    .rule_table = UNIT_RULES,
 			    .walk_max = 1,
 			    .flags = IMAGE_PICKUP,
 			    .mark_shift = 30 },
+		.tags = { IMAGE_TAG_SELF, IMAGE_TAG_OTHER, 100 },
 		.interfaces.entry = { { 1, 2, 100 }, { 2, 1, IMAGE_TAG_OTHER } },
 		.rules = { [RULE_ALLOW] = { .action = ACTION_ALLOW,
 					    .mark_mask = 0xff,
@@ -59,7 +62,7 @@ static struct small_image small_image(void)
 		image.ports.key[i] = 0x1000u * (uint32_t)(i + 1);
 	for (int i = 0; i <= IMAGE_SWITCH_KEYS; i++)
 		image.ports.child[i] = i % 5 ? RULE_ALLOW : (uint32_t)i / 5;
-	for (int i = 0; i < ZONES * ZONES * 2; i++)
+	for (int i = 0; i < ZONES * ZONES * 2 * WALK_KINDS; i++)
 		image.dispatch[i] = REF_MAKE(REF_SWITCH, UNIT_SWITCH);
 	return image;
 }

@@ -34,7 +34,7 @@ static int start_engine(struct bench *bench)
 					.context = bench };
 	const char *why = "";
 
-	bench->generation = 1;
+	bench->generation = bench->flows_since = 1;
 	bench->before = calloc(bench->policy.ruleset.rule_n, sizeof(*bench->before));
 	if (!bench->before)
 		return -ENOMEM;
@@ -54,7 +54,7 @@ int bench_open(struct bench *bench, struct world *world, const struct random_pol
 		err = start_engine(bench);
 	if (!err && world)
 		err = world_policy(world, bench->policy.image.bytes, bench->policy.image.size,
-				   bench->generation);
+				   bench->generation, bench->flows_since);
 	if (err)
 		bench_close(bench);
 	return err;
@@ -67,6 +67,8 @@ int bench_swap(struct bench *bench, const struct random_policy *policy)
 	uint64_t *before = NULL;
 	const char *why = "";
 	uint32_t refused;
+	/* Now and then, and the same when it is played again. */
+	bool keep = bench->generation % 3 == 0;
 	int err = policy_compile(policy, &next, &refused, &errors);
 
 	text_free(&errors);
@@ -75,7 +77,7 @@ int bench_swap(struct bench *bench, const struct random_policy *policy)
 		err = before ? 0 : -ENOMEM;
 	}
 	if (!err)
-		err = user_engine_swap(bench->engine, next.image.bytes, next.image.size, &why);
+		err = user_engine_swap(bench->engine, next.image.bytes, next.image.size, keep, &why);
 	if (err) {
 		free(before);
 		policy_unload(&next);
@@ -86,8 +88,10 @@ int bench_swap(struct bench *bench, const struct random_policy *policy)
 	bench->policy = next;
 	bench->before = before;
 	bench->generation++;
+	if (!keep)
+		bench->flows_since = bench->generation;
 	return bench->world ? world_policy(bench->world, next.image.bytes, next.image.size,
-					   bench->generation) :
+					   bench->generation, bench->flows_since) :
 			      0;
 }
 

@@ -14,7 +14,7 @@ struct bench {
 	struct world *world; /* borrowed; NULL: no kernel */
 	struct seen *listener;
 	uint64_t *before; /* packets counted by rule of the user engine */
-	uint32_t generation;
+	uint32_t generation, flows_since;
 };
 
 /*

@@ -367,8 +367,9 @@ bool craft_malformed(const struct craft *craft, bool arriving)
 		return true;
 	if (arriving && (loopback(craft, craft->src) || loopback(craft, craft->dst)))
 		return true;
-	if (later_fragment(craft))
-		return fragment_too_long(craft);
+	if (later_fragment(craft)) /* nor may it write over a TCP header */
+		return fragment_too_long(craft) ||
+		       (craft->family == 4 && craft->protocol == TCP && craft->offset * 8 < 20);
 	return transport_malformed(craft);
 }
 

@@ -469,6 +469,11 @@ static void expect_by_rule(const struct probe *probe, const struct loaded_policy
 	rule = &policy->ruleset.rules[expected->rule];
 	expected->by = BY_RULE;
 	expected->action = USER_DROP;
+	if (evaluate_orphan(&policy->ruleset, fields, expected->rule)) {
+		expected->by = BY_SANITY;
+		expected->rule = RULE_NONE;
+		return;
+	}
 	if (rule->action == ACTION_REJECT && may_be_answered(probe, fields))
 		expected->action = USER_ANSWER;
 	if (rule->action != ACTION_ALLOW)

@@ -222,6 +222,7 @@ static int load_programs(struct world *world)
 		return -errno;
 	world->skeleton = skeleton;
 	bpf_map__set_max_entries(skeleton->maps.flows, 512);
+	bpf_map__set_max_entries(world->skeleton->maps.fragments, 256); /* soon emptied */
 	bpf_map__set_max_entries(skeleton->maps.embryonic, 1024);
 	bpf_map__set_max_entries(skeleton->maps.asked, 256);
 	return harness__load(skeleton); /* -EPERM without the capability */
@@ -324,7 +325,7 @@ static int write_image(struct world *world, const unsigned char *image, size_t s
 }
 
 static int write_control(const struct world *world, const struct image_header *header,
-			 uint32_t generation)
+			 uint32_t generation, uint32_t flows_since)
 {
 	const struct image_bucket *bucket =
 		(const void *)((const uint8_t *)header + (size_t)header->interfaces * IMAGE_UNIT);
@@ -332,6 +333,7 @@ static int write_control(const struct world *world, const struct image_header *h
 	uint32_t zero = 0;
 
 	control.slot[0].generation = generation;
+	control.slot[0].flows_since = flows_since;
 	control.slot[0].mark_shift = header->mark_shift;
 	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
 		control.tags[0][i] = IMAGE_TAG_OTHER;
@@ -343,7 +345,8 @@ static int write_control(const struct world *world, const struct image_header *h
 		       -errno : 0;
 }
 
-int world_policy(struct world *world, const void *image, size_t size, uint32_t generation)
+int world_policy(struct world *world, const void *image, size_t size, uint32_t generation,
+		 uint32_t flows_since)
 {
 	const struct image_header *header = image;
 	int err;
@@ -353,7 +356,7 @@ int world_policy(struct world *world, const void *image, size_t size, uint32_t g
 	world->rules = header->rules;
 	err = write_image(world, image, size);
 	if (!err)
-		err = write_control(world, header, generation);
+		err = write_control(world, header, generation, flows_since);
 	if (!err)
 		err = read_counters(world, world->before);
 	if (!err)
@@ -480,7 +483,7 @@ uint32_t world_flow_count(struct world *world)
 
 static void empty_map(const struct bpf_map *map)
 {
-	unsigned char key[sizeof(struct flow_key)];
+	unsigned char key[sizeof(struct fragment_key)]; /* the longest */
 	int fd = bpf_map__fd(map);
 
 	while (!bpf_map_get_next_key(fd, NULL, key))
@@ -492,4 +495,5 @@ void world_flush(struct world *world)
 	empty_map(world->skeleton->maps.flows);
 	empty_map(world->skeleton->maps.embryonic);
 	empty_map(world->skeleton->maps.asked);
+	empty_map(world->skeleton->maps.fragments);
 }

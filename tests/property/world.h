@@ -52,7 +52,8 @@ enum route world_route(void *context, const struct user_frame *frame, const stru
 int world_open(struct world **world, const char **why);
 void world_close(struct world *world);
 /* The next policy: counters and statistics at zero. */
-int world_policy(struct world *world, const void *image, size_t size, uint32_t generation);
+int world_policy(struct world *world, const void *image, size_t size, uint32_t generation,
+		 uint32_t flows_since);
 /* How many records there are in the tables of flows. */
 uint32_t world_flow_count(struct world *world);
 /*

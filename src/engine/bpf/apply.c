@@ -158,11 +158,11 @@ static int change(struct loaded *loaded, struct pins *pins, const struct link_ve
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && report->first)
-		err = slots_flip(loaded, ruleset, slot, problem);
+		err = slots_flip(loaded, ruleset, slot, false, problem);
 	if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
 	if (!err && !report->first)
-		err = slots_flip(loaded, ruleset, slot, problem);
+		err = slots_flip(loaded, ruleset, slot, false, problem);
 	if (!err)
 		attach_tidy(loaded, pins, links, ruleset);
 	report->flip_ns = now_ns() - start;

@@ -144,6 +144,13 @@ struct {
 } embryonic SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -226,6 +233,7 @@ static __always_inline const void *host_switch(host_image_t *image, __u32 unit)
 
 typedef struct {
 	struct __sk_buff *skb;
+	struct room *room; /* packet is in it */
 	struct packet *packet;
 	const struct image_header *header;
 	host_image_t image;
@@ -234,6 +242,7 @@ typedef struct {
 } host_t;
 
 #include "core/judgement.h"
+#include "core/quoted.h"
 #include "core/track.h"
 
 static __always_inline __u64 host_now(host_t *host)
@@ -263,7 +272,7 @@ static long walk_next(__u32 i, struct walk_context *context)
 }
 
 /* The number of the rule that decides, or RULE_NONE. */
-__noinline int classify(struct packet *p, __u32 slot)
+__noinline int classify(struct packet *p, __u32 slot, __u32 kind)
 {
 	const struct image_header *header;
 	struct walk_context context = {};
@@ -279,16 +288,39 @@ __noinline int classify(struct packet *p, __u32 slot)
 		return -1;
 	context.image.base = header;
 	context.packet = p;
-	context.walk.ref = walk_begin(&context.image, header, &p->fields);
+	context.walk.ref = walk_begin(&context.image, header, &p->fields, kind);
 	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
 	return REF_KIND(context.walk.ref) == REF_RULE ? (int)REF_INDEX(context.walk.ref) : -1;
 }
 
-static __always_inline __u32 host_classify(host_t *host)
+static __always_inline __u32 host_classify(host_t *host, enum walk_kind kind)
 {
-	int rule = classify(host->packet, host->slot);
+	int rule = classify(host->packet, host->slot, kind);
 
 	return rule < 0 ? RULE_NONE : (__u32)rule;
+}
+
+struct zone_context {
+	host_image_t image;
+	const struct image_header *header;
+	struct zone_search search;
+};
+
+static long zone_next(__u32 i, struct zone_context *context)
+{
+	return zone_search_step(&context->image, context->header, &context->search, i);
+}
+
+static __always_inline __u32 host_zone(host_t *host, __u32 tag)
+{
+	struct zone_context context = {
+		.image = host->image,
+		.header = host->header,
+		.search = { tag, ZONE_UNKNOWN },
+	};
+
+	bpf_loop(ZONES_MAX, zone_next, &context, 0);
+	return context.search.zone;
 }
 
 static __always_inline const struct image_rule *host_image_rule(host_t *host, __u32 rule)
@@ -309,6 +341,23 @@ static __always_inline struct flow *host_embryonic_find(host_t *host, const stru
 static __always_inline void host_flow_delete(host_t *host, const struct flow_key *key)
 {
 	bpf_map_delete_elem(&flows, key);
+}
+
+static __always_inline void host_embryonic_delete(host_t *host, const struct flow_key *key)
+{
+	bpf_map_delete_elem(&embryonic, key);
+}
+
+static __always_inline const struct fragment *host_fragment_find(host_t *host,
+								 const struct fragment_key *key)
+{
+	return bpf_map_lookup_elem(&fragments, key);
+}
+
+static __always_inline void host_fragment_put(host_t *host, const struct fragment_key *key,
+					      const struct fragment *fragment)
+{
+	bpf_map_update_elem(&fragments, key, fragment, BPF_ANY);
 }
 
 static long sweep_one(void *map, const void *key, void *value, void *context)
@@ -432,25 +481,14 @@ static __always_inline enum route host_route(host_t *host)
 	return (enum route)route(host->skb, host->packet);
 }
 
-static __always_inline void event_send(host_t *host, enum event_kind kind,
-				       const struct judgement *j)
-{
-	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-
-	if (!event) {
-		host_count(host, STAT_EVENT_LOST);
-		return;
-	}
-	event_fill(event, kind, host->packet, j, bpf_ktime_get_ns());
-	bpf_ringbuf_submit(event, 0);
-}
+int step_event(struct room *room, __u32 kind);
 
 /* Events are made only while somebody reads them: nobody pays for what nobody sees. */
 static __always_inline void host_event(host_t *host, enum event_kind kind,
 				       const struct judgement *j)
 {
 	if (control.watch_until > bpf_ktime_get_coarse_ns())
-		event_send(host, kind, j);
+		step_event(host->room, kind);
 }
 
 static __always_inline void host_log(host_t *host, __u32 sample, const struct judgement *j)
@@ -514,12 +552,10 @@ static __always_inline __u32 host_mark_shift(host_t *host)
 	return control.slot[host->slot & 1].mark_shift & 31;
 }
 
-static __always_inline int host_open(host_t *host)
+static __always_inline int host_open_slot(host_t *host)
 {
 	__u32 zero = 0, slot; /* not host->slot: what the address is taken of lives on the stack */
 
-	if (host_start(host))
-		return -1;
 	host_count_open(host);
 	slot = host->slot;
 	host->image.pages = bpf_map_lookup_elem(&images, &slot);
@@ -531,6 +567,11 @@ static __always_inline int host_open(host_t *host)
 	host->image.base = host->header;
 	host->image.page = 0;
 	return 0;
+}
+
+static __always_inline int host_open(host_t *host)
+{
+	return host_start(host) ? -1 : host_open_slot(host);
 }
 
 /*
@@ -550,6 +591,11 @@ static __always_inline int host_foreign(host_t *host, struct __sk_buff *skb)
 static __always_inline __u32 host_generation(host_t *host)
 {
 	return control.slot[host->slot & 1].generation;
+}
+
+static __always_inline __u32 host_flows_since(host_t *host)
+{
+	return control.slot[host->slot & 1].flows_since;
 }
 
 static __always_inline __u64 host_proof_key(host_t *host)
@@ -579,5 +625,192 @@ static __always_inline void host_asks(host_t *host, __u32 ifindex, __u64 now)
 
 #include "core/checkpoint.h"
 #include "core/quick.h"
+
+/* What the full way works with: in a map, because the stack is short. Programs of one CPU do not interrupt each other. */
+struct room {
+	struct packet packet;
+	struct judgement judgement;
+	struct quoted quoted;
+	struct flow_key key;
+	__u32 proof;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct room);
+} rooms SEC(".maps");
+
+static __always_inline struct room *room_get(host_t *host, struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
+
+	if (!room)
+		return 0;
+	memset(room, 0, sizeof(*room));
+	host->skb = skb;
+	host->room = room;
+	host->packet = &room->packet;
+	return room;
+}
+
+/*
+ * Steps of the judge that are global functions: the verifier looks at each once. They open the image of the same slot again, because pointers to
+ * maps cannot be handed to them.
+ */
+static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, struct room *room,
+				       __u32 slot)
+{
+	host->skb = skb;
+	host->room = room;
+	host->packet = &room->packet;
+	host->slot = slot & 1;
+	return host_open_slot(host);
+}
+
+__noinline int step_proof(struct __sk_buff *skb, struct room *room, __u32 ethernet)
+{
+	return room ? proof_of_frame(skb, ethernet, control.proof_key, &room->proof) : -1;
+}
+
+static __always_inline int host_frame_proof(host_t *host, struct __sk_buff *skb, __u32 ethernet,
+					    __u32 *proof)
+{
+	if (step_proof(skb, host->room, ethernet))
+		return -1;
+	*proof = host->room->proof;
+	return 0;
+}
+
+__noinline int step_event(struct room *room, __u32 kind)
+{
+	struct statistics *row;
+	struct event *event;
+	__u32 zero = 0;
+
+	if (!room)
+		return 0;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		row = bpf_map_lookup_elem(&stats, &zero);
+		if (row)
+			row->count[STAT_EVENT_LOST]++;
+		return 0;
+	}
+	event_fill(event, kind, &room->packet, &room->judgement, bpf_ktime_get_ns());
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+__noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
+{
+	struct found found = { 0 };
+	struct flow_key *key;
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return -1;
+	key = &room->key;
+	found.sender_high = (__u32)flow_key_make(&room->packet, key);
+	found.embryonic = unreplied;
+	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
+	if (!found.flow)
+		return -1;
+	if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
+		found.direction = DIRECTION_REPLY;
+	return flow_recheck(&host, key, &found);
+}
+
+static __always_inline struct flow_key *host_key(host_t *host)
+{
+	return &host->room->key;
+}
+
+static __always_inline int host_recheck(host_t *host, const struct flow_key *key,
+					struct found *found)
+{
+	if (!step_recheck(host->room, host->slot, found->embryonic))
+		return 0;
+	found->flow = 0;
+	return -1;
+}
+
+/* An error that quotes a packet is read by a function of its own: the stack is short. */
+__noinline int step_quoted(struct __sk_buff *skb, struct room *room)
+{
+	return room ? quoted_parse(skb, &room->packet, &room->quoted) : -1;
+}
+
+static __always_inline const struct quoted *host_quoted(host_t *host)
+{
+	return &host->room->quoted;
+}
+
+__noinline int step_related(struct room *room, __u32 slot, __u32 tags)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	return judge_related(&host, &room->judgement, tags & 0xffff, tags >> 16);
+}
+
+static __always_inline int host_related(host_t *host, struct judgement *j, __u32 from_tag,
+					__u32 to_tag)
+{
+	return !step_quoted(host->skb, host->room) &&
+	       step_related(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
+}
+
+__noinline int step_fragment_follow(struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	return fragment_follow(&host, &room->judgement);
+}
+
+static __always_inline int host_fragment_follow(host_t *host, struct judgement *j)
+{
+	return step_fragment_follow(host->room, host->slot);
+}
+
+__noinline int step_fragment_note(struct room *room, __u32 slot, __u32 tags)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	fragment_note(&host, &room->judgement, tags & 0xffff, tags >> 16);
+	return 0;
+}
+
+static __always_inline void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag,
+					       __u32 to_tag)
+{
+	step_fragment_note(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
+}
+
+__noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
+{
+	struct found found = { .taken = taken, .replace = replace };
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	found.sender_high = (__u32)flow_key_make(&room->packet, &room->key);
+	judge_by_rules(&host, &room->key, &found, &room->judgement);
+	return 0;
+}
+
+static __always_inline void host_rules(host_t *host, const struct flow_key *key,
+				       const struct found *found, struct judgement *j)
+{
+	j->outcome = OUTCOME_DROP; /* whatever happens */
+	step_rules(host->room, host->slot, found->taken, found->replace);
+}
 
 #endif

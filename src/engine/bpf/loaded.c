@@ -22,6 +22,7 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_IMAGES] = "images",   [MAP_COUNTERS] = "counters",	  [MAP_SOURCES] = "sources",
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
+	[MAP_FRAGMENTS] = "fragments",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
 	[MAP_CONTROL] = "control",
 };

@@ -19,6 +19,7 @@ enum loaded_map {
 	MAP_ASKED,
 	MAP_ANSWERS,
 	MAP_SWEEPS,
+	MAP_FRAGMENTS,
 	MAP_COVERED_FAR,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
 	MAP_COUNT,

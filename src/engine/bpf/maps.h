@@ -8,8 +8,10 @@
 #include "core/event.h"
 #include "core/types.h"
 
+#define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
+
 #define SLOTS 2 /* images: the one in use and the one before or after it */
-#define LAYOUT_VERSION 1u /* of everything pinned; another one is refused, never misread */
+#define LAYOUT_VERSION 2u /* of everything pinned; another one is refused, never misread */
 
 /*
  * Interfaces with an index below this have their coverage and their zone's tag in `control`, where programs reach them at once; the others in the
@@ -44,6 +46,8 @@ struct control {
 		__u32 rules;	  /* of the image in this slot */
 		__u32 mark_shift; /* as in its header, for the guard */
 		__u32 guard;	  /* 0: the guard lets everything pass */
+		__u32 flows_since; /* generation: flows of older policies are looked at again */
+		__u32 reserved;
 		__u64 applied_at; /* seconds since 1970 */
 		__u64 image_size;
 		__u64 source_size;

@@ -198,7 +198,7 @@ static void counters_move(struct loaded *loaded, const struct ruleset *ruleset, 
 	diagnostics_free(&diagnostics);
 }
 
-int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
+int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot, bool keep_flows,
 	       struct problem *problem)
 {
 	struct control *control = loaded->control;
@@ -207,6 +207,7 @@ int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t sl
 	int err, fd;
 
 	control->slot[slot].generation = generation;
+	control->slot[slot].flows_since = keep_flows ? control->slot[old].flows_since : generation;
 	__atomic_store_n(&control->active, slot, __ATOMIC_RELEASE);
 	if (!running || old == slot)
 		return 0;

@@ -14,8 +14,11 @@
 /* Puts the policy into the slot that is not running. *slot is which. */
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
 	       uint32_t *slot, struct problem *problem);
-/* Makes `slot` the running one, carries over the counters of rules that stay, and empties the other. */
-int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
+/*
+ * Makes `slot` the running one, carries over the counters of rules that stay, and empties the other. Live flows are judged by the new policy at their next
+ * packet, unless `keep_flows`.
+ */
+int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot, bool keep_flows,
 	       struct problem *problem);
 /* Is any policy running? */
 bool slots_running(const struct loaded *loaded);

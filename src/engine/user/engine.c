@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "core/image.h"
 #include "engine/user/flow_table.h"
+#include "engine/user/fragment_table.h"
 
 /* When the DHCP client of an interface last sent something. */
 struct asked {
@@ -32,7 +33,9 @@ struct user_engine {
 	uint32_t generation;
 	uint64_t now;
 	uint64_t random;
+	uint32_t flows_since;
 	struct flow_table flows, embryonic;
+	struct fragment_table fragments;
 	struct asked *asked;
 	uint64_t stats[STAT_COUNT];
 };
@@ -80,7 +83,7 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 		return err;
 	}
 	new->options = *options;
-	new->generation = 1;
+	new->generation = new->flows_since = 1;
 	new->random = 0x9e3779b97f4a7c15u;
 	new->flows.max = options->flows_max;
 	new->embryonic.max = options->embryonic_max;
@@ -98,7 +101,8 @@ void user_engine_free(struct user_engine *engine)
 	free(engine);
 }
 
-int user_engine_swap(struct user_engine *engine, const void *image, size_t size, const char **why)
+int user_engine_swap(struct user_engine *engine, const void *image, size_t size, bool keep_flows,
+		     const char **why)
 {
 	struct user_counter *counters;
 	unsigned char *copy;
@@ -112,6 +116,8 @@ int user_engine_swap(struct user_engine *engine, const void *image, size_t size,
 	engine->image = copy;
 	engine->counters = counters;
 	engine->generation++;
+	if (!keep_flows)
+		engine->flows_since = engine->generation;
 	return 0;
 }
 
@@ -229,6 +235,7 @@ void user_engine_flush(struct user_engine *engine)
 
 	flow_table_clear(&engine->flows);
 	flow_table_clear(&engine->embryonic);
+	fragment_table_clear(&engine->fragments);
 	HASH_ITER(hh, engine->asked, asked, next) {
 		HASH_DELETE(hh, engine->asked, asked);
 		free(asked);

@@ -76,10 +76,12 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 void user_engine_free(struct user_engine *engine);
 
 /*
- * Another policy, as an apply does: flows stay, the generation (1 at first) goes up, counters begin
- * at zero. Errors as above; the old policy is then untouched.
+ * Another policy, as an apply does: the generation (1 at first) goes up, counters begin at zero;
+ * flows are judged by it at their next packet, unless `keep_flows`. Errors as above; the old policy
+ * is then untouched.
  */
-int user_engine_swap(struct user_engine *engine, const void *image, size_t size, const char **why);
+int user_engine_swap(struct user_engine *engine, const void *image, size_t size, bool keep_flows,
+		     const char **why);
 
 /* The clock in nanoseconds; it stands still until it is set again. */
 void user_engine_set_clock(struct user_engine *engine, uint64_t now);

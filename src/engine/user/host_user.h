@@ -26,12 +26,15 @@ static inline const struct image_switch *host_switch(host_image_t *image, uint32
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #include "core/classify.h"
 #include "core/judgement.h"
+#include "core/quoted.h"
 #include "core/track.h"
 
 typedef struct {
 	struct user_engine *engine;
 	const struct user_frame *frame;
 	struct packet *packet;
+	struct quoted quoted;
+	struct flow_key key;
 	const struct image_header *header;
 	host_image_t image;
 } host_t;
@@ -61,6 +64,11 @@ static inline int host_foreign(host_t *host, host_packet_t *frame)
 static inline uint32_t host_generation(host_t *host)
 {
 	return host->engine->generation;
+}
+
+static inline uint32_t host_flows_since(host_t *host)
+{
+	return host->engine->flows_since;
 }
 
 static inline uint64_t host_proof_key(host_t *host)
@@ -97,15 +105,25 @@ static inline void host_count_rule(host_t *host, uint32_t rule)
 	counter->last_ns = host->engine->now;
 }
 
-static inline uint32_t host_classify(host_t *host)
+static inline uint32_t host_classify(host_t *host, enum walk_kind kind)
 {
-	struct walk walk = { .ref = walk_begin(&host->image, host->header, &host->packet->fields) };
+	struct walk walk = { .ref = walk_begin(&host->image, host->header, &host->packet->fields,
+					       kind) };
 	uint32_t i;
 	int end = 0;
 
 	for (i = 0; i <= host->header->walk_max && !end; i++)
 		end = walk_step(&host->image, &host->packet->fields, &walk);
 	return end == 1 ? REF_INDEX(walk.ref) : RULE_NONE;
+}
+
+static inline uint32_t host_zone(host_t *host, uint32_t tag)
+{
+	struct zone_search search = { tag, ZONE_UNKNOWN };
+
+	for (uint32_t i = 0; !zone_search_step(&host->image, host->header, &search, i); i++)
+		;
+	return search.zone;
 }
 
 static inline const struct image_rule *host_image_rule(host_t *host, uint32_t rule)
@@ -130,6 +148,23 @@ static inline void host_flow_delete(host_t *host, const struct flow_key *key)
 	flow_table_remove(&host->engine->flows, key);
 }
 
+static inline void host_embryonic_delete(host_t *host, const struct flow_key *key)
+{
+	flow_table_remove(&host->engine->embryonic, key);
+}
+
+static inline const struct fragment *host_fragment_find(host_t *host,
+							const struct fragment_key *key)
+{
+	return fragment_table_find(&host->engine->fragments, key);
+}
+
+static inline void host_fragment_put(host_t *host, const struct fragment_key *key,
+				     const struct fragment *fragment)
+{
+	fragment_table_put(&host->engine->fragments, key, fragment);
+}
+
 static inline int host_flow_promote(host_t *host, const struct flow_key *key,
 				    const struct flow *flow)
 {
@@ -144,6 +179,13 @@ static inline int host_flow_create(host_t *host, const struct flow_key *key,
 
 	flow_fill(&flow, host->packet, j, state, sender_high, host->engine->now);
 	return flow_table_push(&host->engine->embryonic, key, &flow);
+}
+
+static inline const struct quoted *host_quoted(host_t *host)
+{
+	struct user_frame frame = *host->frame;
+
+	return quoted_parse(&frame, host->packet, &host->quoted) ? NULL : &host->quoted;
 }
 
 static inline enum route host_route(host_t *host)
@@ -215,5 +257,43 @@ static inline void host_log(host_t *host, uint32_t sample, const struct judgemen
 
 #include "core/checkpoint.h"
 #pragma GCC diagnostic pop
+
+static inline int host_frame_proof(host_t *host, host_packet_t *frame, uint32_t ethernet,
+				   uint32_t *proof)
+{
+	return proof_of_frame(frame, ethernet, host_proof_key(host), proof);
+}
+
+static inline struct flow_key *host_key(host_t *host)
+{
+	return &host->key;
+}
+
+static inline int host_recheck(host_t *host, const struct flow_key *key, struct found *found)
+{
+	return flow_recheck(host, key, found);
+}
+
+static inline int host_related(host_t *host, struct judgement *j, uint32_t from_tag, uint32_t to_tag)
+{
+	return judge_related(host, j, from_tag, to_tag);
+}
+
+static inline int host_fragment_follow(host_t *host, struct judgement *j)
+{
+	return fragment_follow(host, j);
+}
+
+static inline void host_fragment_note(host_t *host, struct judgement *j, uint32_t from_tag,
+				      uint32_t to_tag)
+{
+	fragment_note(host, j, from_tag, to_tag);
+}
+
+static inline void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
+			      struct judgement *j)
+{
+	judge_by_rules(host, key, found, j);
+}
 
 #endif

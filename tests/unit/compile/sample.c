@@ -411,7 +411,20 @@ static bool matches(const struct clause *clause, const struct fields *fields)
 	       in_addresses(clause->dst, &word[FIELD_DST]);
 }
 
-uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields)
+/* What a flow's record does not hold counts as matching. */
+static struct clause known_of_flow(const struct clause *clause)
+{
+	struct clause known = *clause;
+
+	known.field[FIELD_LENGTH].n = known.field[FIELD_DSCP].n = known.field[FIELD_TTL].n = 0;
+	known.field[FIELD_EXPECTED].n = 0;
+	known.flags.mask = known.flags.value = known.mark.mask = known.mark.value = 0;
+	known.has_mac = false;
+	return known;
+}
+
+uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields,
+		      enum walk_kind kind)
 {
 	uint32_t i, j;
 
@@ -421,20 +434,30 @@ uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields
 		if (!(rule->from >> fields->word[FIELD_FROM_ZONE] & 1 &&
 		      rule->to >> fields->word[FIELD_TO_ZONE] & 1))
 			continue;
-		for (j = 0; j < rule->clause_n; j++)
-			if (matches(&rule->clauses[j], fields))
+		for (j = 0; j < rule->clause_n; j++) {
+			struct clause clause = rule->clauses[j];
+
+			if (kind == WALK_FLOW)
+				clause = known_of_flow(&clause);
+			if (matches(&clause, fields) &&
+			    (kind != WALK_FRAGMENT || rule->origin == RULE_BUILTIN ||
+			     rule->origin == RULE_BUILTIN_DEFAULT ||
+			     (clause.field[FIELD_FRAGMENT].n &&
+			      clause.field[FIELD_FRAGMENT].items[0].lo)))
 				return i;
+		}
 	}
 	abort();
 }
 
-uint32_t sample_walk(const struct image *image, const struct fields *fields, uint32_t *visits)
+uint32_t sample_walk(const struct image *image, const struct fields *fields, enum walk_kind kind,
+		     uint32_t *visits)
 {
 	const struct image_header *header = (const void *)image->bytes;
 	const uint32_t *words = (const void *)image->bytes;
 	uint32_t zones = header->zones, yes = 0, no = 0, i, next;
 	uint32_t ref =
-		words[header->dispatch * 8 +
+		words[header->dispatch * 8 + kind * zones * zones * 2 +
 		      (fields->word[FIELD_FROM_ZONE] * zones + fields->word[FIELD_TO_ZONE]) * 2 +
 		      (fields->word[FIELD_FAMILY] == 6 ? 1 : 0)];
 

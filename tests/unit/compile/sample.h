@@ -40,13 +40,15 @@ void sample_packet(struct random *random, const struct ruleset *ruleset, struct 
 void sample_free(struct ruleset *ruleset);
 
 /* The first rule that matches, found by looking at all. */
-uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields);
+uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields,
+		      enum walk_kind kind);
 
 #define WALK_DAMAGED UINT32_MAX
 /*
  * The rule at which the walk ends; WALK_DAMAGED if it takes more than walk_max visits or leaves the
  * image.
  */
-uint32_t sample_walk(const struct image *image, const struct fields *fields, uint32_t *visits);
+uint32_t sample_walk(const struct image *image, const struct fields *fields, enum walk_kind kind,
+		     uint32_t *visits);
 
 #endif

@@ -23,9 +23,10 @@ enum {
 	UNIT_SPARE = 9, /* referred to by nothing */
 	UNIT_SWITCH = 12,
 	UNIT_RULES = 16,    /* two */
-	UNIT_DISPATCH = 18, /* 2 zones: 8 words */
-	UNIT_BUCKETS = 19,  /* two */
-	UNITS = 21,
+	UNIT_DISPATCH = 18, /* 3 kinds of walk, 2 zones: 24 words */
+	UNIT_TAGS = 21,
+	UNIT_BUCKETS = 22,  /* two */
+	UNITS = 24,
 };
 
 union sample {
@@ -69,6 +70,7 @@ static void make(union sample *sample)
 		.rules = 2,
 		.dispatch = UNIT_DISPATCH,
 		.interfaces = UNIT_BUCKETS,
+		.zone_tags = UNIT_TAGS,
 		.interface_mask = 1,
 		.rule_table = UNIT_RULES,
 		.walk_max = 6, /* switch, set, tree, inner test, member, test */
@@ -95,12 +97,13 @@ static void make(union sample *sample)
 		.no = REF_MAKE(REF_RULE, 1),
 	};
 	put_switch(sample, UNIT_SWITCH, 9, REF_MAKE(REF_SET, UNIT_SET), REF_MAKE(REF_RULE, 1));
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < 24; i++)
 		dispatch[i] = REF_MAKE(REF_SWITCH, UNIT_SWITCH);
 	rules[0].flags = IMAGE_RULE_LOG;
 	rules[0].log_sample = 1;
 	rules[1].action = ACTION_REJECT;
 	rules[1].reject = REJECT_ADMIN_PROHIBITED;
+	memcpy(at(sample, UNIT_TAGS), (uint16_t[]){ 1, 2 }, 4);
 	buckets[image_hash(5) & 1].entry[2] = (struct image_interface){ 5, 1, 2 };
 }
 
@@ -192,10 +195,10 @@ static void test_damage(void **state)
 		HEADER(units, IMAGE_UNITS_MAX + 1, "the length is not the one the header names"),
 		HEADER(zones, 1, "number of zones out of range"),
 		HEADER(zones, ZONES_MAX + 1, "number of zones out of range"),
-		HEADER(zones, 5, "dispatch table out of bounds"),
+		HEADER(zones, 4, "dispatch table out of bounds"),
 		HEADER(rules, 0, "number of rules out of range"),
 		HEADER(rules, IMAGE_RULES_MAX + 1, "number of rules out of range"),
-		HEADER(rules, 6, "rule table out of bounds"),
+		HEADER(rules, 9, "rule table out of bounds"),
 		HEADER(dispatch, UNITS, "dispatch table out of bounds"),
 		HEADER(dispatch, 1, "dispatch table out of bounds"),
 		HEADER(dispatch, UINT32_MAX, "dispatch table out of bounds"),
@@ -208,10 +211,13 @@ static void test_damage(void **state)
 		HEADER(interface_mask, 2, "number of interface buckets is not a power of two"),
 		HEADER(walk_max, 5, "a walk is longer than the header says"),
 		HEADER(walk_max, IMAGE_WALK_MAX + 1, "walk limit out of range"),
-		HEADER(flags, 4, "unknown flag in the header"),
+		HEADER(flags, 8, "unknown flag in the header"),
+		HEADER(zone_tags, UNITS, "zone tags out of bounds"),
+		HEADER(zone_tags, 1, "zone tags out of bounds"),
+		HEADER(zone_tags, UNIT_SPARE, "zone tag out of range"),
+		HEADER(zone_tags, UNIT_TEST, "zone tag out of range"),
 		HEADER(mark_shift, 31, "mark bits out of range"),
-		HEADER(reserved[0], 1, "reserved word of the header is not zero"),
-		HEADER(reserved[1], 1, "reserved word of the header is not zero"),
+		HEADER(reserved, 1, "reserved word of the header is not zero"),
 		DISPATCH(REF_MAKE(REF_RULE, 2), NO_RULE),
 		DISPATCH(REF_MAKE(REF_MEMBER, 0), "a set's answer outside of a set tree"),
 		DISPATCH(REF_MAKE(REF_TUPLES, UNIT_TEST), NO_KIND),

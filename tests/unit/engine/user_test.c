@@ -39,12 +39,13 @@ enum { /* rules of the image */
 	RULES,
 };
 
-enum { UNIT_DISPATCH = 2, UNIT_INTERFACES = 6, UNIT_RULES = 7, UNIT_TEST = 13, UNITS = 14 };
+enum { UNIT_DISPATCH = 2, UNIT_TAGS = 14, UNIT_INTERFACES, UNIT_RULES, UNIT_TEST = 22, UNITS };
 
 /* Every pair of zones begins at a rule, which tests change. */
 struct hand {
 	struct image_header header;
-	uint32_t dispatch[ZONES * ZONES * 2];
+	uint32_t dispatch[ZONES * ZONES * 2 * WALK_KINDS];
+	uint16_t tags[IMAGE_UNIT_TAGS];
 	struct image_bucket interfaces;
 	struct image_rule rules[RULES];
 	struct image_test test;
@@ -62,10 +63,12 @@ static struct hand hand_image(void)
 			    .rules = RULES,
 			    .dispatch = UNIT_DISPATCH,
 			    .interfaces = UNIT_INTERFACES,
+			    .zone_tags = UNIT_TAGS,
 			    .rule_table = UNIT_RULES,
 			    .walk_max = 1,
 			    .flags = IMAGE_PICKUP,
 			    .mark_shift = 30 },
+		.tags = { IMAGE_TAG_SELF, IMAGE_TAG_OTHER, TAG_WAN, TAG_LAN },
 		.interfaces.entry = { { WAN, 2, TAG_WAN },
 				      { WAN2, 2, TAG_WAN },
 				      { LAN, 3, TAG_LAN } },
@@ -88,8 +91,10 @@ static struct hand hand_image(void)
 
 static void hand_pair(struct hand *hand, unsigned from, unsigned to, uint32_t rule)
 {
-	hand->dispatch[IMAGE_DISPATCH(ZONES, from, to, 4)] = rule;
-	hand->dispatch[IMAGE_DISPATCH(ZONES, from, to, 6)] = rule;
+	for (unsigned kind = 0; kind < WALK_KINDS; kind++) {
+		hand->dispatch[IMAGE_DISPATCH(ZONES, kind, from, to, 4)] = rule;
+		hand->dispatch[IMAGE_DISPATCH(ZONES, kind, from, to, 6)] = rule;
+	}
 }
 
 struct heard {
@@ -510,16 +515,29 @@ static void test_swap(void **state)
 	trip_init(&trip, 0xc6336401, 0x0a000001, PROTOCOL_UDP);
 	arrive(engine, &trip, WAN);
 	closed.header.zones = 1;
-	assert_int_equal(user_engine_swap(engine, &closed, sizeof(closed), &why), -EBADMSG);
+	assert_int_equal(user_engine_swap(engine, &closed, sizeof(closed), false, &why), -EBADMSG);
 	assert_int_equal(user_engine_counters(engine)[RULE_ALLOW].packets, 1);
 	closed.header.zones = ZONES;
-	assert_int_equal(user_engine_swap(engine, &closed, sizeof(closed), &why), 0);
+	assert_int_equal(user_engine_swap(engine, &closed, sizeof(closed), true, &why), 0);
 	assert_int_equal(user_engine_counters(engine)[RULE_ALLOW].packets, 0);
-	assert_int_equal(arrive(engine, &trip, WAN), USER_NEXT); /* the flow lives */
+	assert_int_equal(arrive(engine, &trip, WAN), USER_NEXT); /* the flow is kept */
 	assert_int_equal(flow_of(engine, &trip, &embryonic)->policy, 1);
 	trip.craft.src_port++;
 	assert_int_equal(arrive(engine, &trip, WAN), USER_DROP);
 	assert_int_equal(trip.verdict.judgement.generation, 2);
+	trip.craft.src_port--;
+	/* A policy that allows it: the flow is its own from now on. */
+	assert_int_equal(user_engine_swap(engine, &hand, sizeof(hand), false, &why), 0);
+	assert_int_equal(flow_of(engine, &trip, &embryonic)->policy, 1);
+	assert_int_equal(arrive(engine, &trip, WAN), USER_NEXT);
+	assert_int_equal(flow_of(engine, &trip, &embryonic)->policy, 3);
+	assert_int_equal(user_engine_counters(engine)[RULE_ALLOW].packets, 0);
+	/* One that does not: it ends at its next packet, whichever way that goes. */
+	assert_int_equal(user_engine_swap(engine, &closed, sizeof(closed), false, &why), 0);
+	assert_non_null(flow_of(engine, &trip, &embryonic));
+	assert_int_equal(arrive(engine, &trip, WAN), USER_DROP);
+	assert_null(flow_of(engine, &trip, &embryonic));
+	assert_int_equal(user_engine_stats(engine)[STAT_FLOW_CUT], 1);
 	user_engine_free(engine);
 }
 
