@@ -13,7 +13,7 @@
  *	__u32 host_generation(host_t *)			  of the policy opened
  *	const __u64 *host_asked(host_t *, __u32 ifindex)  when the DHCP client of the interface last sent; 0 if it never has
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
- *	__u64 host_proof_key(host_t *)			  random, the same for all packets
+ *	const __u64 *host_proof_keys(host_t *)		  PROOF_KEYS of them, random, the same for all packets
  *	__u32 host_witness(host_t *)			  likewise, 16 bits
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
@@ -120,7 +120,7 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	if (j->mark != MARK_SELF)
 		tag = j->mark == MARK_REPLY ? j->leave_tag : TAG_DEFERRED;
 	if (j->mark == MARK_DEFERRED && !(p->flags & PACKET_FRAGMENT)) {
-		__u32 proof = proof_of_packet(p, host_proof_key(host));
+		__u32 proof = proof_of_packet(p, host_proof_keys(host));
 
 		if (j->leave_tag) {
 			tag = j->leave_tag | TAG_ORIGINAL;
@@ -173,7 +173,7 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 	}
 	shift = host->header->mark_shift & 31;
 	if (skb->ingress_ifindex)
-		taken_in = (proof_of_packet(p, host_proof_key(host)) | PROOF_TAKEN_IN) == skb->hash;
+		taken_in = (proof_of_packet(p, host_proof_keys(host)) | PROOF_TAKEN_IN) == skb->hash;
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;

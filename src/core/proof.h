@@ -6,7 +6,8 @@
  * flow goes to (tc_index holds its tag) and that it is still the same tuple: arrival puts the proof into the packet's hash, which
  * nobody else changes on the way. Then departure needs neither headers in full, nor the flow. Where anything differs departure judges as if it knew nothing.
  *
- * The key is random and secret, or else somebody could look for two tuples with one proof. All packets that are deferred get the proof as their hash,
+ * It is a multilinear hash (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): a random key of 64 bits for each word, the upper half of the sum. The
+ * keys are secret, or else somebody could look for two tuples with one proof. All packets that are deferred get the proof as their hash,
  * also those without a flow yet: the hash chooses among equal routes (fib_multipath_hash_policy 1), and must not change in mid-flow. That
  * choice leaves out the lowest bit, which here says whether the packet was taken into its flow: so that none is counted twice, even where
  * others have changed tc_index.
@@ -19,52 +20,64 @@
 
 #define PROOF_TAKEN_IN 1u /* the lowest bit: the packet was taken into its flow on arrival */
 
-static __always_inline __u64 proof_mix(__u64 state, __u32 high, __u32 low)
+/* Which key goes with which word; a word of zero needs none. */
+enum proof_word {
+	PROOF_BASE, /* no word's: added once */
+	PROOF_SRC,
+	PROOF_DST = PROOF_SRC + 4,
+	PROOF_PORTS = PROOF_DST + 4,
+	PROOF_PROTOCOL,
+	PROOF_KEYS,
+};
+
+/* The keys from a random number: splitmix64 (Steele, Lea and Flood, 2014). */
+static inline void proof_keys_make(__u64 *keys, __u64 seed)
 {
-	state = (state ^ ((__u64)high << 32 | low)) * 0x9e3779b97f4a7c15ull;
-	return state ^ state >> 32;
+	for (int i = 0; i < PROOF_KEYS; i++) {
+		__u64 z = seed += 0x9e3779b97f4a7c15ull;
+
+		z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+		z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+		keys[i] = z ^ z >> 31;
+	}
 }
 
-static __always_inline __u32 proof_end(__u64 state, __u32 ports, __u32 protocol)
+/* `src`, `dst` in host order; of IPv4 one word each. */
+static __always_inline __u32 proof_of(const __u32 *src, const __u32 *dst, __u32 words, __u32 ports,
+				      __u32 protocol, const __u64 *keys)
 {
-	state = proof_mix(state, ports, protocol);
-	return (__u32)(state >> 16) & ~PROOF_TAKEN_IN;
+	__u64 sum = keys[PROOF_BASE] + keys[PROOF_PORTS] * ports + keys[PROOF_PROTOCOL] * protocol;
+	__u32 i;
+
+#pragma clang loop unroll(full)
+	for (i = 0; i < words; i++)
+		sum += keys[PROOF_SRC + i] * src[i] + keys[PROOF_DST + i] * dst[i];
+	return (__u32)(sum >> 32) & ~PROOF_TAKEN_IN;
 }
 
 /* Of a parsed packet. */
-static __always_inline __u32 proof_of_packet(const struct packet *p, __u64 key)
+static __always_inline __u32 proof_of_packet(const struct packet *p, const __u64 *keys)
 {
 	__u32 ports = p->fields.word[FIELD_SRC_PORT] << 16 | p->fields.word[FIELD_DST_PORT];
-	__u64 state = proof_mix(key, p->fields.word[FIELD_SRC], p->fields.word[FIELD_DST]);
-	__u32 i;
 
 	if (!(p->flags & PACKET_PORTS))
 		ports = p->echo_id;
-	if (p->fields.word[FIELD_FAMILY] == 6) {
-#pragma clang loop unroll(full)
-		for (i = 1; i < 4; i++)
-			state = proof_mix(state, p->fields.word[FIELD_SRC + i],
-					  p->fields.word[FIELD_DST + i]);
-	}
-	return proof_end(state, ports, p->fields.word[FIELD_PROTOCOL]);
+	return proof_of(&p->fields.word[FIELD_SRC], &p->fields.word[FIELD_DST], 4, ports,
+			p->fields.word[FIELD_PROTOCOL], keys);
 }
 
 /* Of a flow's key and the end that sends. */
-static __always_inline __u32 proof_of_key(const struct flow_key *flow, __u32 sender_high, __u64 key)
+static __always_inline __u32 proof_of_key(const struct flow_key *flow, __u32 sender_high,
+					  const __u64 *keys)
 {
 	const __u32 *src = sender_high ? flow->high : flow->low;
 	const __u32 *dst = sender_high ? flow->low : flow->high;
 	__u32 src_port = sender_high ? flow->high_port : flow->low_port;
 	__u32 dst_port = sender_high ? flow->low_port : flow->high_port;
-	__u32 i;
+	__u32 ports = src_port << 16 | dst_port;
 
-	key = proof_mix(key, src[0], dst[0]);
-	if (flow->family == 6) {
-#pragma clang loop unroll(full)
-		for (i = 1; i < 4; i++)
-			key = proof_mix(key, src[i], dst[i]);
-	}
-	return proof_end(key, src_port << 16 | dst_port, flow->protocol);
+	return flow->family == 6 ? proof_of(src, dst, 4, ports, flow->protocol, keys) :
+				   proof_of(src, dst, 1, ports, flow->protocol, keys);
 }
 
 struct wire_ipv4_ports {
@@ -77,28 +90,33 @@ struct wire_ipv6_ports {
 	be32 ports;
 };
 
-static __always_inline int proof_of_ipv4(const struct wire_ipv4_ports *head, __u64 key,
+static __always_inline int proof_of_ipv4(const struct wire_ipv4_ports *head, const __u64 *keys,
 					 __u32 *proof)
 {
+	__u32 src, dst;
+
 	if (head->ip.version_ihl != 0x45 || (from_be16(head->ip.fragment) & 0x3fff) ||
 	    (head->ip.protocol != PROTOCOL_TCP && head->ip.protocol != PROTOCOL_UDP))
 		return -1;
-	*proof = proof_end(proof_mix(key, from_be32(head->ip.src), from_be32(head->ip.dst)),
-			   from_be32(head->ports), head->ip.protocol);
+	src = from_be32(head->ip.src);
+	dst = from_be32(head->ip.dst);
+	*proof = proof_of(&src, &dst, 1, from_be32(head->ports), head->ip.protocol, keys);
 	return 0;
 }
 
-static __always_inline int proof_of_ipv6(const struct wire_ipv6_ports *head, __u64 key,
+static __always_inline int proof_of_ipv6(const struct wire_ipv6_ports *head, const __u64 *keys,
 					 __u32 *proof)
 {
-	__u32 i;
+	__u32 src[4], dst[4], i;
 
 	if (head->ip.next != PROTOCOL_TCP && head->ip.next != PROTOCOL_UDP)
 		return -1;
 #pragma clang loop unroll(full)
-	for (i = 0; i < 4; i++)
-		key = proof_mix(key, from_be32(head->ip.src[i]), from_be32(head->ip.dst[i]));
-	*proof = proof_end(key, from_be32(head->ports), head->ip.next);
+	for (i = 0; i < 4; i++) {
+		src[i] = from_be32(head->ip.src[i]);
+		dst[i] = from_be32(head->ip.dst[i]);
+	}
+	*proof = proof_of(src, dst, 4, from_be32(head->ports), head->ip.next, keys);
 	return 0;
 }
 
@@ -106,8 +124,8 @@ static __always_inline int proof_of_ipv6(const struct wire_ipv6_ports *head, __u
  * Of a frame, without parsing it: TCP and UDP in plain IP headers, which is nearly everything. Negative for all else. Arrival has looked at
  * every header of this packet, so what is read here is there and whole.
  */
-static __always_inline int proof_of_frame(host_packet_t *skb, __u32 ethernet, __u64 key,
-					  __u32 *proof)
+static __always_inline int proof_of_frame(host_packet_t *skb, __u32 ethernet,
+					  const __u64 *keys, __u32 *proof)
 {
 	__u32 ethertype = from_be16((be16)skb->protocol), offset = ethernet ? ETHERNET_HEADER : 0;
 	struct wire_ipv4_ports v4;
@@ -116,9 +134,9 @@ static __always_inline int proof_of_frame(host_packet_t *skb, __u32 ethernet, __
 	if (skb->vlan_present)
 		return -1;
 	if (ethertype == ETHERTYPE_IPV4 && !host_read(skb, offset, &v4, sizeof(v4)))
-		return proof_of_ipv4(&v4, key, proof);
+		return proof_of_ipv4(&v4, keys, proof);
 	if (ethertype == ETHERTYPE_IPV6 && !host_read(skb, offset, &v6, sizeof(v6)))
-		return proof_of_ipv6(&v6, key, proof);
+		return proof_of_ipv6(&v6, keys, proof);
 	return -1;
 }
 

@@ -14,7 +14,7 @@
  *	void host_count_open(host_t *)		 before host_count(); host_open() does it too
  *	__u64 host_now_quick(host_t *)		 as host_now(), and cheaper when asked often
  *	const void *host_peek(host_packet_t *, __u32 offset, __u32 length)	 the bytes in place, or NULL when they are not in one piece
- *	__u32 host_witness(host_t *), __u64 host_proof_key(host_t *)	random, the same for all packets
+ *	__u32 host_witness(host_t *), const __u64 *host_proof_keys(host_t *)	random, the same for all packets
  */
 #ifndef REEVE_CORE_QUICK_H
 #define REEVE_CORE_QUICK_H
@@ -197,7 +197,7 @@ static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struc
 		if (direction == DIRECTION_ORIGINAL) {
 			tag |= TAG_ORIGINAL;
 			host_set_hash(skb, proof_of_key(&brief->key, brief->sender_high,
-							host_proof_key(host)) |
+							host_proof_keys(host)) |
 						   PROOF_TAKEN_IN);
 		}
 	}
@@ -229,7 +229,8 @@ static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 
 }
 
 /* The proof of the packet as it is now; as proof_of_frame(). */
-static __always_inline int quick_proof(host_packet_t *skb, __u32 ethernet, __u64 key, __u32 *proof)
+static __always_inline int quick_proof(host_packet_t *skb, __u32 ethernet, const __u64 *keys,
+				       __u32 *proof)
 {
 	__u32 ethertype = from_be16((be16)skb->protocol), l3 = ethernet ? ETHERNET_HEADER : 0;
 	const struct wire_ipv4_ports *v4;
@@ -239,11 +240,11 @@ static __always_inline int quick_proof(host_packet_t *skb, __u32 ethernet, __u64
 		return -1;
 	if (ethertype == ETHERTYPE_IPV4) {
 		v4 = host_peek(skb, l3, sizeof(*v4));
-		return v4 ? proof_of_ipv4(v4, key, proof) : -1;
+		return v4 ? proof_of_ipv4(v4, keys, proof) : -1;
 	}
 	if (ethertype == ETHERTYPE_IPV6) {
 		v6 = host_peek(skb, l3, sizeof(*v6));
-		return v6 ? proof_of_ipv6(v6, key, proof) : -1;
+		return v6 ? proof_of_ipv6(v6, keys, proof) : -1;
 	}
 	return -1;
 }
@@ -261,7 +262,7 @@ static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 
 	zone = host_tag(host, skb->ifindex);
 	if (!zone || (tag != zone && tag != (zone | TAG_ORIGINAL)))
 		return 0;
-	if (tag != zone && (quick_proof(skb, ethernet, host_proof_key(host), &proof) ||
+	if (tag != zone && (quick_proof(skb, ethernet, host_proof_keys(host), &proof) ||
 			    (proof | PROOF_TAKEN_IN) != skb->hash))
 		return 0;
 	return 1;

@@ -332,6 +332,7 @@ static int write_control(const struct world *world, const struct image_header *h
 	struct control control = { .cpus = world->cpus, .watch_until = UINT64_MAX };
 	uint32_t zero = 0;
 
+	proof_keys_make(control.proof_keys, 0); /* as in the user engine */
 	control.slot[0].generation = generation;
 	control.slot[0].flows_since = flows_since;
 	control.slot[0].mark_shift = header->mark_shift;

@@ -598,9 +598,9 @@ static __always_inline __u32 host_flows_since(host_t *host)
 	return control.slot[host->slot & 1].flows_since;
 }
 
-static __always_inline __u64 host_proof_key(host_t *host)
+static __always_inline const __u64 *host_proof_keys(host_t *host)
 {
-	return control.proof_key;
+	return (const __u64 *)control.proof_keys;
 }
 
 static __always_inline __u32 host_witness(host_t *host)
@@ -625,6 +625,8 @@ static __always_inline void host_asks(host_t *host, __u32 ifindex, __u64 now)
 
 #include "core/checkpoint.h"
 #include "core/quick.h"
+
+_Static_assert(sizeof(control.proof_keys) >= PROOF_KEYS * sizeof(__u64), "proof keys");
 
 /* What the full way works with: in a map, because the stack is short. Programs of one CPU do not interrupt each other. */
 struct room {
@@ -672,7 +674,7 @@ static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, stru
 
 __noinline int step_proof(struct __sk_buff *skb, struct room *room, __u32 ethernet)
 {
-	return room ? proof_of_frame(skb, ethernet, control.proof_key, &room->proof) : -1;
+	return room ? proof_of_frame(skb, ethernet, (const __u64 *)control.proof_keys, &room->proof) : -1;
 }
 
 static __always_inline int host_frame_proof(host_t *host, struct __sk_buff *skb, __u32 ethernet,

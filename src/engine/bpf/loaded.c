@@ -22,7 +22,7 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_IMAGES] = "images",   [MAP_COUNTERS] = "counters",	  [MAP_SOURCES] = "sources",
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
-	[MAP_FRAGMENTS] = "fragments",
+	[MAP_FRAGMENTS] = "fragments", [MAP_FULL_WAYS] = "full_ways",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
 	[MAP_CONTROL] = "control",
 };
@@ -185,7 +185,7 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
-	if (getrandom(&loaded->control->proof_key, sizeof(loaded->control->proof_key), 0) < 0 ||
+	if (getrandom(loaded->control->proof_keys, sizeof(loaded->control->proof_keys), 0) < 0 ||
 	    getrandom(&witness, sizeof(witness), 0) < 0) {
 		err = problem_set(problem, -errno, "cannot get random bytes: ");
 		loaded_close(loaded);

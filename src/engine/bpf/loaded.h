@@ -20,6 +20,7 @@ enum loaded_map {
 	MAP_ANSWERS,
 	MAP_SWEEPS,
 	MAP_FRAGMENTS,
+	MAP_FULL_WAYS, /* its programs stay only while it is pinned */
 	MAP_COVERED_FAR,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
 	MAP_COUNT,

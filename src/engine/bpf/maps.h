@@ -51,13 +51,14 @@ struct control {
 		__u64 applied_at; /* seconds since 1970 */
 		__u64 image_size;
 		__u64 source_size;
+		__u64 reserved2;   /* 64 bytes: the index is a shift */
 	} slot[SLOTS];
 	__u64 watch_until; /* CLOCK_MONOTONIC; before it somebody reads events */
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 witness;	   /* random, see core/mark.h */
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
-	__u64 proof_key;       /* random, see core/proof.h */
+	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */
 	__u16 tags[SLOTS][INTERFACES_NEAR]; /* of the image in each slot */
 	struct coverage_entry covered[INTERFACES_NEAR];
 };

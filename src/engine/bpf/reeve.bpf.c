@@ -29,8 +29,8 @@ static __always_inline int refuse(host_t *host, struct judgement *j, __u32 ether
 	return verdict;
 }
 
-/* The full way is a global function: the verifier looks at it once, and not behind each way through the quick one. A TC verdict. */
-__noinline int arrive_full(struct __sk_buff *skb, __u32 ethernet)
+/* A TC verdict. */
+static __always_inline int arrive_full(struct __sk_buff *skb, __u32 ethernet)
 {
 	struct room *room;
 	host_t host;
@@ -43,7 +43,7 @@ __noinline int arrive_full(struct __sk_buff *skb, __u32 ethernet)
 							 refuse(&host, &room->judgement, ethernet);
 }
 
-__noinline int depart_full(struct __sk_buff *skb, __u32 ethernet)
+static __always_inline int depart_full(struct __sk_buff *skb, __u32 ethernet)
 {
 	struct room *room;
 	host_t host;
@@ -56,29 +56,81 @@ __noinline int depart_full(struct __sk_buff *skb, __u32 ethernet)
 							 refuse(&host, &room->judgement, ethernet);
 }
 
-/* The quick way leaves its part of the stack before the full way begins. */
-static __attribute__((noinline)) int arrive_quick(struct __sk_buff *skb, __u32 ethernet)
-{
-	host_t host;
+/*
+ * The full ways are programs of their own, which the quick ones end in: each has the whole stack, and is verified by itself. They are in the map
+ * as long as that is pinned; without them nothing passes that is not of a live flow.
+ */
+int arrive_full_ethernet(struct __sk_buff *skb);
+int arrive_full_raw(struct __sk_buff *skb);
+int depart_full_ethernet(struct __sk_buff *skb);
+int depart_full_raw(struct __sk_buff *skb);
 
-	return quick_arrive(&host, skb, ethernet);
+enum full_way {
+	FULL_ARRIVE_RAW,
+	FULL_ARRIVE_ETHERNET,
+	FULL_DEPART_RAW,
+	FULL_DEPART_ETHERNET,
+	FULL_WAYS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, FULL_WAYS);
+	__uint(key_size, sizeof(__u32));
+	__array(values, int(void *));
+} full_ways SEC(".maps") = {
+	.values = {
+		[FULL_ARRIVE_RAW] = (void *)&arrive_full_raw,
+		[FULL_ARRIVE_ETHERNET] = (void *)&arrive_full_ethernet,
+		[FULL_DEPART_RAW] = (void *)&depart_full_raw,
+		[FULL_DEPART_ETHERNET] = (void *)&depart_full_ethernet,
+	},
+};
+
+SEC("tc")
+int arrive_full_ethernet(struct __sk_buff *skb)
+{
+	return arrive_full(skb, 1);
 }
 
-static __attribute__((noinline)) int depart_quick(struct __sk_buff *skb, __u32 ethernet)
+SEC("tc")
+int arrive_full_raw(struct __sk_buff *skb)
 {
-	host_t host;
+	return arrive_full(skb, 0);
+}
 
-	return quick_depart(&host, skb, ethernet);
+SEC("tc")
+int depart_full_ethernet(struct __sk_buff *skb)
+{
+	return depart_full(skb, 1);
+}
+
+SEC("tc")
+int depart_full_raw(struct __sk_buff *skb)
+{
+	return depart_full(skb, 0);
 }
 
 static __always_inline int arrive(struct __sk_buff *skb, __u32 ethernet)
 {
-	return arrive_quick(skb, ethernet) ? NEXT : arrive_full(skb, ethernet);
+	host_t host;
+
+	if (quick_arrive(&host, skb, ethernet))
+		return NEXT;
+	bpf_tail_call_static(skb, &full_ways,
+			     ethernet ? FULL_ARRIVE_ETHERNET : FULL_ARRIVE_RAW);
+	return TC_ACT_SHOT;
 }
 
 static __always_inline int depart(struct __sk_buff *skb, __u32 ethernet)
 {
-	return depart_quick(skb, ethernet) ? NEXT : depart_full(skb, ethernet);
+	host_t host;
+
+	if (quick_depart(&host, skb, ethernet))
+		return NEXT;
+	bpf_tail_call_static(skb, &full_ways,
+			     ethernet ? FULL_DEPART_ETHERNET : FULL_DEPART_RAW);
+	return TC_ACT_SHOT;
 }
 
 SEC("tc")

@@ -33,6 +33,7 @@ struct user_engine {
 	uint32_t generation;
 	uint64_t now;
 	uint64_t random;
+	__u64 proof_keys[PROOF_KEYS];
 	uint32_t flows_since;
 	struct flow_table flows, embryonic;
 	struct fragment_table fragments;
@@ -85,6 +86,7 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 	new->options = *options;
 	new->generation = new->flows_since = 1;
 	new->random = 0x9e3779b97f4a7c15u;
+	proof_keys_make(new->proof_keys, options->proof_seed);
 	new->flows.max = options->flows_max;
 	new->embryonic.max = options->embryonic_max;
 	*engine = new;

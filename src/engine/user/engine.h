@@ -34,7 +34,7 @@ struct user_options {
 	/* Called for every event, while it happens. NULL: nobody listens. */
 	void (*event)(void *context, const struct event *event);
 	void *context; /* of both */
-	uint64_t proof_key; /* any value; core/proof.h */
+	uint64_t proof_seed; /* any value; core/proof.h */
 	uint16_t witness;   /* likewise; core/mark.h */
 };
 

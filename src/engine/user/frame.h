@@ -54,6 +54,7 @@ static inline int host_read_paged(host_packet_t *frame, uint32_t offset, void *t
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #include "core/frame.h"
 #include "core/judgement.h"
+#include "core/proof.h"
 #pragma GCC diagnostic pop
 
 static __always_inline void host_scale_search(struct scale_search *search)

@@ -71,9 +71,9 @@ static inline uint32_t host_flows_since(host_t *host)
 	return host->engine->flows_since;
 }
 
-static inline uint64_t host_proof_key(host_t *host)
+static inline const __u64 *host_proof_keys(host_t *host)
 {
-	return host->engine->options.proof_key;
+	return host->engine->proof_keys;
 }
 
 static inline uint32_t host_witness(host_t *host)
@@ -261,7 +261,7 @@ static inline void host_log(host_t *host, uint32_t sample, const struct judgemen
 static inline int host_frame_proof(host_t *host, host_packet_t *frame, uint32_t ethernet,
 				   uint32_t *proof)
 {
-	return proof_of_frame(frame, ethernet, host_proof_key(host), proof);
+	return proof_of_frame(frame, ethernet, host_proof_keys(host), proof);
 }
 
 static inline struct flow_key *host_key(host_t *host)
