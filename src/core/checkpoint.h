@@ -150,14 +150,13 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 {
 	struct packet *p = host->packet;
 	int taken_in = 0, none = host_open(host);
-	__u32 shift;
+	__u32 shift, tag = TAG_DEFERRED;
 
 	if (!none && host_foreign(host, skb))
 		return;
 	/* Own packets have no arrival that could have decided. */
 	if (!none && skb->ingress_ifindex) {
-		__u32 tag = skb->tc_index ^ host_witness(host);
-
+		tag = skb->tc_index ^ host_witness(host);
 		if (tag == TAG_ANSWER) {
 			j->by = BY_ANSWER;
 			return;
@@ -173,7 +172,9 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 	}
 	shift = host->header->mark_shift & 31;
 	if (skb->ingress_ifindex)
-		taken_in = (proof_of_packet(p, host_proof_keys(host)) | PROOF_TAKEN_IN) == skb->hash;
+		taken_in = (proof_of_packet(p, host_proof_keys(host)) | PROOF_TAKEN_IN) == skb->hash ||
+			   /* A reply has no proof; where tc_index is lost the mark tells. */
+			   (tag != TAG_DEFERRED && (skb->mark >> shift & 3) == MARK_REPLY);
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;

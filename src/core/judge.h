@@ -126,7 +126,7 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	struct flow *flow = found->flow;
 	struct packet *p = host->packet;
 	struct flow_count *count;
-	__u32 next;
+	__u32 next, refused;
 
 	next = flow_next(flow, p, found->direction, now);
 	if (next & REJUDGE)
@@ -135,6 +135,7 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 		judge_outside(host, j);
 		return 0;
 	}
+	refused = flow->state == FLOW_SYN_SENT && next == (FLOW_CLOSE | LEARN);
 	flow_take(flow, next, &p->numbers, p->fields.word[FIELD_TCP_FLAGS], found->direction, now);
 	count = found->direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
 	/* Not atomic: one direction of a flow is the business of one CPU at a time, and two atomic additions cost a third of the lookup. */
@@ -145,7 +146,10 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	j->rule = flow->rule;
 	j->mark_mask = flow->mark_mask;
 	j->mark_value = flow->mark_value;
-	if (found->embryonic) {
+	if (refused) {
+		/* It never was a connection: nothing more belongs to it. */
+		host_embryonic_delete(host, key);
+	} else if (found->embryonic) {
 		if (found->direction == DIRECTION_REPLY && !(flow->flags & FLOW_REPLIED))
 			flow->flags |= FLOW_REPLIED;
 		/* The record is gone behind a promotion: its room may already be somebody else's. */
@@ -550,9 +554,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 					    flow->from_tag == from.tag && flow->to_tag == to.tag :
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
-			/* Arrival takes in every reply that is forwarded. */
-			if (found.direction == DIRECTION_REPLY && j->in_ifindex)
-				taken_in = 1;
 			if (agree && taken_in) {
 				j->outcome = OUTCOME_PASS;
 				return;

@@ -435,6 +435,48 @@ static void test_bound(void **state)
 	text_free(&errors);
 }
 
+/*
+ * What comes from the responder and does not fit the connection meets the rules of its own
+ * direction, whatever others have done to it on the way.
+ */
+static void test_misfits(void **state)
+{
+	static const uint8_t flags[] = { TCP_SYN, TCP_SYN | 0xc0 };
+	static const enum tamper tampers[] = { TAMPER_NONE, TAMPER_TC_INDEX, TAMPER_MARK };
+	static struct round round;
+	struct text errors = TEXT_INIT(1 << 20);
+	struct random r;
+
+	(void)state;
+	random_seed(&r, seed);
+	policy_of(&round.policies[0], bound_policy);
+	for (int i = 0; i < 60; i++) {
+		struct user_verdict verdict;
+		struct craft ends[2];
+		struct bench bench;
+		struct said said;
+		struct step step;
+		uint32_t refused;
+
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors),
+				 0);
+		bound_begin(&r, &bench, &round, ends, &said);
+		/* Embryonic still, or replied. */
+		go_on(&r, &bench, &round, ends, random_below(&r, 20), &said);
+		step = bound_step(&r, ends, true);
+		step.craft.tcp_flags = random_pick(&r, flags);
+		step.tamper = random_pick(&r, tampers);
+		world_mac(step.in, step.craft.target_mac);
+		assert_true(take_step(&bench, &round, &step, &verdict));
+		if (ends[0].protocol == 6)
+			assert_int_equal(verdict.action, USER_DROP);
+		if (world)
+			world_flush(world);
+		bench_close(&bench);
+	}
+	text_free(&errors);
+}
+
 /* A live flow keeps its tuple, even from a packet that may pass. */
 static void test_not_taken(void **state)
 {
@@ -489,6 +531,7 @@ int main(void)
 		cmocka_unit_test(test_undisturbed),
 		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_misfits),
 		cmocka_unit_test(test_not_taken),
 	};
 	const char *no_world;
