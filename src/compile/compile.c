@@ -402,6 +402,16 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		header->flags |= IMAGE_LIBERAL;
 }
 
+/* Over everything else: the field itself is zero until then. */
+static void digest_write(unsigned char *bytes, size_t size)
+{
+	struct image_header *header = (struct image_header *)bytes;
+	uint64_t digest = XXH64(bytes, size, 0);
+
+	header->digest[0] = (uint32_t)digest;
+	header->digest[1] = (uint32_t)(digest >> 32);
+}
+
 /* Puts the image together. */
 static int image_write(const struct work *work, const struct interfaces *interfaces,
 		       struct image *image)
@@ -409,7 +419,6 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	struct image_header header;
 	unsigned char *bytes;
 	size_t size;
-	uint64_t digest;
 	uint32_t i;
 
 	header_fill(work, interfaces, &header);
@@ -434,9 +443,7 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 			work->ruleset->zones[i].tag;
 	memcpy(bytes + (size_t)header.interfaces * IMAGE_UNIT, interfaces->buckets,
 	       interfaces->n * sizeof(*interfaces->buckets));
-	digest = XXH64(bytes, size, 0);
-	((struct image_header *)bytes)->digest[0] = (uint32_t)digest;
-	((struct image_header *)bytes)->digest[1] = (uint32_t)(digest >> 32);
+	digest_write(bytes, size);
 	image->bytes = bytes;
 	image->size = size;
 	image->stats = work->nodes.stats;
@@ -497,6 +504,38 @@ int image_compile(const struct ruleset *ruleset, const struct compile_interface 
 	else if (err)
 		*why = "out of memory";
 	return err;
+}
+
+int image_replace_interfaces(const struct ruleset *ruleset, const struct image *old,
+			     const struct compile_interface *interfaces, uint32_t interface_n,
+			     struct image *image)
+{
+	struct image_header header = *(const struct image_header *)old->bytes;
+	size_t head = (size_t)header.interfaces * IMAGE_UNIT, size;
+	struct interfaces made = { 0 };
+	unsigned char *bytes;
+	int err;
+
+	err = interfaces_make(ruleset, interfaces, interface_n, &made);
+	if (err)
+		return err;
+	header.interface_mask = made.n - 1;
+	header.units = header.interfaces + made.n;
+	header.digest[0] = header.digest[1] = 0;
+	size = (size_t)header.units * IMAGE_UNIT;
+	bytes = header.units <= IMAGE_UNITS_MAX ? aligned_alloc(IMAGE_UNIT, size) : NULL;
+	if (!bytes) {
+		free(made.buckets);
+		return header.units <= IMAGE_UNITS_MAX ? -ENOMEM : -E2BIG;
+	}
+	memcpy(bytes, old->bytes, head);
+	memcpy(bytes, &header, sizeof(header));
+	memcpy(bytes + head, made.buckets, made.n * sizeof(*made.buckets));
+	free(made.buckets);
+	digest_write(bytes, size);
+	*image = (struct image){ .bytes = bytes, .size = size, .stats = old->stats };
+	image->stats.bytes = size;
+	return 0;
 }
 
 void image_free(struct image *image)

@@ -339,6 +339,42 @@ static void test_interfaces(void **state)
 	sample_free(&ruleset);
 }
 
+/* Other interfaces give the bytes that compiling for them gives, from many to none and back. */
+static void test_replace_interfaces(void **state)
+{
+	static struct compile_interface list[900];
+	static const uint32_t counts[] = { 900, 3, 0, 1, 60 };
+	struct ruleset ruleset;
+	struct image image;
+	const char *why = "";
+	size_t i;
+
+	(void)state;
+	sample_begin(&ruleset, 5, 3);
+	sample_range(&ruleset, sample_rule(&ruleset), FIELD_PROTOCOL, 6, 6);
+	sample_range(&ruleset, sample_rule(&ruleset), FIELD_DST_PORT, 53, 80);
+	sample_rule(&ruleset);
+	for (i = 0; i < 900; i++)
+		list[i] = (struct compile_interface){ 2 + (uint32_t)i * 3, (uint32_t)i % 5 };
+	assert_int_equal(image_compile(&ruleset, list, 77, &image, &why), 0);
+	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		struct image expected, replaced;
+
+		assert_int_equal(image_compile(&ruleset, list, counts[i], &expected, &why), 0);
+		assert_int_equal(image_replace_interfaces(&ruleset, &image, list, counts[i],
+							  &replaced), 0);
+		assert_int_equal(replaced.size, expected.size);
+		assert_memory_equal(replaced.bytes, expected.bytes, expected.size);
+		image_free(&expected);
+		image_free(&image);
+		image = replaced;
+	}
+	list[0].zone = 5;
+	assert_int_equal(image_replace_interfaces(&ruleset, &image, list, 1, &image), -EINVAL);
+	image_free(&image);
+	sample_free(&ruleset);
+}
+
 static void test_rule_table(void **state)
 {
 	const struct image_rule *rules;
@@ -471,6 +507,7 @@ int main(void)
 		cmocka_unit_test(test_digest),		cmocka_unit_test(test_interfaces),
 		cmocka_unit_test(test_rule_table),	cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_undecided),	cmocka_unit_test(test_walk_limit),
+		cmocka_unit_test(test_replace_interfaces),
 	};
 	const char *seed = getenv("REEVE_TEST_SEED");
 
