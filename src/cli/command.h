@@ -76,6 +76,7 @@ int command_check(const struct arguments *arguments);
 int command_fmt(const struct arguments *arguments);
 int command_apply(const struct arguments *arguments);
 int command_down(const struct arguments *arguments);
+int command_sync(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);
 int command_rules(const struct arguments *arguments);
 int command_flows(const struct arguments *arguments);

@@ -57,6 +57,11 @@ const struct command command_table[] = {
 	  "long as a policy is in it. With --gone the policies of namespaces that were deleted all the\n"
 	  "same are removed: those that no process is in and no mount or open file names.\n",
 	  JSON_BIT | OPTION_BIT(OPTION_GONE), 0, 0, false, command_down },
+	{ "sync", "", "bring the running policy in step with the interfaces",
+	  "Covers interfaces that have come, moves renamed ones to their zone, puts back programs, the guard\n"
+	  "and pins that somebody took away, and forgets what is gone. The policy stays as it is, and so do\n"
+	  "its flows and counters. reeved does the same by itself.\n",
+	  JSON_BIT, 0, 0, false, command_sync },
 	{ "status", "", "what is running, on which interfaces, and how it fares",
 	  "The exit status is 0 whether a policy is running or not; --json has \"running\".\n",
 	  JSON_BIT, 0, 0, false, command_status },

@@ -136,25 +136,35 @@ const char *guard_cause(enum event_hook hook)
 {
 	switch (hook) {
 	case HOOK_LOCAL_IN:
-		return "an nft or iptables rule redirected it to this host or overwrote its mark, or it came out of a tunnel with the outer packet's mark";
+		return "an nft or iptables rule redirected it to this host or overwrote its mark; or it came out of a tunnel with the outer packet's mark, or over an interface that was not covered yet";
 	case HOOK_FORWARD:
-		return "an nft or iptables rule overwrote its mark, or it came in where no program of reeve is attached";
+		return "it came in where no program of reeve is attached, or over an interface that was not covered yet";
 	case HOOK_POST_ROUTING:
-		return "no program of reeve is attached where it was to leave";
+		return "no program of reeve was attached where it was to leave";
 	default:
 		return "?";
 	}
 }
 
+static const struct named coverages[] = {
+	[COVERAGE_COVERED] = { "covered", NULL },
+	[COVERAGE_LOOPBACK] = { "loopback", NULL },
+	[COVERAGE_PORT] = { "port", NULL },
+	[COVERAGE_DETOUR] = { "ifb", NULL },
+	[COVERAGE_MISSING] = { "missing", "came after the last apply and is not covered, the guard holds its packets; run `reeve sync`, or reeved", true },
+	[COVERAGE_DETACHED] = { "detached", "somebody took reeve's programs away; run `reeve sync`, or reeved", true },
+	[COVERAGE_MOVED] = { "moved", "renamed, and judged by the zone of its former name; run `reeve sync`, or reeved", true },
+};
+COMPLETE(coverages, COVERAGE_KINDS);
+
 const char *coverage_name(unsigned coverage)
 {
-	static const char *const names[] = {
-		[COVERAGE_COVERED] = "covered", [COVERAGE_LOOPBACK] = "loopback",
-		[COVERAGE_PORT] = "port",	[COVERAGE_DETOUR] = "ifb",
-		[COVERAGE_MISSING] = "missing",
-	};
+	return coverage < COVERAGE_KINDS ? coverages[coverage].name : "?";
+}
 
-	return pick(names, ARRAY_SIZE(names), coverage);
+const char *coverage_trouble(unsigned coverage)
+{
+	return coverage < COVERAGE_KINDS ? coverages[coverage].text : NULL;
 }
 
 const char *rule_origin_name(unsigned origin)

@@ -52,7 +52,7 @@ const struct engine_interface *running_interface(const struct running *running, 
 void rule_place_text(struct places *places, const struct rule *rule, struct text *out);
 /* {"id","origin","action","pair","text","file","line","comment"}; file and line are null for built-in rules. */
 json_t *rule_json(struct places *places, const struct rule *rule);
-/* One interface of a report: {"name","index","zone","coverage","master","default_route"}. */
+/* One interface of a report: {"name","index","zone","zone_running","coverage","master","default_route"}. */
 json_t *interface_json(const struct ruleset *ruleset, const struct engine_interface *interface);
 
 #endif

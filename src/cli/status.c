@@ -38,7 +38,7 @@ static void print_policy(const struct running *running, struct text *out)
 		    running->ruleset.rule_n);
 }
 
-static void print_guard(const struct engine_status *status, const char *name, struct text *out)
+static void print_guard(const struct engine_status *status, struct text *out)
 {
 	text_puts(out, "guard      ");
 	if (status->guard)
@@ -46,8 +46,7 @@ static void print_guard(const struct engine_status *status, const char *name, st
 	else if (!status->guard_wanted)
 		text_puts(out, "off, as the policy says");
 	else
-		text_toned(out, TONE_RED, "MISSING: somebody took it away; run `reeve apply %s` again",
-			   name);
+		text_toned(out, TONE_RED, "MISSING: somebody took it away; run `reeve sync`, or reeved");
 	text_putc(out, '\n');
 }
 
@@ -71,8 +70,8 @@ static void print_tables(const struct engine_status *status, struct text *out)
 static void add_interface(struct table *table, const struct running *running,
 			  const struct engine_interface *interface)
 {
-	bool judged = interface->coverage == COVERAGE_COVERED
-		   || interface->coverage == COVERAGE_MISSING;
+	const char *trouble = coverage_trouble(interface->coverage);
+	bool judged = interface->coverage == COVERAGE_COVERED || trouble;
 
 	table_cell(table, TONE_PLAIN, "%s", interface->name);
 	table_cell(table, TONE_PLAIN, "%s",
@@ -90,10 +89,11 @@ static void add_interface(struct table *table, const struct running *running,
 	case COVERAGE_DETOUR:
 		table_cell(table, TONE_DIM, "left alone: ifb, a shaper's detour");
 		break;
-	case COVERAGE_MISSING:
-		table_cell(table, TONE_RED, "MISSING: it came after the last apply, or the programs were taken away; run `reeve apply %s` again",
-			   policy_name(running));
-		break;
+	default:
+		table_cell(table, TONE_RED, "%s: %s",
+			   interface->coverage == COVERAGE_MISSING ? "MISSING"
+			   : interface->coverage == COVERAGE_DETACHED ? "DETACHED" : "MOVED",
+			   trouble ? trouble : "?");
 	}
 }
 
@@ -110,20 +110,23 @@ static void print_interfaces(const struct running *running, struct text *out)
 	table_free(&table);
 }
 
-static bool something_missing(const struct engine_status *status)
+/* The first interface whose packets the guard holds at this moment, or NULL. */
+static const struct engine_interface *held_interface(const struct engine_status *status)
 {
 	for (size_t i = 0; i < status->interfaces.n; i++)
-		if (status->interfaces.items[i].coverage == COVERAGE_MISSING)
-			return true;
-	return false;
+		if (status->interfaces.items[i].coverage == COVERAGE_MISSING
+		    || status->interfaces.items[i].coverage == COVERAGE_DETACHED)
+			return &status->interfaces.items[i];
+	return NULL;
 }
 
-static const char *stat_cause(const struct engine_status *status, unsigned stat)
+static bool stat_of_guard(unsigned stat)
 {
-	bool guard = stat == STAT_GUARD_LOCAL || stat == STAT_GUARD_FORWARD || stat == STAT_GUARD_POST;
+	return stat == STAT_GUARD_LOCAL || stat == STAT_GUARD_FORWARD || stat == STAT_GUARD_POST;
+}
 
-	if (guard && something_missing(status))
-		return "an interface is not covered, see above";
+static const char *stat_cause(unsigned stat)
+{
 	switch (stat) {
 	case STAT_GUARD_LOCAL:
 		return guard_cause(HOOK_LOCAL_IN);
@@ -144,15 +147,20 @@ static void print_statistics(const struct engine_status *status, struct text *ou
 	for (unsigned i = 0; i < STAT_COUNT; i++) {
 		enum tone tone = stat_is_trouble(i) ? TONE_RED : TONE_PLAIN;
 		struct text figure = TEXT_INIT(64);
-		const char *cause = stat_cause(status, i);
+		const struct engine_interface *held = stat_of_guard(i) ? held_interface(status) : NULL;
+		const char *cause = stat_cause(i);
 
 		if (!status->stats[i])
 			continue;
 		text_count(&figure, status->stats[i]);
 		table_cell(&table, tone, "%s", stat_name(i));
 		table_take(&table, tone, &figure);
-		table_cell(&table, TONE_PLAIN, "%s%s%s", stat_text(i), cause ? "; likely: " : "",
-			   cause ? cause : "");
+		if (held)
+			table_cell(&table, TONE_PLAIN, "%s; likely: `%s` is not covered, see above",
+				   stat_text(i), held->name);
+		else
+			table_cell(&table, TONE_PLAIN, "%s%s%s", stat_text(i),
+				   cause ? "; likely: " : "", cause ? cause : "");
 	}
 	if (table.cells.n)
 		text_putc(out, '\n');
@@ -166,7 +174,7 @@ static void print_status(const struct running *running)
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 
 	print_policy(running, &out);
-	print_guard(&running->status, policy_name(running), &out);
+	print_guard(&running->status, &out);
 	print_tables(&running->status, &out);
 	print_interfaces(running, &out);
 	print_statistics(&running->status, &out);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/health.h"
 #include "cli/names.h"
 #include "cli/output.h"
 #include "cli/running.h"
@@ -26,12 +27,14 @@
 #define RETRY_NS 50000000 /* how often an unknown generation is looked for again */
 
 struct watcher {
+	struct engine *engine;	      /* what is watched, open as long as the watching lasts */
 	struct running *views[VIEWS]; /* newest first; owned */
 	uint64_t looked_ns;	      /* when the running policy was last read */
 	int64_t wall_ns;	      /* what to add to CLOCK_MONOTONIC to get the time of day */
 	uint64_t count, seen;	      /* count 0: no end */
 	bool json;
 	int error;
+	struct health_watch health;
 };
 
 static volatile int stop;
@@ -122,19 +125,10 @@ static const char *event_guard_cause(struct watcher *watcher, const struct event
 	uint32_t ifindex = leaving ? event->ifindex : event->in_ifindex;
 	const struct engine_interface *interface;
 
-	if (monotonic_ns() - watcher->looked_ns > 1000000000) {
-		struct engine_status status = { 0 };
-		struct problem problem = { 0 };
-
-		watcher->looked_ns = monotonic_ns();
-		if (engine_status(watcher->views[0]->engine, &status, &problem) == 0) {
-			interface_vector_free(&watcher->views[0]->status.interfaces);
-			watcher->views[0]->status.interfaces = status.interfaces;
-		}
-	}
 	interface = running_interface(watcher->views[0], ifindex);
-	if (!interface || interface->coverage == COVERAGE_MISSING)
-		return "the interface is not covered; apply the policy again";
+	if (!interface || interface->coverage == COVERAGE_MISSING
+	    || interface->coverage == COVERAGE_DETACHED)
+		return "the interface is not covered; run `reeve sync`, or reeved";
 	return guard_cause(event->hook);
 }
 
@@ -374,6 +368,28 @@ static int visit(void *context, const struct event *event, uint64_t lost)
 	return watcher->error || (watcher->count && watcher->seen >= watcher->count);
 }
 
+/* The interfaces of the view are those of the last tick, so that the cause of a guard's drop is that of this moment. */
+static int tick(void *context)
+{
+	struct watcher *watcher = context;
+	struct engine_health health = { 0 };
+	struct problem problem = { 0 };
+	struct running *view = watcher->views[0];
+
+	/* Without a sound look nothing is told; the next one is due soon. */
+	if (engine_health(watcher->engine, &view->ruleset, &health, &problem))
+		return 0;
+	if (health.generation != view->status.generation) {
+		interface_vector_free(&health.interfaces);
+		view_refresh(watcher);
+		return 0;
+	}
+	watcher->error = health_tell(&watcher->health, &health, view->status.guard_wanted);
+	interface_vector_free(&view->status.interfaces);
+	view->status.interfaces = health.interfaces;
+	return watcher->error;
+}
+
 static void catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = stop_soon };
@@ -383,32 +399,45 @@ static void catch_signals(void)
 	sigaction(SIGHUP, &action, NULL);
 }
 
+static int watch(struct watcher *watcher, struct problem *problem)
+{
+	int err;
+
+	watcher->views[0] = calloc(1, sizeof(*watcher->views[0]));
+	if (!watcher->views[0]) {
+		snprintf(problem->what, sizeof(problem->what), "out of memory");
+		return -ENOMEM;
+	}
+	err = running_open(watcher->views[0], problem);
+	if (err) {
+		free(take(watcher->views[0]));
+		return err;
+	}
+	err = engine_open(&watcher->engine, problem);
+	if (err)
+		return err;
+	watcher->wall_ns = wall_offset_ns();
+	catch_signals();
+	if (isatty(STDOUT_FILENO) && !watcher->json)
+		complain("watching; Ctrl-C ends");
+	err = engine_watch(watcher->engine, visit, tick, watcher, &stop, problem);
+	engine_close(watcher->engine);
+	return err < 0 && !stop ? err : 0;
+}
+
 int command_watch(const struct arguments *arguments)
 {
-	struct watcher watcher = { .json = arguments->json };
+	struct watcher watcher = { .json = arguments->json, .health = { .json = arguments->json } };
 	struct problem problem = { 0 };
 	int status = STATUS_DONE, err;
 
 	if (arguments_number(arguments, OPTION_COUNT, &watcher.count))
 		return STATUS_USAGE;
-	watcher.views[0] = calloc(1, sizeof(*watcher.views[0]));
-	if (!watcher.views[0]) {
-		complain("out of memory");
-		return STATUS_FAILED;
-	}
-	err = running_open(watcher.views[0], &problem);
-	if (err) {
-		free(watcher.views[0]);
-		return complain_problem(arguments, err, &problem);
-	}
-	watcher.wall_ns = wall_offset_ns();
-	catch_signals();
-	if (isatty(STDOUT_FILENO) && !watcher.json)
-		complain("watching; Ctrl-C ends");
-	err = engine_watch(watcher.views[0]->engine, visit, &watcher, &stop, &problem);
-	if (err < 0 && !stop)
+	err = watch(&watcher, &problem);
+	if (err)
 		status = complain_problem(arguments, err, &problem);
 	for (int i = 0; i < VIEWS; i++)
 		view_free(watcher.views[i]);
+	health_free(&watcher.health);
 	return status;
 }

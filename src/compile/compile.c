@@ -538,6 +538,18 @@ int image_replace_interfaces(const struct ruleset *ruleset, const struct image *
 	return 0;
 }
 
+uint32_t image_interface_zone(const struct image *image, uint32_t ifindex)
+{
+	const struct image_header *header = (const void *)image->bytes;
+	uint32_t unit = header->interfaces + (image_hash(ifindex) & header->interface_mask);
+	const struct image_bucket *bucket = (const void *)(image->bytes + (size_t)unit * IMAGE_UNIT);
+
+	for (int i = 0; i < 4; i++)
+		if (bucket->entry[i].ifindex == ifindex)
+			return bucket->entry[i].zone;
+	return ZONE_OTHER;
+}
+
 void image_free(struct image *image)
 {
 	free(image->bytes);

@@ -42,6 +42,8 @@ int image_compile(const struct ruleset *ruleset, const struct compile_interface 
 int image_replace_interfaces(const struct ruleset *ruleset, const struct image *old,
 			     const struct compile_interface *interfaces, uint32_t interface_n,
 			     struct image *image);
+/* The zone that a valid image gives an interface; ZONE_OTHER when it does not name it. */
+uint32_t image_interface_zone(const struct image *image, uint32_t ifindex);
 void image_free(struct image *image);
 
 #endif

@@ -47,6 +47,7 @@ static int interfaces_from(const struct link_vector *links, const struct ruleset
 			.default_route = link->default_route,
 		};
 
+		one.zone_running = one.zone;
 		memcpy(one.name, link->name, sizeof(one.name));
 		if (link->port)
 			snprintf(one.master, sizeof(one.master), "%s",
@@ -246,6 +247,18 @@ int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_repor
 	return 0;
 }
 
+/* Says in the maps that what follows is meant, for those who watch and for reeved. */
+static void stop(const struct pins *pins)
+{
+	struct problem ignored;
+	struct loaded loaded;
+
+	loaded_init(&loaded);
+	if (!loaded_find(&loaded, pins, &ignored))
+		slots_stop(&loaded);
+	loaded_close(&loaded);
+}
+
 int engine_down(struct problem *problem)
 {
 	struct pins pins = PINS_CLOSED;
@@ -255,6 +268,7 @@ int engine_down(struct problem *problem)
 	if (!err)
 		err = pins_lock(&pins, problem);
 	if (!err) {
+		stop(&pins);
 		detach_all(&pins);
 		err = pins_clear(&pins, problem);
 	}

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "engine/bpf/problem.h"
@@ -87,19 +88,87 @@ bool attached(const struct pins *pins, uint32_t ifindex)
 	return link_alive(pins, arrive, ifindex, -1) && link_alive(pins, depart, ifindex, -1);
 }
 
+static enum loaded_program program_for(const struct link *link, bool departure)
+{
+	if (departure)
+		return link->ethernet ? PROGRAM_DEPART_ETHERNET : PROGRAM_DEPART_RAW;
+	return link->ethernet ? PROGRAM_ARRIVE_ETHERNET : PROGRAM_ARRIVE_RAW;
+}
+
+bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link)
+{
+	for (int departure = 0; departure < 2; departure++) {
+		char name[NAME_MAX_LEN];
+
+		link_name(name, link->ifindex, departure);
+		if (!link_alive(pins, name, link->ifindex,
+				loaded->programs[program_for(link, departure)]))
+			return false;
+	}
+	return true;
+}
+
+bool attached_once(const struct pins *pins, uint32_t ifindex)
+{
+	for (int departure = 0; departure < 2; departure++) {
+		char name[NAME_MAX_LEN];
+		cleanup_fd int fd = -1;
+
+		link_name(name, ifindex, departure);
+		fd = pins_get(pins, name);
+		if (fd >= 0)
+			return true;
+	}
+	return false;
+}
+
+static int link_visit(void *context, const char *name)
+{
+	unsigned int ifindex;
+
+	(void)context;
+	return sscanf(name, "arrive_%u", &ifindex) == 1 || sscanf(name, "depart_%u", &ifindex) == 1;
+}
+
+bool links_pinned(const struct pins *pins)
+{
+	return pins_each(pins, link_visit, NULL) > 0;
+}
+
+/* With a `program`: does it run that one? */
+static bool guard_alive(const struct pins *pins, size_t hook, size_t family, int program)
+{
+	cleanup_fd int fd = -1, own = -1, tried = -1;
+	struct sys_link_info info;
+	char name[NAME_MAX_LEN];
+
+	guard_name(name, hook, family);
+	fd = pins_get(pins, name);
+	if (fd < 0 || sys_link_info(fd, &info) ||
+	    (program >= 0 && info.program != program_id(program)))
+		return false;
+	own = bpf_prog_get_fd_by_id(info.program);
+	if (own < 0)
+		return true; /* it cannot be told */
+	tried = sys_netfilter_link(own, info.family, info.hook, info.priority);
+	if (tried < 0)
+		return true;
+	bpf_link_detach(tried);
+	return false;
+}
+
+/* A kernel without IPv6 has nothing to guard there, and attach_guard pins nothing. */
+static bool guard_possible(size_t family)
+{
+	return guard_families[family].family != NFPROTO_IPV6 || !access("/proc/sys/net/ipv6", F_OK);
+}
+
 bool guard_attached(const struct pins *pins)
 {
-	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++) {
-		for (size_t family = 0; family < COUNT(guard_families); family++) {
-			cleanup_fd int fd = -1;
-			char name[NAME_MAX_LEN];
-
-			guard_name(name, hook, family);
-			fd = pins_get(pins, name);
-			if (fd < 0)
+	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++)
+		for (size_t family = 0; family < COUNT(guard_families); family++)
+			if (guard_possible(family) && !guard_alive(pins, hook, family, -1))
 				return false;
-		}
-	}
 	return true;
 }
 
@@ -132,15 +201,11 @@ static void link_remove(const struct pins *pins, const char *name)
 static int attach_one(struct loaded *loaded, const struct pins *pins, const struct link *link,
 		      bool departure, struct name_vector *made)
 {
-	enum loaded_program program;
+	enum loaded_program program = program_for(link, departure);
 	cleanup_fd int fd = -1;
 	char name[NAME_MAX_LEN];
 
 	link_name(name, link->ifindex, departure);
-	if (departure)
-		program = link->ethernet ? PROGRAM_DEPART_ETHERNET : PROGRAM_DEPART_RAW;
-	else
-		program = link->ethernet ? PROGRAM_ARRIVE_ETHERNET : PROGRAM_ARRIVE_RAW;
 	if (link_alive(pins, name, link->ifindex, loaded->programs[program]))
 		return 0;
 	fd = sys_tcx_link(loaded->programs[program], link->ifindex, departure);
@@ -161,7 +226,7 @@ static int covered_set(struct loaded *loaded, uint32_t ifindex, struct coverage_
 	return bpf_map_update_elem(far, &ifindex, &entry, BPF_ANY) ? -errno : 0;
 }
 
-static struct coverage_entry entry_of(const struct link *link, enum coverage coverage)
+struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage)
 {
 	struct coverage_entry entry = { .bits = COVERED_PROGRAMS };
 
@@ -173,6 +238,16 @@ static struct coverage_entry entry_of(const struct link *link, enum coverage cov
 		entry.bits |= COVERED_PORT;
 		entry.master = link->master;
 	}
+	return entry;
+}
+
+struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex)
+{
+	struct coverage_entry entry = { 0 };
+
+	if (ifindex < INTERFACES_NEAR)
+		return loaded->control->covered[ifindex];
+	bpf_map_lookup_elem(loaded->maps[MAP_COVERED_FAR], &ifindex, &entry);
 	return entry;
 }
 
@@ -211,7 +286,7 @@ static int cover_all(struct loaded *loaded, const struct link_vector *links,
 	for (size_t i = 0; i < links->n; i++) {
 		const struct link *link = &links->items[i];
 		int err = covered_set(loaded, link->ifindex,
-				      entry_of(link, link_coverage(link, ruleset)));
+				      coverage_wanted(link, link_coverage(link, ruleset)));
 
 		if (err)
 			return problem_set(problem, err, "cannot tell the guard of `%s`: ",
@@ -228,7 +303,7 @@ static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size
 	char name[NAME_MAX_LEN];
 
 	guard_name(name, hook, family);
-	if (link_alive(pins, name, 0, program))
+	if (guard_alive(pins, hook, family, program))
 		return 0;
 	for (int i = 0; i < GUARD_PRIORITY_TRIES; i++) {
 		fd = sys_netfilter_link(program, guard_families[family].family, guard_hooks[hook].hook,
@@ -279,6 +354,36 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 	}
 	name_vector_free(&made);
 	return err;
+}
+
+int attach_again(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+		 const struct ruleset *ruleset, struct problem *problem)
+{
+	struct name_vector made = { 0 };
+	struct problem one;
+	int first = 0, err;
+
+	for (size_t i = 0; i < links->n; i++) {
+		const struct link *link = &links->items[i];
+		enum coverage coverage = link_coverage(link, ruleset);
+
+		err = attach_interface(loaded, pins, link, coverage, &made, &one);
+		if (!err)
+			err = covered_set(loaded, link->ifindex, coverage_wanted(link, coverage));
+		if (err && !first) {
+			first = err;
+			*problem = one;
+		}
+	}
+	err = attach_guard(loaded, pins, &made, &one);
+	if (err && !first) {
+		first = err;
+		*problem = one;
+	}
+	for (size_t i = 0; i < made.n; i++)
+		free(made.items[i]);
+	name_vector_free(&made);
+	return first;
 }
 
 struct tidy {

@@ -17,6 +17,12 @@ enum coverage link_coverage(const struct link *link, const struct ruleset *rules
  */
 int attach_all(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 	       const struct ruleset *ruleset, struct problem *problem);
+/*
+ * The same for a policy that runs already: what cannot be attached holds up nothing else, and nothing is taken off again. The first failure is
+ * told.
+ */
+int attach_again(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+		 const struct ruleset *ruleset, struct problem *problem);
 /* Takes programs off interfaces that should not have them any more, and forgets interfaces that are gone. */
 int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		const struct ruleset *ruleset);
@@ -27,7 +33,19 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 void detach_all(const struct pins *pins);
 /* Are both programs of this interface in place? */
 bool attached(const struct pins *pins, uint32_t ifindex);
-/* Are all links of the guard in place? */
+/* The same, and are they the right ones for what the interface is now? */
+bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link);
+/* Is either of its links pinned, alive or not? */
+bool attached_once(const struct pins *pins, uint32_t ifindex);
+/* Is any link of an interface pinned, whatever else is missing? */
+bool links_pinned(const struct pins *pins);
+/* What the guard is told of an interface; what it should be told. */
+struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
+struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);
+/*
+ * Are all links of the guard in place? The kernel does not tell that a link was detached by hand, so its place is tried: it is taken as long as
+ * the link holds it.
+ */
 bool guard_attached(const struct pins *pins);
 
 #endif

@@ -31,13 +31,17 @@ enum coverage {
 	COVERAGE_LOOPBACK,    /* left alone: loopback that no zone names */
 	COVERAGE_PORT,	      /* left alone: its master (bridge, bond, team) is covered */
 	COVERAGE_DETOUR,      /* left alone: an ifb, where packets of other interfaces are shaped */
-	COVERAGE_MISSING,     /* should be covered and is not: appeared after apply, or somebody detached the programs */
+	COVERAGE_MISSING,     /* should be covered and is not: it appeared a moment ago */
+	COVERAGE_DETACHED,    /* it was covered, and somebody took the programs away */
+	COVERAGE_MOVED,	      /* covered, but still in the zone of its former name */
+	COVERAGE_KINDS,
 };
 
 struct engine_interface {
 	char name[16];
 	uint32_t ifindex;
 	uint32_t zone;
+	uint32_t zone_running; /* by which its packets are judged; differs from `zone` only for COVERAGE_MOVED */
 	enum coverage coverage;
 	char master[16];    /* of a port, else "" */
 	bool default_route; /* a default route (either family) leaves here */
@@ -45,7 +49,7 @@ struct engine_interface {
 
 VECTOR(interface_vector, struct engine_interface);
 
-/* The interfaces of this namespace, sorted by index, as this policy would have them. COVERAGE_MISSING is not used here. */
+/* The interfaces of this namespace, sorted by index, as this policy would have them: what is wrong with them (COVERAGE_MISSING and what follows it) is not told here. */
 int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *interfaces,
 		      struct problem *problem);
 
@@ -85,7 +89,7 @@ int engine_sources(struct engine *engine, struct source_set *sources, struct pro
 int engine_image(struct engine *engine, struct image *image, struct problem *problem);
 
 struct engine_status {
-	struct interface_vector interfaces; /* with COVERAGE_MISSING where something is wrong */
+	struct interface_vector interfaces; /* with what is wrong */
 	bool guard;			    /* its links are alive */
 	bool guard_wanted;
 	uint64_t generation;		    /* counts applies */
@@ -96,6 +100,15 @@ struct engine_status {
 	uint64_t map_bytes;		    /* kernel memory of all maps */
 };
 
+/* Only what is wrong at this moment: interfaces (all of them, as in status) and guard. Cheap; `ruleset` is the running one. */
+struct engine_health {
+	struct interface_vector interfaces;
+	bool guard;
+	uint64_t generation; /* when it is not the ruleset's, look again with the right one */
+};
+
+int engine_health(struct engine *engine, const struct ruleset *ruleset, struct engine_health *health,
+		  struct problem *problem);
 int engine_status(struct engine *engine, struct engine_status *status, struct problem *problem);
 
 struct rule_counter {
@@ -115,8 +128,10 @@ int engine_flows(struct engine *engine, flow_visitor *visit, void *context, stru
 
 /* Events as they come. `lost` counts events that did not fit the ring since the last call. Return non-zero to stop. */
 typedef int event_visitor(void *context, const struct event *event, uint64_t lost);
-/* Reads events until the visitor stops it, or until *stop becomes non-zero (looked at every 200 ms). */
-int engine_watch(struct engine *engine, event_visitor *visit, void *context,
+/* Called every 200 ms, for what happens without an event. Return non-zero to stop. */
+typedef int tick_visitor(void *context);
+/* Reads events until a visitor stops it, or until *stop becomes non-zero (looked at every 200 ms). */
+int engine_watch(struct engine *engine, event_visitor *visit, tick_visitor *tick, void *context,
 		 const volatile int *stop, struct problem *problem);
 
 #endif

@@ -158,9 +158,8 @@ static int link_compare(const void *a, const void *b)
 	return (left->ifindex > right->ifindex) - (left->ifindex < right->ifindex);
 }
 
-int links_read(struct link_vector *links, struct problem *problem)
+int links_list(struct link_vector *links, struct problem *problem)
 {
-	static const unsigned char families[] = { AF_INET, AF_INET6 };
 	char buffer[256];
 	int err;
 
@@ -172,6 +171,17 @@ int links_read(struct link_vector *links, struct problem *problem)
 		return problem_set(problem, err, "cannot list the interfaces: ");
 	}
 	qsort(links->items, links->n, sizeof(links->items[0]), link_compare);
+	return 0;
+}
+
+int links_read(struct link_vector *links, struct problem *problem)
+{
+	static const unsigned char families[] = { AF_INET, AF_INET6 };
+	char buffer[256];
+	int err = links_list(links, problem);
+
+	if (err)
+		return err;
 	/* Routes only decide a warning: without IPv6, say, there is none to give. */
 	for (size_t i = 0; i < sizeof(families); i++)
 		netlink_dump(NETLINK_ROUTE,

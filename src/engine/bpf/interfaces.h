@@ -20,7 +20,9 @@ struct link {
 
 VECTOR(link_vector, struct link);
 
-/* All of them, by index. 0 or -errno. */
+/* All of them, by index, but for what routes say (a router's can be many). 0 or -errno. */
+int links_list(struct link_vector *links, struct problem *problem);
+/* The same with default_route. */
 int links_read(struct link_vector *links, struct problem *problem);
 /* Do IPsec policies exist in this namespace? */
 bool xfrm_policies_exist(void);

@@ -220,6 +220,32 @@ int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *p
 	return err ? problem_set(problem, err, "cannot pin `%s`: ", name) : 0;
 }
 
+static int repin_one(const struct pins *pins, const char *name, int object, bool put,
+		     int (*missing)(void *context, const char *name), void *context)
+{
+	char path[PIN_PATH_MAX];
+	int err = 0;
+
+	pins_path(pins, name, path);
+	if (!access(path, F_OK))
+		return 0;
+	if (put)
+		err = pins_put(pins, name, object);
+	return err ? err : missing(context, name);
+}
+
+int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
+		 int (*missing)(void *context, const char *name), void *context)
+{
+	int err = access(pins->folder, F_OK) ? -errno : 0;
+
+	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++)
+		err = repin_one(pins, program_names[i], loaded->programs[i], put, missing, context);
+	for (size_t i = 0; !err && i < MAP_COUNT; i++)
+		err = repin_one(pins, loaded_map_names[i], loaded->maps[i], put, missing, context);
+	return err;
+}
+
 int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem)
 {
 	int err = 0;

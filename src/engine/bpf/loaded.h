@@ -56,6 +56,12 @@ int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *p
  * mapped for writing.
  */
 int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/*
+ * Visits the name of each map and program whose pin is missing though it is open here; with `put` it is pinned again first. Stops at the first
+ * failure or non-zero return and hands it on; -ENOENT when the folder itself is gone.
+ */
+int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
+		 int (*missing)(void *context, const char *name), void *context);
 void loaded_close(struct loaded *loaded);
 
 #endif

@@ -47,6 +47,13 @@ int engine_open(struct engine **engine, struct problem *problem)
 	err = pins_open(&new->pins, false, problem);
 	if (!err)
 		err = loaded_find(&new->loaded, &new->pins, problem);
+	if (err == -ENOENT && new->pins.folder[0] && links_pinned(&new->pins)) {
+		err = problem_set(problem, -EBADMSG,
+				  "pins of what runs here were removed by hand: packets are still "
+				  "filtered, but what filters them cannot be looked at");
+		problem_hint(problem, "reeved, if it runs, puts them back; `reeve apply FILE` "
+				      "begins anew (live flows are lost)");
+	}
 	if (!err && !slots_running(&new->loaded)) {
 		loaded_close(&new->loaded);
 		err = problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
@@ -72,20 +79,32 @@ static uint32_t running_slot(const struct engine *engine)
 	return engine->loaded.control->active & 1;
 }
 
+/* Reads something of the running slot; anew when another one has become the running one meanwhile and this one was emptied. */
+#define READ_RUNNING(engine, read)                                                                 \
+	({                                                                                         \
+		uint32_t slot, tries = 0;                                                          \
+		int err_;                                                                          \
+		do {                                                                               \
+			slot = running_slot(engine);                                               \
+			err_ = (read);                                                             \
+		} while (err_ && slot != running_slot(engine) && tries++ < 100);                   \
+		err_;                                                                              \
+	})
+
 int engine_sources(struct engine *engine, struct source_set *sources, struct problem *problem)
 {
-	return slots_sources(&engine->loaded, running_slot(engine), sources, problem);
+	return READ_RUNNING(engine, slots_sources(&engine->loaded, slot, sources, problem));
 }
 
 int engine_image(struct engine *engine, struct image *image, struct problem *problem)
 {
-	return slots_image(&engine->loaded, running_slot(engine), image, problem);
+	return READ_RUNNING(engine, slots_image(&engine->loaded, slot, image, problem));
 }
 
 int engine_counters(struct engine *engine, struct rule_counter **counters, uint32_t *n,
 		    struct problem *problem)
 {
-	return slots_counters(&engine->loaded, running_slot(engine), counters, n, problem);
+	return READ_RUNNING(engine, slots_counters(&engine->loaded, slot, counters, n, problem));
 }
 
 /* Statistics are per CPU. */
@@ -225,23 +244,60 @@ static int running_ruleset(struct engine *engine, struct ruleset *ruleset, struc
 	return 0;
 }
 
-static int interfaces_read(struct engine *engine, struct interface_vector *interfaces,
-			   struct problem *problem)
+static enum coverage coverage_now(const struct engine *engine, const struct image *image,
+				  struct engine_interface *interface)
 {
+	uint32_t ifindex = interface->ifindex;
+
+	interface->zone_running = interface->zone;
+	if (interface->coverage != COVERAGE_COVERED)
+		return interface->coverage;
+	if (!attached(&engine->pins, ifindex))
+		return coverage_told(&engine->loaded, ifindex).bits & COVERED_PROGRAMS ?
+			       COVERAGE_DETACHED : COVERAGE_MISSING;
+	interface->zone_running = image_interface_zone(image, ifindex);
+	return interface->zone_running == interface->zone ? COVERAGE_COVERED : COVERAGE_MOVED;
+}
+
+int engine_health(struct engine *engine, const struct ruleset *ruleset, struct engine_health *health,
+		  struct problem *problem)
+{
+	struct engine_health result = {
+		.guard = guard_attached(&engine->pins),
+		.generation = engine->loaded.control->slot[running_slot(engine)].generation,
+	};
+	struct image image = { 0 };
+	int err;
+
+	if (!slots_running(&engine->loaded))
+		return problem_set(problem, -ENOENT, "reeve was taken down");
+	err = engine_image(engine, &image, problem);
+	if (!err)
+		err = engine_interfaces(ruleset, &result.interfaces, problem);
+	for (size_t i = 0; !err && i < result.interfaces.n; i++)
+		result.interfaces.items[i].coverage =
+			coverage_now(engine, &image, &result.interfaces.items[i]);
+	image_free(&image);
+	if (!err)
+		*health = result;
+	return err;
+}
+
+static int health_read(struct engine *engine, struct engine_status *status, struct problem *problem)
+{
+	struct engine_health health = { 0 };
 	struct ruleset ruleset = { 0 };
 	int err;
 
 	err = running_ruleset(engine, &ruleset, problem);
 	if (err)
 		return err;
-	err = engine_interfaces(&ruleset, interfaces, problem);
-	for (size_t i = 0; !err && i < interfaces->n; i++) {
-		struct engine_interface *one = &interfaces->items[i];
-
-		if (one->coverage == COVERAGE_COVERED && !attached(&engine->pins, one->ifindex))
-			one->coverage = COVERAGE_MISSING;
-	}
+	err = engine_health(engine, &ruleset, &health, problem);
 	ruleset_free(&ruleset);
+	if (!err) {
+		status->interfaces = health.interfaces;
+		status->guard = health.guard;
+	}
 	return err;
 }
 
@@ -249,7 +305,6 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 {
 	const struct control_slot *slot = &engine->loaded.control->slot[running_slot(engine)];
 	struct engine_status result = {
-		.guard = guard_attached(&engine->pins),
 		.guard_wanted = slot->guard,
 		.generation = slot->generation,
 		.applied_at = slot->applied_at,
@@ -275,7 +330,7 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 				&result.embryonic, &stopped)))
 		err = problem_set(problem, -EIO, "cannot read the flow tables");
 	if (!err)
-		err = interfaces_read(engine, &result.interfaces, problem);
+		err = health_read(engine, &result, problem);
 	if (!err)
 		*status = result;
 	return err;
@@ -346,7 +401,7 @@ static bool still_pinned(const struct engine *engine)
 	       ours.id == pinned.id;
 }
 
-int engine_watch(struct engine *engine, event_visitor *visit, void *context,
+int engine_watch(struct engine *engine, event_visitor *visit, tick_visitor *tick, void *context,
 		 const volatile int *stop, struct problem *problem)
 {
 	struct watch watch = {
@@ -358,6 +413,7 @@ int engine_watch(struct engine *engine, event_visitor *visit, void *context,
 	};
 	cleanup_fd int lock = watch_lock(engine, problem);
 	struct ring_buffer *ring;
+	uint64_t ticked = 0;
 	int err = 0;
 
 	if (lock < 0)
@@ -373,6 +429,11 @@ int engine_watch(struct engine *engine, event_visitor *visit, void *context,
 		}
 		__atomic_store_n(&engine->loaded.control->watch_until, now_ns() + WATCH_LEASE,
 				 __ATOMIC_RELAXED);
+		if (now_ns() - ticked >= WATCH_POLL_MS * 1000000ull) {
+			ticked = now_ns();
+			if (tick(context))
+				break;
+		}
 		err = ring_buffer__poll(ring, WATCH_POLL_MS);
 		if (err == -EINTR || err == -ECANCELED || err >= 0)
 			err = 0;

@@ -73,6 +73,11 @@ bool slots_running(const struct loaded *loaded)
 	return loaded->control->slot[loaded->control->active & 1].generation != 0;
 }
 
+void slots_stop(struct loaded *loaded)
+{
+	loaded->control->slot[loaded->control->active & 1].generation = 0;
+}
+
 /* Updating a map of maps waits until no program runs that could have seen the old entry. */
 static int slot_set(int outer, uint32_t slot, int inner)
 {
@@ -225,6 +230,51 @@ int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t sl
 			      bpf_map_delete_elem(loaded->maps[MAP_SOURCES], &old) ?
 		      -errno : 0;
 	return err ? problem_set(problem, err, "cannot free the former policy: ") : 0;
+}
+
+/* The other slot's entry becomes the same inner map as the running slot's. */
+static int slot_share(int outer, uint32_t from, uint32_t to)
+{
+	cleanup_fd int fd = -1;
+	uint32_t id, there;
+
+	if (bpf_map_lookup_elem(outer, &from, &id))
+		return -errno;
+	if (!bpf_map_lookup_elem(outer, &to, &there) && there == id)
+		return 0;
+	fd = bpf_map_get_fd_by_id(id);
+	return fd < 0 ? -errno : slot_set(outer, to, fd);
+}
+
+int slots_reimage(struct loaded *loaded, const struct image *image, struct problem *problem)
+{
+	struct control *control = loaded->control;
+	uint32_t old = control->active & 1, next = !old;
+	cleanup_fd int fd = pages_new("image", image->bytes, image->size);
+	int err = fd < 0 ? fd : 0;
+
+	if (!err)
+		err = slot_share(loaded->maps[MAP_COUNTERS], old, next);
+	if (!err)
+		err = slot_share(loaded->maps[MAP_SOURCES], old, next);
+	if (!err) /* last: it waits for programs that still see what this slot once was */
+		err = slot_set(loaded->maps[MAP_IMAGES], next, fd);
+	if (err)
+		return problem_set(problem, err, "cannot store the policy in the kernel: ");
+	tags_fill(control->tags[next], image);
+	control->slot[next] = control->slot[old];
+	control->slot[next].image_size = image->size;
+	__atomic_store_n(&control->active, next, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int slots_reimage_done(struct loaded *loaded, struct problem *problem)
+{
+	uint32_t old = !(loaded->control->active & 1);
+
+	if (bpf_map_delete_elem(loaded->maps[MAP_IMAGES], &old) && errno != ENOENT)
+		return problem_set(problem, -errno, "cannot free the former image: ");
+	return 0;
 }
 
 int slots_sources(const struct loaded *loaded, uint32_t slot, struct source_set *sources,

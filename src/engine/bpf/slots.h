@@ -20,6 +20,15 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
  */
 int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot, bool keep_flows,
 	       struct problem *problem);
+/*
+ * The policy that runs, with an image for other interfaces: the other slot gets the image, shares counters and sources with the running
+ * one, and becomes the running one. Generation and time of apply stay: rule numbers mean what they meant.
+ */
+int slots_reimage(struct loaded *loaded, const struct image *image, struct problem *problem);
+/* Frees the image before, once no program can see it; until then the other slot is not for use. */
+int slots_reimage_done(struct loaded *loaded, struct problem *problem);
+/* From now on no policy counts as running. The programs go on until they are detached. */
+void slots_stop(struct loaded *loaded);
 /* Is any policy running? */
 bool slots_running(const struct loaded *loaded);
 

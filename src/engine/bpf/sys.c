@@ -62,8 +62,16 @@ int sys_link_info(int link, struct sys_link_info *info)
 {
 	struct {
 		uint32_t type, id, program, pad;
-		uint32_t ifindex, attach_type;
-		uint8_t room[104];
+		union {
+			struct {
+				uint32_t ifindex, attach_type;
+			} tcx;
+			struct {
+				uint32_t family, hook;
+				int32_t priority;
+			} netfilter;
+			uint8_t room[112];
+		};
 	} raw;
 	struct {
 		uint32_t fd, size;
@@ -82,6 +90,9 @@ int sys_link_info(int link, struct sys_link_info *info)
 	info->type = raw.type;
 	info->id = raw.id;
 	info->program = raw.program;
-	info->ifindex = raw.ifindex;
+	info->ifindex = raw.tcx.ifindex;
+	info->family = raw.netfilter.family;
+	info->hook = raw.netfilter.hook;
+	info->priority = raw.netfilter.priority;
 	return 0;
 }

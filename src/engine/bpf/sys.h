@@ -24,6 +24,8 @@ int sys_netfilter_link(int program, uint32_t family, uint32_t hook, int32_t prio
 struct sys_link_info {
 	uint32_t type, id, program;
 	uint32_t ifindex; /* tcx: 0 when the device is gone or somebody detached the link */
+	uint32_t family, hook; /* Netfilter; they stay when somebody detaches the link */
+	int32_t priority;
 };
 
 /* 0 or -errno. */

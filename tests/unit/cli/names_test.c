@@ -24,7 +24,7 @@ static const struct {
 	{ "sanity text", sanity_text, SANITY_KINDS },
 	{ "statistic", stat_name, STAT_COUNT },
 	{ "statistic text", stat_text, STAT_COUNT },
-	{ "coverage", coverage_name, COVERAGE_MISSING + 1 },
+	{ "coverage", coverage_name, COVERAGE_KINDS },
 	{ "origin", rule_origin_name, RULE_BUILTIN_DEFAULT + 1 },
 	{ "flow state", flow_state_name, FLOW_STATES },
 };

@@ -321,6 +321,7 @@ static void test_interfaces(void **state)
 	for (i = 0; i < 5000; i++) {
 		const struct image_interface *found = find_interface(&image, list[i].ifindex);
 
+		assert_int_equal(image_interface_zone(&image, list[i].ifindex), list[i].zone);
 		if (list[i].zone == ZONE_OTHER) {
 			assert_null(found);
 			continue;
@@ -330,6 +331,7 @@ static void test_interfaces(void **state)
 		assert_int_equal(found->tag, ruleset.zones[list[i].zone].tag);
 	}
 	assert_null(find_interface(&image, 3));
+	assert_int_equal(image_interface_zone(&image, 3), ZONE_OTHER);
 	image_free(&image);
 	assert_int_equal(image_compile(&ruleset, NULL, 0, &image, &why), 0);
 	assert_null(find_interface(&image, 1));
