@@ -58,7 +58,7 @@ int command_sync(const struct arguments *arguments)
 	struct keeper *keeper = NULL;
 	int err;
 
-	err = keeper_new(&keeper, &problem);
+	err = keeper_new(false, &keeper, &problem);
 	if (!err)
 		err = keeper_sync(keeper, &report, &problem);
 	if (err)

@@ -233,7 +233,7 @@ static int daemon_open(struct daemon *daemon)
 		log_warning("cannot set up: %s", strerror(errno));
 		return -1;
 	}
-	if (keeper_new(&daemon->keeper, &problem)) {
+	if (keeper_new(true, &daemon->keeper, &problem)) {
 		log_warning("%s", problem.what);
 		return -1;
 	}

@@ -35,6 +35,8 @@ struct keeper {
 	struct ruleset ruleset;
 	uint64_t generation; /* of the ruleset; 0: none is loaded */
 	struct link_vector links; /* as last seen */
+	bool stays;
+	uint64_t prepared; /* generation for which slots_reimage_prepare was done */
 };
 
 /* --- reports --- */
@@ -266,7 +268,7 @@ static void let_go(struct keeper *keeper)
 	loaded_close(&keeper->loaded);
 	ruleset_free(&keeper->ruleset);
 	keeper->ruleset = (struct ruleset){ 0 };
-	keeper->generation = 0;
+	keeper->generation = keeper->prepared = 0;
 }
 
 static uint32_t map_id(int fd)
@@ -352,12 +354,13 @@ int keeper_permitted(struct problem *problem)
 	return problem_capabilities(problem);
 }
 
-int keeper_new(struct keeper **keeper, struct problem *problem)
+int keeper_new(bool stays, struct keeper **keeper, struct problem *problem)
 {
 	struct keeper *new = calloc(1, sizeof(*new));
 
 	if (!new)
 		return problem_set(problem, -ENOMEM, "out of memory");
+	new->stays = stays;
 	new->pins.lock = -1;
 	loaded_init(&new->loaded);
 	*keeper = new;
@@ -399,6 +402,9 @@ static int sync_locked(struct keeper *keeper, struct upkeep_report *report, stru
 		err = look_once(keeper, true, &look, report, problem);
 	if (!err && (report->items.n || look.zones_differ))
 		err = set_right(keeper, &look, problem);
+	if (!err && keeper->stays && keeper->prepared != keeper->generation &&
+	    !slots_reimage_prepare(&keeper->loaded))
+		keeper->prepared = keeper->generation;
 	pins_close(&keeper->pins);
 	if (look.links.n) {
 		link_vector_free(&keeper->links);
@@ -422,7 +428,8 @@ int keeper_sync(struct keeper *keeper, struct upkeep_report *report, struct prob
 		return err;
 	}
 	err = look_once(keeper, false, &look, report, problem);
-	fine = !err && !report->items.n && !look.zones_differ && keeper->links.n;
+	fine = !err && !report->items.n && !look.zones_differ && keeper->links.n &&
+	       (!keeper->stays || keeper->prepared == keeper->generation);
 	look_free(&look);
 	if (fine)
 		return 0;

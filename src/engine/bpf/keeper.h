@@ -52,7 +52,8 @@ struct keeper;
 
 /* -EPERM, and what is missing, where this process may not keep anything. */
 int keeper_permitted(struct problem *problem);
-int keeper_new(struct keeper **keeper, struct problem *problem);
+/* One that `stays` prepares for the next change, which makes that one quicker. */
+int keeper_new(bool stays, struct keeper **keeper, struct problem *problem);
 void keeper_free(struct keeper *keeper);
 /*
  * Looks, and if something is not as it should be, takes the lock of changes, looks again and sets it right. The report tells what was

@@ -389,14 +389,16 @@ static int watch_lock(const struct engine *engine, struct problem *problem)
 	return fd;
 }
 
-/* Is the ring that we read still the one that is pinned? After `down` nobody writes to it any more. */
-static bool still_pinned(const struct engine *engine)
+/* Is the ring that we read still the one in use? After `down` nobody writes to it any more; a pin removed by hand changes nothing. */
+static bool still_running(const struct engine *engine)
 {
 	cleanup_fd int fd = pins_get(&engine->pins, loaded_map_names[MAP_EVENTS]);
 	struct bpf_map_info ours = { 0 }, pinned = { 0 };
 	uint32_t ours_size = sizeof(ours), pinned_size = sizeof(pinned);
 
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &pinned, &pinned_size) &&
+	if (fd < 0)
+		return slots_running(&engine->loaded);
+	return !bpf_obj_get_info_by_fd(fd, &pinned, &pinned_size) &&
 	       !bpf_obj_get_info_by_fd(engine->loaded.maps[MAP_EVENTS], &ours, &ours_size) &&
 	       ours.id == pinned.id;
 }
@@ -422,7 +424,7 @@ int engine_watch(struct engine *engine, event_visitor *visit, tick_visitor *tick
 	if (!ring)
 		return problem_set(problem, -errno, "cannot read the events: ");
 	while (!*stop && !watch.stopped) {
-		if (!still_pinned(engine)) {
+		if (!still_running(engine)) {
 			err = problem_set(problem, -ENOENT, "reeve was taken down");
 			problem_hint(problem, "events come again after the next `reeve apply FILE`");
 			break;

@@ -246,6 +246,14 @@ static int slot_share(int outer, uint32_t from, uint32_t to)
 	return fd < 0 ? -errno : slot_set(outer, to, fd);
 }
 
+int slots_reimage_prepare(struct loaded *loaded)
+{
+	uint32_t active = loaded->control->active & 1;
+	int err = slot_share(loaded->maps[MAP_COUNTERS], active, !active);
+
+	return err ? err : slot_share(loaded->maps[MAP_SOURCES], active, !active);
+}
+
 int slots_reimage(struct loaded *loaded, const struct image *image, struct problem *problem)
 {
 	struct control *control = loaded->control;
@@ -254,9 +262,7 @@ int slots_reimage(struct loaded *loaded, const struct image *image, struct probl
 	int err = fd < 0 ? fd : 0;
 
 	if (!err)
-		err = slot_share(loaded->maps[MAP_COUNTERS], old, next);
-	if (!err)
-		err = slot_share(loaded->maps[MAP_SOURCES], old, next);
+		err = slots_reimage_prepare(loaded);
 	if (!err) /* last: it waits for programs that still see what this slot once was */
 		err = slot_set(loaded->maps[MAP_IMAGES], next, fd);
 	if (err)
