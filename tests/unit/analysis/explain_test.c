@@ -388,6 +388,7 @@ static void test_examples(void **state)
 	check_example("examples/host.reeve", host, sizeof(host) / sizeof(host[0]));
 	check_example("examples/router.reeve", router, sizeof(router) / sizeof(router[0]));
 	check_example("examples/laptop.reeve", NULL, 0);
+	check_example("examples/docker.reeve", NULL, 0);
 }
 
 int main(void)
