@@ -26,6 +26,7 @@ from e2e import (REEVE, Echo, Skip, eventually, expect, holds, host_world, main,
 
 REEVED = os.path.join(os.path.dirname(REEVE), "reeved")
 ALLOWED, DROPPED = 1001, 1002
+ELSEWHERE = 1003  # allowed from interfaces that no zone names: `other`
 SO_NETNS_COOKIE = 71
 MOUNT = "/run/reeve/bpf"
 BOUND_MS = 100
@@ -43,6 +44,7 @@ policy lan -> self default drop {{
 }}
 policy {{ late, tunnel, vpn, open }} -> self default drop {{ allow {ALLOWED} }}
 policy {{ late, vpn }} -> lan default drop {{ allow {ALLOWED} }}
+policy other -> {{ self, lan }} default drop {{ allow {ELSEWHERE} }}
 policy self -> any default allow
 """
 
@@ -184,13 +186,13 @@ class Stream:
 
 
 def datagrams(at, *addresses):
-    """A send() of one forbidden and one allowed datagram to each address."""
+    """A send() of forbidden and allowed datagrams to each address."""
     sock = at.socket(socket.AF_INET, socket.SOCK_DGRAM)
     at.world.closers.append(sock.close)
 
     def send():
         for address in addresses:
-            for port in (DROPPED, ALLOWED):
+            for port in (DROPPED, ELSEWHERE, ALLOWED):
                 with contextlib.suppress(OSError):
                     sock.sendto(b"stream", (address, port))
     return send
@@ -207,9 +209,10 @@ def listen_anew(world):
         del echo.heard[:]
 
 
-def never_heard(world):
-    same({"at the host": heard(world.echo, DROPPED), "at the peer": heard(world.peer_echo, DROPPED)},
-         {"at the host": 0, "at the peer": 0}, "forbidden packets that were heard")
+def never_heard(world, ports=(DROPPED,)):
+    found = {f"{port} at the {echo}": heard(getattr(world, echo), port)
+             for port in ports for echo in ("echo", "peer_echo")}
+    same(found, dict.fromkeys(found, 0), "forbidden packets that were heard")
 
 
 def appears(world, make, send, interface, source, forwarded=False):
@@ -231,7 +234,8 @@ def appears(world, make, send, interface, source, forwarded=False):
             if forwarded:
                 eventually(lambda: heard(world.peer_echo, ALLOWED, source) > 3,
                            f"{kind}: allowed packets are forwarded from {interface}", 10)
-            never_heard(world)
+            # It never was `other`, not for a moment.
+            never_heard(world, (DROPPED, ELSEWHERE))
         with contextlib.suppress(RuntimeError):
             run("ip", "-n", host.name, "link", "del", interface)
         eventually(lambda: coverage_of(host, interface) is None, f"{interface} is gone")
@@ -307,7 +311,7 @@ def _(world):
             fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", b"tun0", IFF_TUN | IFF_NO_PI))
         host.ip("addr add 10.88.0.1/24 dev tun0", "link set tun0 up")
 
-    packets = [bare_datagram("10.88.0.2", to, port) for port in (DROPPED, ALLOWED)
+    packets = [bare_datagram("10.88.0.2", to, port) for port in (DROPPED, ELSEWHERE, ALLOWED)
                for to in ("10.88.0.1", world.peer.address[4])]
 
     def send():
@@ -396,7 +400,8 @@ def _(world):
             same([row["zone"] for row in status["interfaces"] if row["name"] == "spare0"],
                  ["other"])
             same(status["generation"], host.reeve_json("status")["generation"])
-            eventually(lambda: quiet(world.echo, ALLOWED), f"{kind}: `other` is closed")
+            eventually(lambda: quiet(world.echo, ALLOWED), f"{kind}: closed to what was `late`")
+            eventually(lambda: heard(world.echo, ELSEWHERE) > 3, f"{kind}: it is `other`")
             listen_anew(world)
             host.ip("link set spare0 name late0")
             follow.go()
@@ -749,8 +754,8 @@ def make_world():
     world.late = world.namespace("late")
     world.host.forward()
     world.peer.ip("route add 10.99.0.0/24 via 10.77.1.1", "route add 10.88.0.0/24 via 10.77.1.1")
-    world.echo = Echo(world.host, ALLOWED, DROPPED)
-    world.peer_echo = Echo(world.peer, ALLOWED, DROPPED)
+    world.echo = Echo(world.host, ALLOWED, DROPPED, ELSEWHERE)
+    world.peer_echo = Echo(world.peer, ALLOWED, DROPPED, ELSEWHERE)
     return world
 
 
