@@ -7,6 +7,7 @@
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
+#include "engine/bpf/single.h"
 
 static const char *policy_name(const struct running *running)
 {
@@ -48,6 +49,16 @@ static void print_guard(const struct engine_status *status, struct text *out)
 	else
 		text_toned(out, TONE_RED, "MISSING: somebody took it away; run `reeve sync`, or reeved");
 	text_putc(out, '\n');
+}
+
+static void print_reeved(struct text *out)
+{
+	pid_t pid = single_process();
+
+	if (pid)
+		text_printf(out, "reeved     on, process %d\n", (int)pid);
+	else
+		text_puts(out, "reeved     off: new interfaces are held by the guard until `reeve sync`\n");
 }
 
 static void print_fill(const char *what, uint32_t used, uint32_t max, struct text *out)
@@ -175,10 +186,18 @@ static void print_status(const struct running *running)
 
 	print_policy(running, &out);
 	print_guard(&running->status, &out);
+	print_reeved(&out);
 	print_tables(&running->status, &out);
 	print_interfaces(running, &out);
 	print_statistics(&running->status, &out);
 	output_write(&out);
+}
+
+static json_t *reeved_json(void)
+{
+	pid_t pid = single_process();
+
+	return pid ? json_integer(pid) : json_null();
 }
 
 static json_t *fill_json(uint32_t used, uint32_t max)
@@ -200,13 +219,14 @@ static void print_json(const struct running *running)
 		json_object_set_new(statistics, stat_name(i),
 				    json_integer((json_int_t)status->stats[i]));
 	output_json_take(
-		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:{s:b, s:b}, s:o, s:o, s:I, s:o}",
+		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:{s:b, s:b}, s:o, s:o, s:o, s:I, s:o}",
 			  "running", 1, "policy", json_text(policy_name(running)), "since",
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
 			  (json_int_t)ruleset_own_rules(&running->ruleset), "rules_all",
 			  (json_int_t)running->ruleset.rule_n, "interfaces", interfaces, "guard",
-			  "wanted", status->guard_wanted, "alive", status->guard, "flows",
+			  "wanted", status->guard_wanted, "alive", status->guard, "reeved",
+			  reeved_json(), "flows",
 			  fill_json(status->flows, status->flows_max), "embryonic",
 			  fill_json(status->embryonic, status->embryonic_max), "memory",
 			  (json_int_t)status->map_bytes, "statistics", statistics),

@@ -2,7 +2,7 @@
 /*
  * reeved: keeps the running policy of its network namespace in step with the interfaces.
  *
- * One loop over three descriptors: signals, rtnetlink, a timer. A notification arms the timer a few milliseconds ahead, so that a burst of them
+ * One loop over four descriptors: signals, rtnetlink, a timer, and the name that makes it the only one. A notification arms the timer a few milliseconds ahead, so that a burst of them
  * (a container's start is dozens) becomes one look; a burst that does not end puts the look off by BURST_MS at most. Without any, it looks
  * every POLL_MS: the kernel sends no message when somebody detaches a program or applies a policy. One second is what a look
  * may cost: reading links and pins takes a millisecond, and what it waits for is rare and the guard holds meanwhile.
@@ -26,8 +26,8 @@
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/privileges.h"
-#include "daemon/single.h"
 #include "engine/bpf/keeper.h"
+#include "engine/bpf/single.h"
 
 #define QUIET_MS 3
 #define BURST_MS 15
@@ -37,6 +37,7 @@ struct daemon {
 	struct keeper *keeper;
 	struct mnl_socket *links;
 	int signals, timer, poll;
+	int single; /* -1: without the name */
 	uint64_t burst_ns;	/* when the first notification of this burst came; 0: no burst */
 	uint64_t generation;	/* last told; 0: nothing runs */
 	char policy[256];
@@ -189,6 +190,8 @@ static int run(struct daemon *daemon)
 				on_signal(daemon);
 			else if (events[i].data.fd == daemon->timer)
 				on_timer(daemon);
+			else if (events[i].data.fd == daemon->single)
+				single_answer(daemon->single);
 			else
 				on_links(daemon);
 		}
@@ -229,7 +232,8 @@ static int daemon_open(struct daemon *daemon)
 	daemon->links = listen_open();
 	if (daemon->signals < 0 || daemon->timer < 0 || daemon->poll < 0 || !daemon->links ||
 	    poll_add(daemon, daemon->signals) || poll_add(daemon, daemon->timer) ||
-	    poll_add(daemon, mnl_socket_get_fd(daemon->links))) {
+	    poll_add(daemon, mnl_socket_get_fd(daemon->links)) ||
+	    (daemon->single >= 0 && poll_add(daemon, daemon->single))) {
 		log_warning("cannot set up: %s", strerror(errno));
 		return -1;
 	}
@@ -248,6 +252,7 @@ static void daemon_close(struct daemon *daemon)
 	cleanup_fd_(&daemon->signals);
 	cleanup_fd_(&daemon->timer);
 	cleanup_fd_(&daemon->poll);
+	cleanup_fd_(&daemon->single);
 }
 
 /* The descriptor that makes this reeved the only one; -1 where somebody else has taken the name, which is told; -2: do not run. */
@@ -302,7 +307,7 @@ int main(int argc, char **argv)
 {
 	struct daemon daemon = { .signals = -1, .timer = -1, .poll = -1, .status = -1 };
 	struct problem problem = { 0 };
-	int status = options_read(argc, argv), single, err;
+	int status = options_read(argc, argv), err;
 
 	if (status >= 0)
 		return status;
@@ -310,14 +315,13 @@ int main(int argc, char **argv)
 		log_warning("%s; %s", problem.what, problem.hint);
 		return 1;
 	}
-	single = be_single();
-	if (single == -2)
+	daemon.single = be_single();
+	if (daemon.single == -2)
 		return 1;
 	err = privileges_drop();
 	if (err)
 		log_warning("goes on with all its privileges: %s", strerror(-err));
 	status = daemon_open(&daemon) ? 1 : run(&daemon);
 	daemon_close(&daemon);
-	cleanup_fd_(&single);
 	return status;
 }

@@ -248,11 +248,12 @@ LATE_MAC = "02:00:00:00:99:01"
 
 def late_make(world, name="late0"):
     """A veth to the namespace `late`, with everything known beforehand that would need asking."""
+    try_run("ip", "-n", world.host.name, "link", "del", name)  # left by a test that failed
     run("ip", "link", "add", name, "address", LATE_MAC, "netns", world.host.name, "type", "veth",
         "peer", "name", "eth0", "netns", world.late.name)
     world.late.ip("addr add 10.99.0.2/24 dev eth0", "link set eth0 up",
                   "route add default via 10.99.0.1",
-                  f"neigh add 10.99.0.1 lladdr {LATE_MAC} dev eth0 nud permanent")
+                  f"neigh replace 10.99.0.1 lladdr {LATE_MAC} dev eth0 nud permanent")
     world.host.ip(f"addr add 10.99.0.1/24 dev {name}", f"link set {name} up")
 
 
@@ -276,7 +277,7 @@ def _(world):
     if done.returncode:
         raise Skip("the kernel has no VXLAN: " + done.stderr.strip())
     peer.ip("addr add 10.55.0.2/24 dev vxlan0", "link set vxlan0 up",
-            "neigh add 10.55.0.1 lladdr 02:00:00:00:55:01 dev vxlan0 nud permanent")
+            "neigh replace 10.55.0.1 lladdr 02:00:00:00:55:01 dev vxlan0 nud permanent")
     appears(world, vxlan_make, lambda w: datagrams(w.peer, "10.55.0.1"), "vxlan0", "10.55.0.2")
 
 
@@ -333,6 +334,7 @@ def _(world):
 
     def measure():
         """From the moment the interface is there."""
+        try_run("ip", "-n", host.name, "link", "del", "late0")  # left by a test that failed
         run("ip", "link", "add", "late0", "netns", host.name, "type", "veth", "peer", "name",
             "eth0", "netns", world.late.name)
         start = time.monotonic()
@@ -430,6 +432,38 @@ def _(world):
             never_heard(world)
         same(coverage_of(host, "eth0"), "covered")
     host.ip("addr replace 2001:db8:77:1::1/64 dev eth0 nodad")
+
+
+TUNSETLINK, IFF_TAP, ARPHRD_NONE, ARPHRD_ETHER = 0x400454cd, 2, 0xfffe, 1
+
+
+@test("an interface whose frames change their kind gets the programs for the new kind")
+def _(world):
+    if not os.path.exists("/dev/net/tun"):
+        raise Skip("there is no /dev/net/tun")
+    host = world.host
+    host.apply(POLICY)
+    with host:
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", b"tun0", IFF_TAP | IFF_NO_PI))
+
+    def program():
+        """The name of the program on arrival."""
+        done = try_run("bpftool", "-j", "link", "show", "pinned",
+                       pin_of(host, f"arrive_{host.index('tun0')}"))
+        if done.returncode:
+            return None
+        number = json.loads(done.stdout)["prog_id"]
+        return json.loads(run("bpftool", "-j", "prog", "show", "id", str(number)))["name"]
+
+    try:
+        with reeved(host):
+            for kind, name in ((ARPHRD_ETHER, "arrive_ethernet"), (ARPHRD_NONE, "arrive_raw"),
+                               (ARPHRD_ETHER, "arrive_ethernet")):
+                fcntl.ioctl(fd, TUNSETLINK, kind)
+                eventually(lambda: program() == name, f"{name} for the type {kind}", 10)
+    finally:
+        os.close(fd)
 
 
 MACS = {"br0": "02:00:00:00:66:00", "br1": "02:00:00:00:66:10", "port1": "02:00:00:00:66:01"}
@@ -626,6 +660,11 @@ def _(world):
         same(done.returncode, 1)
         holds(f"process {first.process.pid}" in done.stderr and "already" in done.stderr,
               done.stderr)
+        host.apply(POLICY)
+        for _ in range(70):  # more than wait in a queue that nobody empties
+            same(host.reeve_json("status")["reeved"], first.process.pid)
+        holds(f"on, process {first.process.pid}" in host.reeve("status"), "status does not say so")
+    same(host.reeve_json("status")["reeved"], None)
     with reeved(host) as next_one:
         same(next_one.end(), 0)
 
@@ -643,10 +682,25 @@ def _(world):
     same(squatter.stdout.readline(), "here\n")
     with reeved(host) as daemon:
         eventually(lambda: "not root's" in daemon.said(), "it says so")
+        host.apply(POLICY)
+        same(host.reeve_json("status")["reeved"], None, "who is no reeved")
         late_make(world)
         eventually(lambda: covered(host, "late0"), "it works", 10)
         host.ip("link del late0")
     world.end(squatter)
+
+
+@test("started by `ip netns exec`, in a mount namespace of its own, reeved works all the same")
+def _(world):
+    host = world.host
+    host.apply(POLICY)
+    daemon = world.start("ip", "netns", "exec", host.name, REEVED, stdout=subprocess.DEVNULL)
+    late_make(world)
+    eventually(lambda: covered(host, "late0"), "it covers a new interface", 10)
+    detach(host, arrive_pin(host))
+    eventually(lambda: covered(host, "eth0"), "it repairs", 10)
+    world.end(daemon)
+    host.ip("link del late0")
 
 
 @test("SIGTERM and SIGINT end reeved cleanly, and nothing of the filter changes")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "daemon/single.h"
+#include "engine/bpf/single.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -35,7 +35,7 @@ static pid_t holder(const struct sockaddr_un *address, socklen_t size, uid_t *ui
 
 int single_take(pid_t *pid)
 {
-	cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	cleanup_fd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address;
 	socklen_t size = address_fill(&address);
 	uid_t uid = 0;
@@ -43,9 +43,27 @@ int single_take(pid_t *pid)
 	if (fd < 0)
 		return -errno;
 	if (!bind(fd, (const struct sockaddr *)&address, size))
-		return listen(fd, 1) ? -errno : take_fd(fd);
+		return listen(fd, 64) ? -errno : take_fd(fd);
 	if (errno != EADDRINUSE)
 		return -errno;
 	*pid = holder(&address, size, &uid);
 	return *pid && !uid ? -EADDRINUSE : -EACCES;
+}
+
+void single_answer(int fd)
+{
+	int asked;
+
+	while ((asked = accept4(fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(asked);
+}
+
+pid_t single_process(void)
+{
+	struct sockaddr_un address;
+	socklen_t size = address_fill(&address);
+	uid_t uid = 0;
+	pid_t pid = holder(&address, size, &uid);
+
+	return uid ? 0 : pid;
 }
