@@ -356,6 +356,7 @@ static void test_replace_interfaces(void **state)
 	sample_range(&ruleset, sample_rule(&ruleset), FIELD_PROTOCOL, 6, 6);
 	sample_range(&ruleset, sample_rule(&ruleset), FIELD_DST_PORT, 53, 80);
 	sample_rule(&ruleset);
+	ruleset.rules[ruleset.rule_n - 1].origin = RULE_BUILTIN_DEFAULT;
 	for (i = 0; i < 900; i++)
 		list[i] = (struct compile_interface){ 2 + (uint32_t)i * 3, (uint32_t)i % 5 };
 	assert_int_equal(image_compile(&ruleset, list, 77, &image, &why), 0);
