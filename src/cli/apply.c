@@ -118,6 +118,10 @@ static void report_print(const char *name, const struct ruleset *ruleset, bool d
 		text_age(&out, report->flip_ns);
 	}
 	text_putc(&out, '\n');
+	if (report->flows_ended) {
+		text_plural(&out, report->flows_ended, "live flow");
+		text_puts(&out, " ended\n");
+	}
 	output_write(&out);
 	apply_warnings(report, warn_person, NULL);
 }
@@ -135,9 +139,10 @@ static void report_json(const struct loaded *loaded, bool dry_run,
 								 &report->interfaces.items[i]));
 	apply_warnings(report, warn_program, warnings);
 	output_json_take(
-		json_pack("{s:b, s:b, s:b, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok", 1,
-			  "dry_run", dry_run, "first", report->first, "rules",
-			  (json_int_t)ruleset_own_rules(&loaded->ruleset), "interfaces", interfaces,
+		json_pack("{s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok",
+			  1, "dry_run", dry_run, "first", report->first, "rules",
+			  (json_int_t)ruleset_own_rules(&loaded->ruleset), "flows_ended",
+			  (json_int_t)report->flows_ended, "interfaces", interfaces,
 			  "warnings", warnings, "ns", "compile", (json_int_t)report->compile_ns,
 			  "load", (json_int_t)report->load_ns, "switch",
 			  (json_int_t)report->flip_ns, "image", "bytes", (json_int_t)stats->bytes,
@@ -166,29 +171,66 @@ static int refused(const struct arguments *arguments, const struct loaded *loade
 	return STATUS_FAILED;
 }
 
+enum flows_how { FLOWS_RECHECK, FLOWS_KEEP, FLOWS_KILL };
+
+/* What --flows says. -EINVAL, after usage_error. */
+static int flows_how(const struct arguments *arguments, enum flows_how *how)
+{
+	static const char *const names[] = {
+		[FLOWS_RECHECK] = "recheck", [FLOWS_KEEP] = "keep", [FLOWS_KILL] = "kill",
+	};
+	const char *said = arguments->option[OPTION_FLOWS];
+
+	*how = FLOWS_RECHECK;
+	if (!said)
+		return 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(said, names[i]) == 0) {
+			*how = (enum flows_how)i;
+			return 0;
+		}
+	usage_error(arguments, "--flows: recheck, keep or kill, not `%s`", said);
+	return -EINVAL;
+}
+
+static int every_flow(void *context, const struct flow_key *key, const struct flow *flow,
+		      bool embryonic)
+{
+	(void)context;
+	(void)key;
+	(void)flow;
+	(void)embryonic;
+	return 1;
+}
+
 int command_apply(const struct arguments *arguments)
 {
-	bool dry_run = arguments->option[OPTION_DRY_RUN] != NULL;
+	struct apply_options options = { .dry_run = arguments->option[OPTION_DRY_RUN] != NULL };
 	struct apply_report report = { 0 };
+	enum flows_how how;
 	struct problem problem = { 0 };
 	struct loaded loaded;
 	int status, err;
 
+	if (flows_how(arguments, &how))
+		return STATUS_USAGE;
+	options.keep_flows = how == FLOWS_KEEP;
+	options.end = how == FLOWS_KILL ? every_flow : NULL;
 	err = policy_read(arguments, arguments->words[0], true, &loaded);
 	if (err) {
 		status = refused(arguments, &loaded, err, NULL);
 		loaded_free(&loaded);
 		return status;
 	}
-	err = engine_apply(&loaded.ruleset, dry_run, &report, &problem);
+	err = engine_apply(&loaded.ruleset, &options, &report, &problem);
 	if (err)
 		status = refused(arguments, &loaded, err, &problem);
 	else
 		status = STATUS_DONE;
 	if (!err && arguments->json)
-		report_json(&loaded, dry_run, &report);
+		report_json(&loaded, options.dry_run, &report);
 	else if (!err)
-		report_print(arguments->words[0], &loaded.ruleset, dry_run, &report);
+		report_print(arguments->words[0], &loaded.ruleset, options.dry_run, &report);
 	interface_vector_free(&report.interfaces);
 	loaded_free(&loaded);
 	return status;

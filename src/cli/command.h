@@ -28,6 +28,7 @@ enum option_id {
 	OPTION_BUILTIN,
 	OPTION_IMAGE,
 	OPTION_GONE,
+	OPTION_FLOWS,
 	OPTIONS,
 };
 

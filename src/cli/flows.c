@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include <net/if.h>
+#include <string.h>
 
 #include "cli/filter.h"
+#include "cli/load.h"
 #include "cli/names.h"
 #include "cli/output.h"
 #include "cli/running.h"
@@ -193,6 +195,69 @@ static int list(struct listing *listing, struct problem *problem)
 	return err < 0 ? err : 0;
 }
 
+/* --- their end --- */
+
+struct killing {
+	struct filter filter;
+	bool count_only;
+	uint64_t counted;
+};
+
+static int choose(void *context, const struct flow_key *key, const struct flow *flow, bool embryonic)
+{
+	struct killing *killing = context;
+
+	if (!filter_matches(&killing->filter, key, flow, embryonic))
+		return 0;
+	killing->counted++;
+	return !killing->count_only;
+}
+
+static int kill_report(const struct arguments *arguments, uint64_t n, bool dry_run)
+{
+	struct text out = TEXT_INIT(1 << 12);
+
+	if (arguments->json) {
+		output_json_take(json_pack("{s:b, s:b, s:I}", "ok", 1, "dry_run", dry_run, "flows",
+					   (json_int_t)n),
+				 false);
+		return STATUS_DONE;
+	}
+	text_plural(&out, n, "flow");
+	text_puts(&out, dry_run ? " would end (dry run: nothing was changed)\n" : " ended\n");
+	output_write(&out);
+	return STATUS_DONE;
+}
+
+/* `flows kill FILTER`. The words begin behind `kill`. */
+static int flows_kill(const struct arguments *arguments, const char **words, int word_n)
+{
+	bool all = word_n == 1 && strcmp(words[0], "all") == 0;
+	struct killing killing = { .count_only = arguments->option[OPTION_DRY_RUN] != NULL };
+	struct text why = TEXT_INIT(1 << 16);
+	struct problem problem = { 0 };
+	int status = STATUS_DONE, err;
+	struct running running;
+	uint64_t killed;
+
+	if (!word_n)
+		return usage_error(arguments, "which ones? `flows kill FILTER`; or `flows kill all`");
+	err = running_open(&running, &problem);
+	if (err)
+		return complain_problem(arguments, err, &problem);
+	err = filter_parse(&running.ruleset, words, all ? 0 : word_n, &killing.filter, &why);
+	if (err)
+		status = usage_error(arguments, "%s", why.len ? text_string(&why) : "out of memory");
+	else if (engine_flows_kill(running.engine, choose, &killing, &killed, &problem))
+		status = complain_problem(arguments, -EIO, &problem);
+	else
+		status = kill_report(arguments, killing.count_only ? killing.counted : killed,
+				     killing.count_only);
+	text_free(&why);
+	running_close(&running);
+	return status;
+}
+
 int command_flows(const struct arguments *arguments)
 {
 	static const struct table_column columns[] = {
@@ -208,6 +273,10 @@ int command_flows(const struct arguments *arguments)
 
 	if (arguments_number(arguments, OPTION_LIMIT, &listing.limit))
 		return STATUS_USAGE;
+	if (arguments->word_n && strcmp(arguments->words[0], "kill") == 0)
+		return flows_kill(arguments, arguments->words + 1, arguments->word_n - 1);
+	if (arguments->option[OPTION_DRY_RUN])
+		return usage_error(arguments, "--dry-run goes with `flows kill FILTER`");
 	err = running_open(&running, &problem);
 	if (err)
 		return complain_problem(arguments, err, &problem);

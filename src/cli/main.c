@@ -31,6 +31,7 @@ const struct option_row option_table[OPTIONS] = {
 	[OPTION_FILE] = { "file", 'f', "FILE", "ask this policy instead of the running one" },
 	[OPTION_BUILTIN] = { "builtin", 'b', NULL, "the built-in rules instead of the file's text" },
 	[OPTION_IMAGE] = { "image", 'i', NULL, "figures of the compiled policy instead of its text" },
+	[OPTION_FLOWS] = { "flows", 0, "HOW", "what becomes of live flows: recheck (the default), keep, kill" },
 	[OPTION_GONE] = { "gone", 'g', NULL, "namespaces that nobody can reach any more, instead of this one" },
 };
 
@@ -47,9 +48,13 @@ const struct command command_table[] = {
 	  OPTION_BIT(OPTION_WRITE), 1, 1, false, command_fmt },
 	{ "apply", "FILE", "make a policy the running one",
 	  "Checks and compiles the policy, covers every interface of this network namespace and switches\n"
-	  "to the new policy in one step: each packet meets the old policy or the new one. Flows and\n"
-	  "counters stay. When anything is wrong, nothing is changed.\n",
-	  JSON_BIT | OPTION_BIT(OPTION_DRY_RUN), 1, 1, false, command_apply },
+	  "to the new policy in one step: each packet meets the old policy or the new one. Counters stay.\n"
+	  "When anything is wrong, nothing is changed. Live flows, by --flows:\n"
+	  "  recheck  those that the new policy would not let begin end at their next packet\n"
+	  "  keep     all live on\n"
+	  "  kill     all end now\n",
+	  JSON_BIT | OPTION_BIT(OPTION_DRY_RUN) | OPTION_BIT(OPTION_FLOWS), 1, 1, false,
+	  command_apply },
 	{ "down", "", "stop filtering and leave nothing behind",
 	  "Removes programs, flows, counters and the policy from this network namespace. When nothing\n"
 	  "is running it says so and is content.\n"
@@ -69,15 +74,18 @@ const struct command command_table[] = {
 	  "Packets and bytes are those that the rule itself decided: the first packet of each flow, or\n"
 	  "every packet of a stateless rule. Built-in rules without hits are left out unless --all.\n",
 	  JSON_BIT | OPTION_BIT(OPTION_ALL), 0, 0, false, command_rules },
-	{ "flows", "[FILTER]", "the flows that are known at this moment",
+	{ "flows", "[kill] [FILTER]", "the flows that are known at this moment, or their end",
 	  "FILTER is said as in a policy, each word narrows it:\n"
 	  "  22/tcp  53  ssh  tcp  icmp      what the originator spoke to\n"
 	  "  from ADDRESS  to ADDRESS        an address or a prefix: 192.0.2.0/24\n"
 	  "  zone NAME                       one of the two zones\n"
 	  "  wan -> self                     both zones; quote the arrow\n"
 	  "  state established  embryonic    the state; flows not answered yet\n"
-	  "With --json each line is one object.\n",
-	  JSON_BIT | OPTION_BIT(OPTION_LIMIT), 0, -1, false, command_flows },
+	  "With --json each line is one object.\n"
+	  "`flows kill FILTER` ends them: what comes then meets the rules. `flows kill all` ends all of\n"
+	  "them; with --dry-run they are only counted.\n",
+	  JSON_BIT | OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_DRY_RUN), 0, -1, false,
+	  command_flows },
 	{ "explain", "QUESTION", "what happens to a packet, and why",
 	  "QUESTION is a packet, said as a rule says it, in quotes:\n"
 	  "  reeve explain 'wan -> self 22/tcp from 203.0.113.9'\n"

@@ -3,12 +3,13 @@
 """Swapping policies under traffic: nothing is lost, nothing leaks, connections live on."""
 
 import contextlib
+import json
 import socket
 import struct
 import threading
 import time
 
-from e2e import (SO_RCVBUFFORCE, Echo, eventually, holds, main, router_world, run, same, tcp,
+from e2e import (REEVE, SO_RCVBUFFORCE, Echo, eventually, holds, main, router_world, run, same, tcp,
                  test)
 
 ALLOWED, DROPPED, PAIR_ALLOWED = 5001, 5002, 5003
@@ -246,6 +247,56 @@ def _(world):
     same(talks[4].error, None)
     talks[6].sock.shutdown(socket.SHUT_RDWR)
     talks[6].stop()
+
+
+@test("apply --flows keep: a connection lives on under a policy that would not let it begin")
+def _(world):
+    firewall, client = world.firewall, world.client
+    open_ = HEAD + f"policy lan -> wan default drop {{ allow {PAIR_ALLOWED}/tcp }}\n"
+    shut = HEAD + "policy lan -> wan default drop\n"
+    firewall.apply(open_)
+    talks = {family: Conversation(client, world.server.address[family], PAIR_ALLOWED)
+             for family in (4, 6)}
+    start_all(talks)
+    firewall.reeve("apply", "--flows", "keep", firewall.policy(shut, "shut.reeve"))
+    time.sleep(0.3)
+    same([tcp(client, world.server.address[family], PAIR_ALLOWED) for family in (4, 6)],
+         ["timeout"] * 2)
+    firewall.apply(open_)
+    same([talk.stop() for talk in talks.values()], [0, 0], "retransmitted segments")
+    same([talk.error for talk in talks.values()], [None, None])
+    holds(all(talk.rounds > 50 for talk in talks.values()), "the conversations stood still")
+
+
+@test("flows kill FILTER ends just those; apply --flows kill ends all")
+def _(world):
+    firewall, client = world.firewall, world.client
+    # What has no flow any more may not be taken up in mid-stream.
+    open_ = HEAD + (f"policy lan -> wan default drop {{ allow {PAIR_ALLOWED}/tcp }}\n"
+                    "options { tcp-pickup off }\n")
+    firewall.apply(open_)
+    talks = {family: Conversation(client, world.server.address[family], PAIR_ALLOWED)
+             for family in (4, 6)}
+    start_all(talks)
+    eventually(lambda: all(talk.rounds > 5 for talk in talks.values()), "conversations")
+    words = (f"{PAIR_ALLOWED}/tcp", "to", world.server.address[6], "state", "established")
+    same(json.loads(firewall.reeve("flows", "kill", "--dry-run", "--json", *words)),
+         {"ok": True, "dry_run": True, "flows": 1})
+    same(json.loads(firewall.reeve("flows", "kill", "--json", *words)),
+         {"ok": True, "dry_run": False, "flows": 1})
+    time.sleep(0.1)
+    stood, went = talks[6].rounds, talks[4].rounds
+    eventually(lambda: talks[4].rounds > went + 20, "the other conversation goes on")
+    same(talks[6].rounds, stood, "rounds of the one that is killed")
+    firewall.reeve("apply", "--flows", "kill", firewall.policy(open_, "again.reeve"))
+    time.sleep(0.1)
+    stood = talks[4].rounds
+    time.sleep(0.2)
+    same(talks[4].rounds, stood, "all are killed")
+    for talk in talks.values():
+        talk.sock.shutdown(socket.SHUT_RDWR)
+        talk.stop()
+    same(firewall.try_run(REEVE, "flows", "kill").returncode, 2, "which ones?")
 
 
 @test("counts survive a swap for rules that stay")

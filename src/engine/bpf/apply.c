@@ -8,6 +8,7 @@
  * no packet ever meets a program without a policy.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/slots.h"
 
@@ -148,7 +149,7 @@ static int loaded_get(struct loaded *loaded, const struct pins *pins, bool have_
 
 static int change(struct loaded *loaded, struct pins *pins, const struct link_vector *links,
 		  const struct ruleset *ruleset, const struct image *image,
-		  struct apply_report *report, struct problem *problem)
+		  const struct apply_options *options, struct apply_report *report, struct problem *problem)
 {
 	uint64_t start = now_ns();
 	uint32_t slot;
@@ -159,14 +160,24 @@ static int change(struct loaded *loaded, struct pins *pins, const struct link_ve
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && report->first)
-		err = slots_flip(loaded, ruleset, slot, false, problem);
+		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 	if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
 	if (!err && !report->first)
-		err = slots_flip(loaded, ruleset, slot, false, problem);
+		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 	if (!err)
 		attach_tidy(loaded, pins, links, ruleset);
 	report->flip_ns = now_ns() - start;
+	if (!err && options->end) {
+		err = flow_table_kill(loaded->maps[MAP_FLOWS], false, options->end,
+				      options->context, &report->flows_ended);
+		if (!err)
+			err = flow_table_kill(loaded->maps[MAP_EMBRYONIC], true, options->end,
+					      options->context, &report->flows_ended);
+		if (err)
+			return problem_set(problem, err, "the policy runs, but not all live flows "
+							 "could be ended: ");
+	}
 	return err;
 }
 
@@ -192,8 +203,8 @@ static int plan_make(const struct ruleset *ruleset, struct plan *plan, struct ap
 	return err;
 }
 
-static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan, bool dry_run,
-			  struct pins *pins, bool have_pins, struct apply_report *report,
+static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan,
+			  const struct apply_options *options, struct pins *pins, bool have_pins, struct apply_report *report,
 			  struct problem *problem)
 {
 	uint64_t start = now_ns();
@@ -204,19 +215,20 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	loaded_init(&loaded);
 	err = loaded_get(&loaded, pins, have_pins, &ruleset->options, &report->first, problem);
 	report->load_ns = now_ns() - start;
-	if (!err && !dry_run)
-		err = change(&loaded, pins, &plan->links, ruleset, &plan->image, report, problem);
+	if (!err && !options->dry_run)
+		err = change(&loaded, pins, &plan->links, ruleset, &plan->image, options, report,
+			     problem);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
-	if (err && report->first && !dry_run) {
+	if (err && report->first && !options->dry_run) {
 		detach_all(pins);
 		pins_clear(pins, &ignored);
 	}
 	return err;
 }
 
-int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_report *report,
-		 struct problem *problem)
+int engine_apply(const struct ruleset *ruleset, const struct apply_options *options,
+		 struct apply_report *report, struct problem *problem)
 {
 	struct apply_report result = { 0 };
 	struct pins pins = PINS_CLOSED;
@@ -228,13 +240,13 @@ int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_repor
 	if (!err)
 		err = plan_make(ruleset, &plan, &result, problem);
 	if (!err)
-		err = pins_open(&pins, !dry_run, problem);
-	if (err == -ENOENT && dry_run) {
+		err = pins_open(&pins, !options->dry_run, problem);
+	if (err == -ENOENT && options->dry_run) {
 		have_pins = false;
 		err = 0;
 	}
 	if (!err)
-		err = plan_carry_out(ruleset, &plan, dry_run, &pins, have_pins, &result, problem);
+		err = plan_carry_out(ruleset, &plan, options, &pins, have_pins, &result, problem);
 	pins_close(&pins);
 	image_free(&plan.image);
 	link_vector_free(&plan.links);

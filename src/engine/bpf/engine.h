@@ -53,20 +53,31 @@ VECTOR(interface_vector, struct engine_interface);
 int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *interfaces,
 		      struct problem *problem);
 
+/* A flow as seen from user space. Borrowed for the time of the call. Return non-zero to stop. */
+typedef int flow_visitor(void *context, const struct flow_key *key, const struct flow *flow,
+			 bool embryonic);
+struct apply_options {
+	bool dry_run;
+	bool keep_flows;   /* live flows are not judged by the new policy */
+	flow_visitor *end; /* after the switch live flows end for which it returns non-zero; or NULL */
+	void *context;	   /* of `end` */
+};
+
 struct apply_report {
 	struct interface_vector interfaces; /* what was covered; free with interface_vector_free */
 	struct compile_stats stats;
 	bool first;		/* nothing was running before */
 	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
+	uint64_t flows_ended;	/* by apply_options.end */
 	uint64_t compile_ns, load_ns, flip_ns;
 };
 
 /*
  * Makes `ruleset` the running policy: compiles it for the interfaces of this moment, loads and attaches what is missing,
- * flips. On failure the old policy goes on untouched. With `dry_run` everything is done but attaching and flipping.
+ * flips. On failure the old policy goes on untouched. With options->dry_run everything is done but attaching and flipping.
  */
-int engine_apply(const struct ruleset *ruleset, bool dry_run, struct apply_report *report,
-		 struct problem *problem);
+int engine_apply(const struct ruleset *ruleset, const struct apply_options *options,
+		 struct apply_report *report, struct problem *problem);
 
 /* Takes everything of this namespace away: links, maps, pins, the mount when no other namespace uses it. Idempotent; -ENOENT when there was nothing. */
 int engine_down(struct problem *problem);
@@ -120,11 +131,12 @@ struct rule_counter {
 int engine_counters(struct engine *engine, struct rule_counter **counters, uint32_t *n,
 		    struct problem *problem);
 
-/* A flow as seen from user space. Borrowed for the time of the call. Return non-zero to stop. */
-typedef int flow_visitor(void *context, const struct flow_key *key, const struct flow *flow,
-			 bool embryonic);
 /* Every live (not expired) flow; the tables are read in batches, so memory does not grow with them. */
 int engine_flows(struct engine *engine, flow_visitor *visit, void *context, struct problem *problem);
+
+/* Ends the live flows for which `choose` returns non-zero; *killed is how many. Their next packets meet the rules. */
+int engine_flows_kill(struct engine *engine, flow_visitor *choose, void *context, uint64_t *killed,
+		      struct problem *problem);
 
 /* Events as they come. `lost` counts events that did not fit the ring since the last call. Return non-zero to stop. */
 typedef int event_visitor(void *context, const struct event *event, uint64_t lost);

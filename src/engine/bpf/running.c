@@ -3,6 +3,7 @@
  * Looking at what runs: status, counters, flows, events. Nothing here changes a verdict.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/slots.h"
 
@@ -18,7 +19,6 @@
 #include "base/cleanup.h"
 #include "core/timeout.h"
 
-#define BATCH 4096u
 #define WATCH_POLL_MS 200
 #define WATCH_LEASE (2ull * 1000000000u)
 
@@ -127,51 +127,30 @@ static int stats_read(const struct engine *engine, uint64_t stats[STAT_COUNT],
 	return 0;
 }
 
-struct batch {
-	struct flow_key keys[BATCH];
-	struct flow flows[BATCH];
-};
-
-/* Reads a flow table in batches. `visit` may be NULL: then the entries are only counted. */
-static int table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
-		      bool *stopped)
-{
-	cleanup_free struct batch *batch = malloc(sizeof(*batch));
-	uint64_t now = now_ns();
-	uint32_t position, n;
-	bool more = false;
-	int err;
-
-	if (!batch)
-		return -ENOMEM;
-	do {
-		n = BATCH;
-		err = bpf_map_lookup_batch(fd, more ? &position : NULL, &position, batch->keys,
-					   batch->flows, &n, NULL) ?
-			      -errno : 0;
-		if (err && err != -ENOENT)
-			return err;
-		*total += n;
-		for (uint32_t i = 0; visit && i < n && !*stopped; i++)
-			if (!flow_expired(&batch->flows[i], now))
-				*stopped = visit(context, &batch->keys[i], &batch->flows[i],
-						 embryonic);
-		more = true;
-	} while (!err && !*stopped);
-	return 0;
-}
-
 int engine_flows(struct engine *engine, flow_visitor *visit, void *context, struct problem *problem)
 {
 	bool stopped = false;
 	uint32_t total = 0;
 	int err;
 
-	err = table_read(engine->loaded.maps[MAP_FLOWS], false, visit, context, &total, &stopped);
+	err = flow_table_read(engine->loaded.maps[MAP_FLOWS], false, visit, context, &total, &stopped);
 	if (!err && !stopped)
-		err = table_read(engine->loaded.maps[MAP_EMBRYONIC], true, visit, context, &total,
+		err = flow_table_read(engine->loaded.maps[MAP_EMBRYONIC], true, visit, context, &total,
 				 &stopped);
 	return err ? problem_set(problem, err, "cannot read the flow tables: ") : 0;
+}
+
+int engine_flows_kill(struct engine *engine, flow_visitor *choose, void *context, uint64_t *killed,
+		      struct problem *problem)
+{
+	int err;
+
+	*killed = 0;
+	err = flow_table_kill(engine->loaded.maps[MAP_FLOWS], false, choose, context, killed);
+	if (!err)
+		err = flow_table_kill(engine->loaded.maps[MAP_EMBRYONIC], true, choose, context,
+				      killed);
+	return err ? problem_set(problem, err, "cannot change the flow tables: ") : 0;
 }
 
 /* Kernel memory of a map, as its fdinfo tells. */
@@ -324,9 +303,9 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 		image_free(&image);
 		err = stats_read(engine, result.stats, problem);
 	}
-	if (!err && (table_read(engine->loaded.maps[MAP_FLOWS], false, NULL, NULL, &result.flows,
+	if (!err && (flow_table_read(engine->loaded.maps[MAP_FLOWS], false, NULL, NULL, &result.flows,
 				&stopped) ||
-		     table_read(engine->loaded.maps[MAP_EMBRYONIC], true, NULL, NULL,
+		     flow_table_read(engine->loaded.maps[MAP_EMBRYONIC], true, NULL, NULL,
 				&result.embryonic, &stopped)))
 		err = problem_set(problem, -EIO, "cannot read the flow tables");
 	if (!err)

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "engine/bpf/flow_table.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "core/timeout.h"
+
+#define BATCH 4096u
+
+/* A walk through a table; flows that come or go meanwhile may be missed. */
+struct reading {
+	struct flow_key keys[BATCH];
+	struct flow flows[BATCH];
+	uint32_t position, n;
+	bool more; /* `position` says where to go on */
+	bool last;
+};
+
+static int reading_next(int fd, struct reading *reading)
+{
+	int err;
+
+	reading->n = BATCH;
+	err = bpf_map_lookup_batch(fd, reading->more ? &reading->position : NULL,
+				   &reading->position, reading->keys, reading->flows, &reading->n,
+				   NULL) ? -errno : 0;
+	reading->more = true;
+	reading->last = err == -ENOENT;
+	return reading->last ? 0 : err;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
+		    bool *stopped)
+{
+	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
+	uint64_t now = now_ns();
+
+	if (!reading)
+		return -ENOMEM;
+	while (!reading->last && !*stopped) {
+		int err = reading_next(fd, reading);
+
+		if (err)
+			return err;
+		*total += reading->n;
+		for (uint32_t i = 0; visit && i < reading->n && !*stopped; i++)
+			if (!flow_expired(&reading->flows[i], now))
+				*stopped = visit(context, &reading->keys[i], &reading->flows[i],
+						 embryonic);
+	}
+	return 0;
+}
+
+int flow_table_kill(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *killed)
+{
+	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
+	uint64_t now = now_ns();
+
+	if (!reading)
+		return -ENOMEM;
+	while (!reading->last) {
+		int err = reading_next(fd, reading);
+
+		if (err)
+			return err;
+		for (uint32_t i = 0; i < reading->n; i++) {
+			if (flow_expired(&reading->flows[i], now) ||
+			    !choose(context, &reading->keys[i], &reading->flows[i], embryonic))
+				continue;
+			if (!bpf_map_delete_elem(fd, &reading->keys[i]))
+				++*killed;
+			else if (errno != ENOENT)
+				return -errno;
+		}
+	}
+	return 0;
+}
