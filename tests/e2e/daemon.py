@@ -603,20 +603,40 @@ def _(world):
         eventually(lambda: covered(host, "eth0") and host.reeve_json("status")["guard"]["alive"],
                    "they are back", 10)
         holds("guard was taken away" in daemon.said(), "it has not said so")
-        for name in (arrive_pin(host), "flows", "arrive_raw"):
+        gone = (arrive_pin(host), "flows", "arrive_raw", "full_ways")
+        for name in gone:
             os.unlink(pin_of(host, name))
         os.unlink(pin_of(host, "control"))
         done = host.try_reeve("rules")
         if done.returncode:  # unless reeved was quicker
             holds("removed by hand" in done.stderr, done.stderr)
         eventually(lambda: all(os.path.exists(pin_of(host, name)) for name in
-                               (arrive_pin(host), "flows", "arrive_raw", "control")),
-                   "the pins are back", 10)
+                               (*gone, "control")), "the pins are back", 10)
         eventually(lambda: covered(host, "eth0"), "it is covered", 10)
         holds(len(host.flows()) >= flows > 0, "the flows are lost")
         holds("the pin `control` was removed" in daemon.said(), "it has not said so")
     expect({"allowed": ("open", udp, peer, host.address[4], ALLOWED),
             "dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
+
+
+@test("pins removed by hand, and no reeved: commands say so, nothing opens, apply makes it whole")
+def _(world):
+    host, peer = world.host, world.peer
+    host.apply(POLICY)
+    for names in (("control",), ("flows", "images"), ("full_ways",)):
+        for name in names:
+            os.unlink(pin_of(host, name))
+        for command in ("status", "rules", "flows"):
+            done = host.try_reeve(command)
+            same((command, done.returncode, "removed by hand" in done.stderr), (command, 1, True),
+                 done.stdout + done.stderr)
+        same(host.try_reeve("sync").returncode, 1)
+        expect({"dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
+        host.apply(POLICY)
+        expect({"allowed": ("open", udp, peer, host.address[4], ALLOWED),
+                "dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
+        same((coverage_of(host, "eth0"), host.reeve_json("status")["guard"]["alive"]),
+             ("covered", True))
 
 
 @test("sync keeps generation, counters, flows and the time of apply; explain and rules still agree")

@@ -204,9 +204,11 @@ static int plan_make(const struct ruleset *ruleset, struct plan *plan, struct ap
 }
 
 static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan,
-			  const struct apply_options *options, struct pins *pins, bool have_pins, struct apply_report *report,
-			  struct problem *problem)
+			  const struct apply_options *options, struct pins *pins, bool have_pins,
+			  struct apply_report *report, struct problem *problem)
 {
+	/* Also where somebody removed pins: the links that are left still filter. */
+	bool filtering = have_pins && links_pinned(pins);
 	uint64_t start = now_ns();
 	struct problem ignored;
 	struct loaded loaded;
@@ -220,7 +222,7 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 			     problem);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
-	if (err && report->first && !options->dry_run) {
+	if (err && report->first && !options->dry_run && !filtering) {
 		detach_all(pins);
 		pins_clear(pins, &ignored);
 	}

@@ -172,15 +172,21 @@ bool guard_attached(const struct pins *pins)
 	return true;
 }
 
-/* Pins the link under its name and notes the name, so that a failure later can undo it. */
+/*
+ * Pins the link under its name and notes the name, so that a failure later can undo it. One that was pinned there is detached: losing its pin
+ * would do it too, but some time later, and until then both judge.
+ */
 static int link_keep(const struct pins *pins, const char *name, int fd, struct name_vector *made)
 {
+	cleanup_fd int former = pins_get(pins, name);
 	char *copy = strdup(name);
 	int err;
 
 	if (!copy)
 		return -ENOMEM;
 	err = pins_put(pins, name, fd);
+	if (!err && former >= 0)
+		bpf_link_detach(former);
 	if (!err)
 		err = name_vector_push(made, copy);
 	if (err)
