@@ -43,7 +43,8 @@ static enum coverage coverage_before(const struct health_watch *watch, uint32_t 
 	return COVERAGE_COVERED;
 }
 
-static int tell_interface(const struct health_watch *watch, const struct engine_interface *interface)
+static int tell_interface(const struct health_watch *watch,
+			  const struct engine_interface *interface)
 {
 	enum coverage before = coverage_before(watch, interface->ifindex);
 	const char *trouble = coverage_trouble(interface->coverage);

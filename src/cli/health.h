@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What watch tells without a packet: programs or the guard were taken away, an interface came and is not covered, or all is well again.
+ * What watch tells without a packet: programs or the guard were taken away, an interface came and
+ * is not covered, or all is well again.
  */
 #ifndef REEVE_CLI_HEALTH_H
 #define REEVE_CLI_HEALTH_H
@@ -13,7 +14,10 @@ struct health_watch {
 	bool json;
 };
 
-/* Prints a line for each thing that has changed since the last call; the first call tells what is wrong already. 0 or -errno. */
+/*
+ * Prints a line for each thing that has changed since the last call; the first call tells what is
+ * wrong already. 0 or -errno.
+ */
 int health_tell(struct health_watch *watch, const struct engine_health *health, bool guard_wanted);
 void health_free(struct health_watch *watch);
 

@@ -29,8 +29,8 @@ static json_t *upkeep_json(const struct upkeep *upkeep)
 	char line[512];
 
 	upkeep_text(upkeep, line, sizeof(line));
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "kind", upkeep_name(upkeep->kind), "interface",
-			 json_text(upkeep->interface), "index",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "kind",
+			 upkeep_name(upkeep->kind), "interface", json_text(upkeep->interface), "index",
 			 upkeep->ifindex ? json_integer(upkeep->ifindex) : json_null(), "zone",
 			 json_text(upkeep->zone), "zone_before", json_text(upkeep->zone_before),
 			 "text", json_text(line));
@@ -62,7 +62,8 @@ int command_sync(const struct arguments *arguments)
 	if (!err)
 		err = keeper_sync(keeper, &report, &problem);
 	if (err)
-		complain_problem(&(struct arguments){ .command = arguments->command }, err, &problem);
+		complain_problem(&(struct arguments){ .command = arguments->command }, err,
+				 &problem);
 	if (arguments->json)
 		report_json(&report, err, &problem);
 	else if (!err)

@@ -2,13 +2,16 @@
 /*
  * reeved: keeps the running policy of its network namespace in step with the interfaces.
  *
- * One loop over four descriptors: signals, rtnetlink, a timer, and the name that makes it the only one. A notification arms the timer a few milliseconds ahead, so that a burst of them
- * (a container's start is dozens) becomes one look; a burst that does not end puts the look off by BURST_MS at most. Without any, it looks
- * every POLL_MS: the kernel sends no message when somebody detaches a program or applies a policy. One second is what a look
- * may cost: reading links and pins takes a millisecond, and what it waits for is rare and the guard holds meanwhile.
+ * One loop over four descriptors: signals, rtnetlink, a timer, and the name that makes it the only
+ * one. A notification arms the timer a few milliseconds ahead, so that a burst of them (a
+ * container's start is dozens) becomes one look; a burst that does not end puts the look off by
+ * BURST_MS at most. Without any, it looks every POLL_MS: the kernel sends no message when somebody
+ * detaches a program or applies a policy. One second is what a look may cost: reading links and
+ * pins takes a millisecond, and what it waits for is rare and the guard holds meanwhile.
  *
- * Filtering does not depend on this process. It holds nothing that would be lost with it; when it is started again it looks and sets
- * right what it has missed. What is wrong and stays wrong is said once.
+ * Filtering does not depend on this process. It holds nothing that would be lost with it; when it
+ * is started again it looks and sets right what it has missed. What is wrong and stays wrong is
+ * said once.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -255,7 +258,10 @@ static void daemon_close(struct daemon *daemon)
 	cleanup_fd_(&daemon->single);
 }
 
-/* The descriptor that makes this reeved the only one; -1 where somebody else has taken the name, which is told; -2: do not run. */
+/*
+ * The descriptor that makes this reeved the only one; -1 where somebody else has taken the name,
+ * which is told; -2: do not run.
+ */
 static int be_single(void)
 {
 	pid_t pid = 0;
@@ -276,9 +282,10 @@ static int be_single(void)
 
 static const char usage[] =
 	"usage: reeved [--help | --version]\n\n"
-	"Keeps the policy that runs in this network namespace in step with its interfaces: covers new\n"
-	"ones, follows renamed ones, puts back what somebody took away. Filtering does not depend on it.\n"
-	"It stays in the foreground and ends on SIGTERM; SIGHUP makes it look at once.\n";
+	"Keeps the policy that runs in this network namespace in step with its interfaces:\n"
+	"covers new ones, follows renamed ones, puts back what somebody took away. Filtering\n"
+	"does not depend on it. It stays in the foreground and ends on SIGTERM; SIGHUP makes it\n"
+	"look at once.\n";
 
 /* -1: go on; else the exit status. */
 static int options_read(int argc, char **argv)

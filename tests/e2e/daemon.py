@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interfaces that come, change and go, and programs that somebody takes away: `reeve sync` and
-reeved follow, and at no moment does a forbidden packet pass.
+"""Interfaces that come, change and go: `reeve sync` and reeved follow, and at no moment does a
+forbidden packet pass.
 
 A stream of forbidden and allowed packets is sent over the interface all the while. The forbidden
 ones must never be heard; that the stream is alive is seen by the allowed ones, which are heard as
@@ -11,86 +11,21 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import socket
 import statistics
 import struct
-import subprocess
-import sys
 import threading
 import time
 
-from e2e import (REEVE, Echo, Skip, eventually, expect, holds, host_world, main, run, same, tcp,
-                 test, try_run, udp)
+from e2e import Skip, eventually, holds, main, run, same, test, try_run
+from follow import (ALLOWED, DROPPED, ELSEWHERE, POLICY, coverage_of, covered, guard_drops,
+                    late_make, make_world, pin_of, reeved)
 
-REEVED = os.path.join(os.path.dirname(REEVE), "reeved")
-ALLOWED, DROPPED = 1001, 1002
-ELSEWHERE = 1003  # allowed from interfaces that no zone names: `other`
-SO_NETNS_COOKIE = 71
-MOUNT = "/run/reeve/bpf"
 BOUND_MS = 100
 
-POLICY = f"""
-zone lan = eth0
-zone late = "late*"
-zone tunnel = "vxlan*"
-zone vpn = "tun*"
-zone open = br0
-zone closed = br1
-policy lan -> self default drop {{
-    allow {ALLOWED}
-    allow 4789/udp
-}}
-policy {{ late, tunnel, vpn, open }} -> self default drop {{ allow {ALLOWED} }}
-policy {{ late, vpn }} -> lan default drop {{ allow {ALLOWED} }}
-policy other -> {{ self, lan }} default drop {{ allow {ELSEWHERE} }}
-policy self -> any default allow
-"""
 
-
-# --- reeved ---------------------------------------------------------------------------------------
-
-
-class Reeved:
-    """reeved in a namespace; what it has said so far is said()."""
-
-    made = 0
-
-    def __init__(self, at):
-        Reeved.made += 1
-        self.path = os.path.join(at.world.folder, f"reeved-{Reeved.made}.log")
-        self.world = at.world
-        with open(self.path, "wb") as log:
-            self.process = at.start(REEVED, stdout=subprocess.DEVNULL, stderr=log)
-        eventually(self.said, "reeved says something")
-
-    def said(self):
-        with open(self.path, encoding="utf-8") as file:
-            return file.read()
-
-    def end(self, number=signal.SIGTERM):
-        """The exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        status = self.process.wait(5)
-        self.world.processes.remove(self.process)
-        return status
-
-    def signal(self, number):
-        self.process.send_signal(number)
-
-
-@contextlib.contextmanager
-def reeved(at):
-    made = Reeved(at)
-    try:
-        yield made
-    except AssertionError as error:
-        raise AssertionError(f"{error}\nreeved said:\n{made.said()}") from error
-    finally:
-        if made.process in made.world.processes:
-            made.end()
+# --- who follows ----------------------------------------------------------------------------------
 
 
 class Sync:
@@ -129,37 +64,7 @@ def follower(world, kind):
 FOLLOWERS = ("reeved", "sync")
 
 
-# --- what is known --------------------------------------------------------------------------------
-
-
-def coverage_of(host, interface):
-    for row in host.reeve_json("status")["interfaces"]:
-        if row["name"] == interface:
-            return row["coverage"]
-    return None
-
-
-def covered(host, interface):
-    return coverage_of(host, interface) == "covered"
-
-
-def pin_of(host, name):
-    with host.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        cookie = struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8))[0]
-    return f"{MOUNT}/{cookie:x}/{name}"
-
-
-def detach(host, *names):
-    """Takes programs off their hooks as a person would."""
-    if not shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin"):
-        raise Skip("bpftool is not installed")
-    for name in names:
-        run("bpftool", "link", "detach", "pinned", pin_of(host, name))
-
-
-def guard_drops(host):
-    found = host.statistics()
-    return sum(found[f"guard-{hook}"] for hook in ("local-in", "forward", "post-routing"))
+# --- streams --------------------------------------------------------------------------------------
 
 
 class Stream:
@@ -242,19 +147,6 @@ def appears(world, make, send, interface, source, forwarded=False):
 
 
 # --- interfaces that come -------------------------------------------------------------------------
-
-LATE_MAC = "02:00:00:00:99:01"
-
-
-def late_make(world, name="late0"):
-    """A veth to the namespace `late`, with everything known beforehand that would need asking."""
-    try_run("ip", "-n", world.host.name, "link", "del", name)  # left by a test that failed
-    run("ip", "link", "add", name, "address", LATE_MAC, "netns", world.host.name, "type", "veth",
-        "peer", "name", "eth0", "netns", world.late.name)
-    world.late.ip("addr add 10.99.0.2/24 dev eth0", "link set eth0 up",
-                  "route add default via 10.99.0.1",
-                  f"neigh replace 10.99.0.1 lladdr {LATE_MAC} dev eth0 nud permanent")
-    world.host.ip(f"addr add 10.99.0.1/24 dev {name}", f"link set {name} up")
 
 
 @test("a new interface: forbidden packets are heard neither here nor at another host", 60)
@@ -520,317 +412,4 @@ def _(world):
     host.ip("link del port1", "link del br0", "link del br1")
 
 
-# --- programs that are taken away -----------------------------------------------------------------
-
-
-class Watch:
-    """`reeve watch --json` in the background."""
-
-    def __init__(self, at):
-        self.path = os.path.join(at.world.folder, "watch.json")
-        self.world = at.world
-        with open(self.path, "wb") as out:
-            self.process = at.start(REEVE, "watch", "--json", stdout=out)
-        time.sleep(0.4)
-
-    def health(self):
-        """(state, interface, good) of every line about health."""
-        with open(self.path, encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file if line.endswith("\n")]
-        return [(row["state"], row["interface"], row["good"]) for row in rows
-                if row["kind"] == "health"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.world.end(self.process)
-
-
-def arrive_pin(host):
-    return f"arrive_{host.index('eth0')}"
-
-
-@test("a program that is detached by hand: status and watch say so, the guard holds, sync repairs")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    with Watch(host) as watch:
-        detach(host, arrive_pin(host))
-        same(coverage_of(host, "eth0"), "detached")
-        holds("DETACHED" in host.reeve("status"), "status does not say so")
-        eventually(lambda: ("detached", "eth0", False) in watch.health(), "watch says so")
-        expect({"held": ("timeout", udp, peer, host.address[4], ALLOWED)})
-        said = host.reeve("status")
-        holds("likely: `eth0` is not covered" in said, f"the drops are not explained:\n{said}")
-        changes = host.reeve_json("sync")["changes"]
-        same([(row["kind"], row["interface"]) for row in changes], [("repaired", "eth0")])
-        same(coverage_of(host, "eth0"), "covered")
-        eventually(lambda: ("covered", "eth0", True) in watch.health(), "watch says it is well")
-    expect({"allowed": ("open", udp, peer, host.address[4], ALLOWED),
-            "dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
-    same(host.reeve_json("sync")["changes"], [])
-
-
-@test("a guard that is detached by hand is missed by status and watch, and put back by sync")
-def _(world):
-    host = world.host
-    host.apply(POLICY)
-    for name in ("guard_local_in_ipv4", "guard_post_routing_ipv6"):
-        with Watch(host) as watch:
-            detach(host, name)
-            same(host.reeve_json("status")["guard"], {"wanted": True, "alive": False})
-            eventually(lambda: ("guard-lost", None, False) in watch.health(), "watch says so")
-            same([row["kind"] for row in host.reeve_json("sync")["changes"]], ["guard"])
-            same(host.reeve_json("status")["guard"]["alive"], True)
-            eventually(lambda: ("guard", None, True) in watch.health(), "watch says it is back")
-    # It works again: what comes over an interface without programs is held.
-    late_make(world)
-    before = guard_drops(host)
-    same(udp(world.late, "10.99.0.1", ALLOWED), "timeout")
-    holds(guard_drops(host) > before, "the guard has counted nothing")
-    host.ip("link del late0")
-
-
-@test("reeved puts back detached programs, the guard, and pins that were removed by hand")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    expect({"a flow": ("open", udp, peer, host.address[4], ALLOWED)})
-    flows = len(host.flows())
-    with reeved(host) as daemon:
-        detach(host, arrive_pin(host), "guard_local_in_ipv4")
-        eventually(lambda: covered(host, "eth0") and host.reeve_json("status")["guard"]["alive"],
-                   "they are back", 10)
-        holds("guard was taken away" in daemon.said(), "it has not said so")
-        gone = (arrive_pin(host), "flows", "arrive_raw", "full_ways")
-        for name in gone:
-            os.unlink(pin_of(host, name))
-        os.unlink(pin_of(host, "control"))
-        done = host.try_reeve("rules")
-        if done.returncode:  # unless reeved was quicker
-            holds("removed by hand" in done.stderr, done.stderr)
-        eventually(lambda: all(os.path.exists(pin_of(host, name)) for name in
-                               (*gone, "control")), "the pins are back", 10)
-        eventually(lambda: covered(host, "eth0"), "it is covered", 10)
-        holds(len(host.flows()) >= flows > 0, "the flows are lost")
-        holds("the pin `control` was removed" in daemon.said(), "it has not said so")
-    expect({"allowed": ("open", udp, peer, host.address[4], ALLOWED),
-            "dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
-
-
-@test("pins removed by hand, and no reeved: commands say so, nothing opens, apply makes it whole")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    for names in (("control",), ("flows", "images"), ("full_ways",)):
-        for name in names:
-            os.unlink(pin_of(host, name))
-        for command in ("status", "rules", "flows"):
-            done = host.try_reeve(command)
-            same((command, done.returncode, "removed by hand" in done.stderr), (command, 1, True),
-                 done.stdout + done.stderr)
-        same(host.try_reeve("sync").returncode, 1)
-        expect({"dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
-        host.apply(POLICY)
-        expect({"allowed": ("open", udp, peer, host.address[4], ALLOWED),
-                "dropped": ("timeout", udp, peer, host.address[4], DROPPED)})
-        same((coverage_of(host, "eth0"), host.reeve_json("status")["guard"]["alive"]),
-             ("covered", True))
-
-
-@test("sync keeps generation, counters, flows and the time of apply; explain and rules still agree")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    expect({"counted": ("open", tcp, peer, host.address[4], ALLOWED)})
-    before = host.reeve_json("status")
-    rules = {row["id"]: row["packets"] for row in host.rules()}
-    flows = len(host.flows("22/tcp", "1001/tcp"))
-    for _ in range(3):  # both slots, and back
-        host.ip("link add late0 type veth peer name late1")
-        same({row["interface"] for row in host.reeve_json("sync")["changes"]}, {"late0", "late1"})
-        host.ip("link del late0")
-        same({row["kind"] for row in host.reeve_json("sync")["changes"]}, {"gone"})
-    after = host.reeve_json("status")
-    same({key: after[key] for key in ("generation", "since", "rules_all", "digest")},
-         {key: before[key] for key in ("generation", "since", "rules_all", "digest")})
-    found = {row["id"]: row["packets"] for row in host.rules()}
-    same([name for name in rules if found[name] < rules[name]], [], "counters that were lost")
-    holds(len(host.flows("22/tcp", "1001/tcp")) >= flows > 0, "flows were lost")
-    holds(f"allow {ALLOWED}" in host.reeve("show"), "the text is lost")
-    # The counters go on, and an apply after it carries them over.
-    hits = host.hits(f"allow {ALLOWED}")
-    expect({"counted again": ("open", udp, peer, host.address[4], ALLOWED)})
-    holds(host.hits(f"allow {ALLOWED}") > hits, "counters stand still")
-    hits = host.hits(f"allow {ALLOWED}")
-    host.apply(POLICY + "# another text\n")
-    same(host.reeve_json("status")["generation"], before["generation"] + 1)
-    holds(host.hits(f"allow {ALLOWED}") >= hits, "apply has lost the counters")
-
-
-# --- the process ----------------------------------------------------------------------------------
-
-
-@test("a second reeved in the same namespace is refused, and says who runs; another may then run")
-def _(world):
-    host = world.host
-    with reeved(host) as first:
-        done = host.try_run(REEVED)
-        same(done.returncode, 1)
-        holds(f"process {first.process.pid}" in done.stderr and "already" in done.stderr,
-              done.stderr)
-        host.apply(POLICY)
-        for _ in range(70):  # more than wait in a queue that nobody empties
-            same(host.reeve_json("status")["reeved"], first.process.pid)
-        holds(f"on, process {first.process.pid}" in host.reeve("status"), "status does not say so")
-    same(host.reeve_json("status")["reeved"], None)
-    with reeved(host) as next_one:
-        same(next_one.end(), 0)
-
-
-@test("somebody else's process on its name does not keep reeved away")
-def _(world):
-    host = world.host
-    if not shutil.which("setpriv"):
-        raise Skip("setpriv is not installed")
-    squatter = host.start("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable,
-                          "-c", "import socket, time\n"
-                          "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
-                          "s.bind('\\0reeved'); s.listen(); print('here', flush=True)\n"
-                          "time.sleep(60)")
-    same(squatter.stdout.readline(), "here\n")
-    with reeved(host) as daemon:
-        eventually(lambda: "not root's" in daemon.said(), "it says so")
-        host.apply(POLICY)
-        same(host.reeve_json("status")["reeved"], None, "who is no reeved")
-        late_make(world)
-        eventually(lambda: covered(host, "late0"), "it works", 10)
-        host.ip("link del late0")
-    world.end(squatter)
-
-
-@test("started by `ip netns exec`, in a mount namespace of its own, reeved works all the same")
-def _(world):
-    host = world.host
-    host.apply(POLICY)
-    daemon = world.start("ip", "netns", "exec", host.name, REEVED, stdout=subprocess.DEVNULL)
-    late_make(world)
-    eventually(lambda: covered(host, "late0"), "it covers a new interface", 10)
-    detach(host, arrive_pin(host))
-    eventually(lambda: covered(host, "eth0"), "it repairs", 10)
-    world.end(daemon)
-    host.ip("link del late0")
-
-
-@test("SIGTERM and SIGINT end reeved cleanly, and nothing of the filter changes")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    before = host.reeve_json("status")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with reeved(host) as daemon:
-            same(daemon.end(number), 0)
-            holds("the policy goes on" in daemon.said(), daemon.said())
-    after = host.reeve_json("status")
-    same((after["digest"], after["generation"]), (before["digest"], before["generation"]))
-    expect({"allowed": ("open", tcp, peer, host.address[4], ALLOWED),
-            "dropped": ("timeout", tcp, peer, host.address[4], DROPPED)})
-
-
-@test("kill -9 changes no verdict; started again it catches up with what it has missed")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    with reeved(host) as daemon:
-        same(daemon.end(signal.SIGKILL), -signal.SIGKILL)
-    expect({"allowed": ("open", tcp, peer, host.address[4], ALLOWED),
-            "dropped": ("timeout", tcp, peer, host.address[4], DROPPED)})
-    late_make(world)
-    detach(host, arrive_pin(host))
-    same((coverage_of(host, "late0"), coverage_of(host, "eth0")), ("missing", "detached"))
-    same(udp(world.late, "10.99.0.1", ALLOWED), "timeout")
-    with reeved(host):
-        eventually(lambda: covered(host, "late0") and covered(host, "eth0"), "it catches up", 10)
-        expect({"allowed": ("open", udp, world.late, "10.99.0.1", ALLOWED),
-                "dropped": ("timeout", udp, world.late, "10.99.0.1", DROPPED)})
-    host.ip("link del late0")
-
-
-@test("reeved waits where nothing is applied, follows apply and down, and starts neither itself")
-def _(world):
-    host = world.host
-    host.reeve("down")
-    with reeved(host) as daemon:
-        eventually(lambda: "waiting" in daemon.said(), "it waits")
-        host.apply(POLICY)
-        eventually(lambda: "generation 1, covers 1 interface" in daemon.said(), "it follows", 10)
-        host.apply(POLICY + "# again\n")
-        eventually(lambda: "generation 2" in daemon.said(), "it follows again", 10)
-        host.reeve("down")
-        eventually(lambda: daemon.said().count("waiting") == 2, "it sees down", 10)
-        same(host.reeve_json("status"), {"running": False})
-        host.ip("link add late0 type veth peer name late1")
-        time.sleep(0.3)
-        same(host.reeve_json("status"), {"running": False})
-        host.ip("link del late0")
-        holds("taken away" not in daemon.said() and "removed" not in daemon.said(), daemon.said())
-    done = host.try_reeve("sync")
-    same(done.returncode, 1)
-    holds("nothing is applied" in done.stderr, done.stderr)
-
-
-@test("two namespaces with a reeved each do not touch each other")
-def _(world):
-    host, peer = world.host, world.peer
-    host.apply(POLICY)
-    peer.apply("zone lan = eth0\npolicy any -> self default allow\n")
-    with reeved(host) as one, reeved(peer) as two:
-        host.ip("link add late0 type veth peer name late1")
-        peer.ip("link add mine0 type veth peer name mine1")
-        eventually(lambda: covered(host, "late0") and covered(peer, "mine0"), "both follow", 10)
-        same((coverage_of(host, "mine0"), coverage_of(peer, "late0")), (None, None))
-        holds("mine" not in one.said() and "late" not in two.said(), one.said() + two.said())
-        peer.reeve("down")
-        eventually(lambda: "waiting" in two.said(), "the other sees its own down", 10)
-        time.sleep(1.2)  # more than a look of each
-        holds("waiting" not in one.said(), one.said())
-        same(covered(host, "eth0"), True)
-        host.ip("link del late0")
-        peer.ip("link del mine0")
-    expect({"allowed": ("open", tcp, peer, host.address[4], ALLOWED),
-            "dropped": ("timeout", tcp, peer, host.address[4], DROPPED)})
-
-
-@test("reeved keeps only the capabilities it needs; without them it says which")
-def _(world):
-    host = world.host
-    needed = sum(1 << number for number in (12, 19, 21, 38, 39))
-    with reeved(host) as daemon:
-        with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
-            found = dict(line.split(":\t", 1) for line in file if line.startswith(("Cap", "NoNew")))
-        same({name: int(found[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh")},
-             {"CapEff": needed, "CapPrm": needed, "CapBnd": needed, "CapInh": 0})
-        same(found["NoNewPrivs"].strip(), "1")
-    if not shutil.which("setpriv"):
-        raise Skip("setpriv is not installed")
-    os.chmod(world.folder, 0o755)
-    reach = os.path.join(world.folder, "reeved")
-    shutil.copy(REEVED, reach)
-    done = host.try_run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                        "--inh-caps=-all", reach)
-    same(done.returncode, 1)
-    holds("CAP_" in done.stderr, done.stderr)
-
-
-def make_world():
-    world = host_world("daemon")
-    world.late = world.namespace("late")
-    world.host.forward()
-    world.peer.ip("route add 10.99.0.0/24 via 10.77.1.1", "route add 10.88.0.0/24 via 10.77.1.1")
-    world.echo = Echo(world.host, ALLOWED, DROPPED, ELSEWHERE)
-    world.peer_echo = Echo(world.peer, ALLOWED, DROPPED, ELSEWHERE)
-    return world
-
-
-main(make_world)
+main(lambda: make_world("daemon"))

@@ -1,4 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Attaching: the links that hold programs on their hooks, and what the guard is told.
+ *
+ * A link lives as long as its pin, arrive_<ifindex>, depart_<ifindex> or guard_<hook>_<family>. Whether
+ * it still does what it is for is asked every time, never remembered: the device may be gone and its
+ * index used again, somebody may have detached it, it may run the programs of a policy that was
+ * forgotten. What is not right is made anew beside the old link, which is then detached, so that the
+ * hook is never empty.
+ *
+ * The guard is told last. Its word of an interface only counts together with the device's own hooks,
+ * which it looks at itself; so neither order of events opens anything.
+ */
 #include "engine/bpf/attach.h"
 
 #include <bpf/bpf.h>
@@ -173,8 +185,9 @@ bool guard_attached(const struct pins *pins)
 }
 
 /*
- * Pins the link under its name and notes the name, so that a failure later can undo it. One that was pinned there is detached: losing its pin
- * would do it too, but some time later, and until then both judge.
+ * Pins the link under its name and notes the name, so that a failure later can undo it. One that was
+ * pinned there is detached: losing its pin would do it too, but some time later, and until then both
+ * judge.
  */
 static int link_keep(const struct pins *pins, const char *name, int fd, struct name_vector *made)
 {

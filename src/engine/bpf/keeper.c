@@ -2,20 +2,25 @@
 /*
  * The keeper: policy and interfaces in step.
  *
- * A look compares four things: the interfaces (rtnetlink), the zones that the running image gives them, what the guard is told of them, and
- * the links that hold reeve's programs. It takes no lock and changes nothing, so it may be had every second. Only when
- * something differs is the lock of changes taken, which is apply's; then everything is looked at again, for apply may just have done it.
+ * A look compares four things: the interfaces (rtnetlink), the zones that the running image gives
+ * them, what the guard is told of them, and the links that hold reeve's programs. It takes no lock
+ * and changes nothing, so it may be had every second. Only when something differs is the lock of
+ * changes taken, which is apply's; then everything is looked at again, for apply may just have done
+ * it.
  *
- * The order of setting right is that of safety: first the zones (a flip, see slots_reimage), then the programs. So an interface that has
- * just come never meets the policy as `other` when its name says something else; until its programs are there the guard holds its
- * packets. Last goes what is not needed any more.
+ * The order of setting right is that of safety: first the zones (a flip, see slots_reimage), then
+ * the programs. So an interface that has just come never meets the policy as `other` when its name
+ * says something else; until its programs are there the guard holds its packets. Last goes what is
+ * not needed any more.
  *
- * The policy is not compiled again. Its rules do not change, so the image's table of interfaces is replaced and the rest copied; how long
- * that takes does not depend on the number of rules. The generation stays too: it is the number of the policy, by which rule numbers in
- * events are understood and flows are known to have met the rules; other interfaces change neither.
+ * The policy is not compiled again. Its rules do not change, so the image's table of interfaces is
+ * replaced and the rest copied; how long that takes does not depend on the number of rules. The
+ * generation stays too: it is the number of the policy, by which rule numbers in events are
+ * understood and flows are known to have met the rules; other interfaces change neither.
  *
- * A keeper that lives on (reeved) holds maps and programs open. So a pin that somebody removes can be made again from what it holds. When
- * the whole folder is gone it was `reeve down`, and there is nothing to keep.
+ * A keeper that lives on (reeved) holds maps and programs open. So a pin that somebody removes can
+ * be made again from what it holds. When the whole folder is gone it was `reeve down`, and there is
+ * nothing to keep.
  */
 #include "engine/bpf/keeper.h"
 
@@ -168,7 +173,10 @@ static int note_gone(const struct keeper *keeper, const struct look *look, uint3
 	return note(report, UPKEEP_GONE, ifindex, known ? known->name : NULL, NULL, NULL);
 }
 
-/* Interfaces that the guard, the image or a pin still speak of. What the guard was told of is all that was ever covered. */
+/*
+ * Interfaces that the guard, the image or a pin still speak of. What the guard was told of is all
+ * that was ever covered.
+ */
 static int look_for_gone(const struct keeper *keeper, struct look *look,
 			 struct upkeep_report *report)
 {
@@ -249,7 +257,9 @@ static int set_right(struct keeper *keeper, const struct look *look, struct prob
 
 	if (look->zones_differ) {
 		err = zones_set(keeper, look, problem);
-		/* Programs that judge by the wrong zone are no better than none: the guard holds. */
+		/*
+		 * Programs that judge by the wrong zone are no better than none: the guard holds.
+		 */
 		if (err)
 			return err;
 	}
@@ -279,7 +289,9 @@ static uint32_t map_id(int fd)
 	return fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.id;
 }
 
-/* Is what is pinned something else than what this keeper holds? Nothing pinned counts as the same. */
+/*
+ * Is what is pinned something else than what this keeper holds? Nothing pinned counts as the same.
+ */
 static bool replaced(const struct keeper *keeper)
 {
 	cleanup_fd int fd = pins_get(&keeper->pins, loaded_map_names[MAP_CONTROL]);
@@ -326,7 +338,10 @@ static int note_pin(void *context, const char *name)
 	return note(context, UPKEEP_PIN, 0, name, NULL, NULL);
 }
 
-/* Opens what runs, or makes sure that what is open still does. Under the lock pins that were removed are put back. */
+/*
+ * Opens what runs, or makes sure that what is open still does. Under the lock pins that were
+ * removed are put back.
+ */
 static int find(struct keeper *keeper, struct upkeep_report *report, bool locked,
 		struct problem *problem)
 {

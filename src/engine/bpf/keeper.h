@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Keeping what runs in step with the interfaces of the moment: what `reeve sync` does once and reeved does always.
+ * Keeping what runs in step with the interfaces of the moment: what `reeve sync` does once and
+ * reeved does always.
  *
- * The policy stays: rules, generation, counters and flows are what they were. What changes is which interfaces it covers and in which
- * zone each is; and programs, links and pins that somebody took away are put back.
+ * The policy stays: rules, generation, counters and flows are what they were. What changes is which
+ * interfaces it covers and in which zone each is; and programs, links and pins that somebody took
+ * away are put back.
  */
 #ifndef REEVE_ENGINE_BPF_KEEPER_H
 #define REEVE_ENGINE_BPF_KEEPER_H
@@ -13,7 +15,7 @@
 
 enum upkeep_kind {
 	UPKEEP_COVERED,	 /* an interface that has come: programs attached */
-	UPKEEP_REPAIRED, /* programs that somebody took away, or that did not fit the interface any more */
+	UPKEEP_REPAIRED, /* programs somebody took away, or that did not fit any more */
 	UPKEEP_ZONE,	 /* an interface is in another zone now: its name changed */
 	UPKEEP_RELEASED, /* left alone now, as a port for example: programs taken off */
 	UPKEEP_PORT,	 /* of another bridge, or of none */
@@ -27,7 +29,7 @@ enum upkeep_kind {
 struct upkeep {
 	enum upkeep_kind kind;
 	uint32_t ifindex;
-	const char *interface; /* its name; of one that is gone only if this keeper knew it; of a pin its name */
+	const char *interface; /* or pin; NULL for one that went before this keeper knew it */
 	const char *zone, *zone_before;
 };
 
@@ -44,10 +46,15 @@ struct upkeep_report {
 void upkeep_report_free(struct upkeep_report *report);
 /* "covered": for programs. */
 const char *upkeep_name(enum upkeep_kind kind);
-/* A sentence for people, without the end of a line: "eth1 covered, in zone `lan`". `size` bytes at most. */
+/*
+ * A sentence for people, without the end of a line: "eth1 covered, in zone `lan`". `size` bytes at
+ * most.
+ */
 void upkeep_text(const struct upkeep *upkeep, char *text, size_t size);
 
-/* What is kept open between two looks, so that a look costs little and lost pins can be put back. */
+/*
+ * What is kept open between two looks, so that a look costs little and lost pins can be put back.
+ */
 struct keeper;
 
 /* -EPERM, and what is missing, where this process may not keep anything. */
@@ -56,9 +63,10 @@ int keeper_permitted(struct problem *problem);
 int keeper_new(bool stays, struct keeper **keeper, struct problem *problem);
 void keeper_free(struct keeper *keeper);
 /*
- * Looks, and if something is not as it should be, takes the lock of changes, looks again and sets it right. The report tells what was
- * found and done; after a failure too, for one interface that cannot be covered holds up nothing else (the guard holds its packets). Free it.
- * Errors as in engine.h; -ENOENT: nothing is applied here.
+ * Looks, and if something is not as it should be, takes the lock of changes, looks again and sets
+ * it right. The report tells what was found and done; after a failure too, for one interface that
+ * cannot be covered holds up nothing else (the guard holds its packets). Free it. Errors as in
+ * engine.h; -ENOENT: nothing is applied here.
  */
 int keeper_sync(struct keeper *keeper, struct upkeep_report *report, struct problem *problem);
 

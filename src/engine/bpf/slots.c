@@ -1,4 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Slots, in the maps: three maps of two inner maps each (images, counters, sources), and a row of the
+ * control block for each slot.
+ *
+ * Setting an entry of a map of maps waits until no program runs that could have seen the old one. That
+ * is why a slot can be filled again at any time, and why each such step takes milliseconds: those
+ * before the flip are what an interface that has just come has to wait for (slots_reimage).
+ *
+ * Two ways lead to the flip. An apply fills the other slot with all three and counts a generation up. A
+ * change of interfaces alone brings an image, and lets the other slot share counters and sources with
+ * the running one: nothing is to be carried over, and nothing is counted twice.
+ */
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>

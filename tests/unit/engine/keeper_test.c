@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What the keeper says; what it does needs a kernel and is tested in tests/e2e/daemon.py. */
+/* What the keeper says; what it does needs a kernel and is tested in tests/e2e/daemon.py and repair.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
