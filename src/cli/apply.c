@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* apply and down: the commands that change what the kernel does. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "cli/filter.h"
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
+#include "cli/session.h"
 
 /* What goes on after a refused apply. */
 static const char *untouched(void)
@@ -193,36 +199,107 @@ static int flows_how(const struct arguments *arguments, enum flows_how *how)
 	return -EINVAL;
 }
 
-static int every_flow(void *context, const struct flow_key *key, const struct flow *flow,
-		      bool embryonic)
+/* --- the session that this is typed in --- */
+
+/* All flows but the session's; context NULL: all. */
+static int not_the_session(void *context, const struct flow_key *key, const struct flow *flow,
+			   bool embryonic)
 {
-	(void)context;
-	(void)key;
-	(void)flow;
+	const struct session *session = context;
+	struct flow_ends ends;
+
 	(void)embryonic;
-	return 1;
+	if (!session || key->protocol != IPPROTO_TCP || key->family != session->family)
+		return 1;
+	flow_ends(key, flow, &ends);
+	return ends.from_port != session->peer_port || ends.to_port != session->local_port ||
+	       memcmp(ends.from, session->peer, sizeof(session->peer)) != 0 ||
+	       memcmp(ends.to, session->local, sizeof(session->local)) != 0;
+}
+
+/* Finds it; false when there is none. */
+static bool session_known(struct session *session)
+{
+	cleanup_free char *text = NULL;
+	int err = session_find(session, &text);
+
+	if (err == -EINVAL)
+		complain("warning: SSH_CONNECTION holds `%s`, which is no connection: your session is not looked after",
+			 text);
+	return !err;
+}
+
+static bool nothing_runs(void)
+{
+	struct problem problem = { 0 };
+	struct engine *engine;
+
+	if (engine_open(&engine, &problem))
+		return true;
+	engine_close(engine);
+	return false;
+}
+
+/* Would the policy cut the session? *problem then says which rule does, and what to do. */
+static bool session_cut(struct loaded *loaded, const struct session *session, enum flows_how how,
+			struct problem *problem)
+{
+	struct places places = { .sources = &loaded->ruleset.sources };
+	struct text place = TEXT_INIT(1 << 12);
+	const struct rule *rule;
+	struct session_fate fate;
+	char question[256];
+
+	session_judge(&loaded->ruleset, session, nothing_runs(), &fate);
+	if (!fate.here || (fate.opens && (fate.lives || how != FLOWS_RECHECK)))
+		return false;
+	rule = &loaded->ruleset.rules[fate.rule];
+	session_question(&loaded->ruleset, session, &fate, question, sizeof(question));
+	rule_place_text(&places, rule, &place);
+	snprintf(problem->what, sizeof(problem->what),
+		 "this policy would %s: `%s` meets `%s`, %s",
+		 fate.lives ? "not let your ssh session be opened again" : "cut your ssh session",
+		 question, rule->text, place.len ? text_string(&place) : "built in");
+	snprintf(problem->hint, sizeof(problem->hint),
+		 "allow %u/tcp in the policy from `%s` to self, before that rule; or --force, if you can get in otherwise",
+		 session->local_port,
+		 loaded->ruleset.zones[ruleset_interface_zone(&loaded->ruleset, fate.interface)].name);
+	text_free(&place);
+	places_free(&places);
+	return true;
 }
 
 int command_apply(const struct arguments *arguments)
 {
 	struct apply_options options = { .dry_run = arguments->option[OPTION_DRY_RUN] != NULL };
 	struct apply_report report = { 0 };
+	struct session session;
 	enum flows_how how;
 	struct problem problem = { 0 };
 	struct loaded loaded;
+	bool known = false;
 	int status, err;
 
 	if (flows_how(arguments, &how))
 		return STATUS_USAGE;
 	options.keep_flows = how == FLOWS_KEEP;
-	options.end = how == FLOWS_KILL ? every_flow : NULL;
+	if (how == FLOWS_KILL)
+		options.end = not_the_session;
+	if (session_known(&session)) {
+		options.context = &session;
+		known = true;
+	}
 	err = policy_read(arguments, arguments->words[0], true, &loaded);
 	if (err) {
 		status = refused(arguments, &loaded, err, NULL);
 		loaded_free(&loaded);
 		return status;
 	}
-	err = engine_apply(&loaded.ruleset, &options, &report, &problem);
+	if (known && !arguments->option[OPTION_FORCE] &&
+	    session_cut(&loaded, &session, how, &problem))
+		err = -EPERM;
+	else
+		err = engine_apply(&loaded.ruleset, &options, &report, &problem);
 	if (err)
 		status = refused(arguments, &loaded, err, &problem);
 	else

@@ -29,6 +29,7 @@ enum option_id {
 	OPTION_IMAGE,
 	OPTION_GONE,
 	OPTION_FLOWS,
+	OPTION_FORCE,
 	OPTIONS,
 };
 

@@ -32,6 +32,7 @@ const struct option_row option_table[OPTIONS] = {
 	[OPTION_BUILTIN] = { "builtin", 'b', NULL, "the built-in rules instead of the file's text" },
 	[OPTION_IMAGE] = { "image", 'i', NULL, "figures of the compiled policy instead of its text" },
 	[OPTION_FLOWS] = { "flows", 0, "HOW", "what becomes of live flows: recheck (the default), keep, kill" },
+	[OPTION_FORCE] = { "force", 0, NULL, "also a policy that would cut the session it is typed in" },
 	[OPTION_GONE] = { "gone", 'g', NULL, "namespaces that nobody can reach any more, instead of this one" },
 };
 
@@ -52,9 +53,12 @@ const struct command command_table[] = {
 	  "When anything is wrong, nothing is changed. Live flows, by --flows:\n"
 	  "  recheck  those that the new policy would not let begin end at their next packet\n"
 	  "  keep     all live on\n"
-	  "  kill     all end now\n",
-	  JSON_BIT | OPTION_BIT(OPTION_DRY_RUN) | OPTION_BIT(OPTION_FLOWS), 1, 1, false,
-	  command_apply },
+	  "  kill     all end now, but for the ssh session that this is typed in\n"
+	  "Typed in an ssh session, it refuses a policy that would cut that session, or not let it be\n"
+	  "opened again, unless --force.\n",
+	  JSON_BIT | OPTION_BIT(OPTION_DRY_RUN) | OPTION_BIT(OPTION_FLOWS) |
+		  OPTION_BIT(OPTION_FORCE),
+	  1, 1, false, command_apply },
 	{ "down", "", "stop filtering and leave nothing behind",
 	  "Removes programs, flows, counters and the policy from this network namespace. When nothing\n"
 	  "is running it says so and is content.\n"

@@ -56,6 +56,9 @@ int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *in
 /* A flow as seen from user space. Borrowed for the time of the call. Return non-zero to stop. */
 typedef int flow_visitor(void *context, const struct flow_key *key, const struct flow *flow,
 			 bool embryonic);
+/* The interface by which the kernel routes packets of this host to an address (words as in FIELD_SRC; family 4 or 6). -errno. */
+int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex);
+
 struct apply_options {
 	bool dry_run;
 	bool keep_flows;   /* live flows are not judged by the new policy */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "engine/bpf/interfaces.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
@@ -188,6 +189,45 @@ int links_read(struct link_vector *links, struct problem *problem)
 			     request_new(buffer, RTM_GETROUTE, sizeof(struct rtmsg), families[i]),
 			     route_receive, links);
 	return 0;
+}
+
+static int oif_attr_receive(const struct nlattr *attr, void *context)
+{
+	if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
+		*(uint32_t *)context = mnl_attr_get_u32(attr);
+	return MNL_CB_OK;
+}
+
+static int oif_receive(const struct nlmsghdr *message, void *context)
+{
+	if (message->nlmsg_type == RTM_NEWROUTE &&
+	    mnl_attr_parse(message, sizeof(struct rtmsg), oif_attr_receive, context) < 0)
+		return MNL_CB_ERROR;
+	return MNL_CB_STOP;
+}
+
+int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex)
+{
+	struct nlmsghdr *request;
+	struct rtmsg *route;
+	uint32_t words[4], found = 0;
+	char buffer[256];
+	int err;
+
+	request = request_new(buffer, RTM_GETROUTE, sizeof(*route),
+			      family == 6 ? AF_INET6 : AF_INET);
+	request->nlmsg_flags = NLM_F_REQUEST;
+	route = mnl_nlmsg_get_payload(request);
+	route->rtm_dst_len = family == 6 ? 128 : 32;
+	for (int i = 0; i < 4; i++)
+		words[i] = htonl(address[i]);
+	mnl_attr_put(request, RTA_DST, family == 6 ? 16 : 4, words);
+	err = netlink_dump(NETLINK_ROUTE, request, oif_receive, &found);
+	if (!err && !found)
+		err = -ENETUNREACH;
+	if (!err)
+		*ifindex = found;
+	return err;
 }
 
 static int policy_receive(const struct nlmsghdr *message, void *context)

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The session that a command is typed in, as ssh tells: so that `apply` does not cut it.
+ */
+#ifndef REEVE_CLI_SESSION_H
+#define REEVE_CLI_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "policy/rule.h"
+
+/* One TCP connection; addresses as in FIELD_SRC, ports in host order. */
+struct session {
+	uint8_t family; /* 4 or 6; IPv4-mapped addresses are IPv4 */
+	uint32_t peer[4], local[4];
+	uint16_t peer_port, local_port;
+};
+
+/* Reads what SSH_CONNECTION holds: "PEER PORT LOCAL PORT". -EINVAL when it is something else. */
+int session_parse(const char *text, struct session *session);
+/*
+ * Of this process, or of its nearest ancestor that has one (sudo leaves the variable out). 0; -ENOENT when there is none; -EINVAL when it does
+ * not parse: *text (malloc'ed) is then what it holds.
+ */
+int session_find(struct session *session, char **text);
+
+/* What a policy would do to it. */
+struct session_fate {
+	bool here;	       /* its address is one of this network namespace, on an interface that the policy covers */
+	char interface[16];    /* by which the peer is reached */
+	bool opens, lives;     /* may it be opened anew? would it have been let begin, as a live flow is judged? */
+	uint32_t rule;	       /* that says no, when one of them is false */
+};
+
+/* `first`: nothing runs yet, so there is no flow: the session's next packet comes in mid-stream. */
+void session_judge(const struct ruleset *ruleset, const struct session *session, bool first,
+		   struct session_fate *fate);
+/* The question that `explain` answers about opening it: "wan -> self 22/tcp from 192.0.2.1 to 198.51.100.1". */
+void session_question(const struct ruleset *ruleset, const struct session *session,
+		      const struct session_fate *fate, char *text, size_t size);
+
+#endif
