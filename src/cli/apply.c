@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "cli/confirm.h"
 #include "cli/filter.h"
 #include "cli/load.h"
 #include "cli/names.h"
@@ -99,7 +100,7 @@ static void report_interfaces(const struct ruleset *ruleset, const struct apply_
 }
 
 static void report_print(const char *name, const struct ruleset *ruleset, bool dry_run,
-			 const struct apply_report *report)
+			 uint32_t seconds, const struct apply_report *report)
 {
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 
@@ -124,6 +125,9 @@ static void report_print(const char *name, const struct ruleset *ruleset, bool d
 		text_age(&out, report->flip_ns);
 	}
 	text_putc(&out, '\n');
+	if (seconds && !dry_run)
+		text_printf(&out, "what ran before is back in %u s, unless you say `reeve confirm`\n",
+			    seconds);
 	if (report->flows_ended) {
 		text_plural(&out, report->flows_ended, "live flow");
 		text_puts(&out, " ended\n");
@@ -261,12 +265,36 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 		 fate.lives ? "not let your ssh session be opened again" : "cut your ssh session",
 		 question, rule->text, place.len ? text_string(&place) : "built in");
 	snprintf(problem->hint, sizeof(problem->hint),
-		 "allow %u/tcp in the policy from `%s` to self, before that rule; or --force, if you can get in otherwise",
+		 "allow %u/tcp in the policy from `%s` to self, before that rule; or --confirm 60s, which takes it back by itself; or --force",
 		 session->local_port,
 		 loaded->ruleset.zones[ruleset_interface_zone(&loaded->ruleset, fate.interface)].name);
 	text_free(&place);
 	places_free(&places);
 	return true;
+}
+
+/* Neither another policy that waits for confirmation, nor the session stands against it. 0 or -EPERM. */
+static int may_apply(const struct arguments *arguments, struct loaded *loaded,
+		     const struct session *session, enum flows_how how, struct problem *problem)
+{
+	uint64_t left;
+
+	if (arguments->option[OPTION_FORCE])
+		return 0;
+	if (confirm_left(&left)) {
+		snprintf(problem->what, sizeof(problem->what),
+			 "the running policy waits for confirmation, %llu s more",
+			 (unsigned long long)(left / 1000000000u));
+		snprintf(problem->hint, sizeof(problem->hint),
+			 "`reeve confirm` keeps it, `reeve confirm --abort` takes it back; --force goes on all the same");
+		return -EPERM;
+	}
+	if (!session || !session_cut(loaded, session, how, problem))
+		return 0;
+	if (!arguments->option[OPTION_CONFIRM])
+		return -EPERM;
+	complain("warning: %s", problem->what);
+	return 0;
 }
 
 int command_apply(const struct arguments *arguments)
@@ -277,9 +305,14 @@ int command_apply(const struct arguments *arguments)
 	enum flows_how how;
 	struct problem problem = { 0 };
 	struct loaded loaded;
-	bool known = false;
+	bool known = false, kept = false;
+	uint32_t seconds = 0;
 	int status, err;
 
+	if (arguments->option[OPTION_CONFIRM] &&
+	    confirm_duration(arguments->option[OPTION_CONFIRM], &seconds))
+		return usage_error(arguments, "--confirm: a time between 10s and 1h, such as 60s or 5m, not `%s`",
+				   arguments->option[OPTION_CONFIRM]);
 	if (flows_how(arguments, &how))
 		return STATUS_USAGE;
 	options.keep_flows = how == FLOWS_KEEP;
@@ -295,11 +328,16 @@ int command_apply(const struct arguments *arguments)
 		loaded_free(&loaded);
 		return status;
 	}
-	if (known && !arguments->option[OPTION_FORCE] &&
-	    session_cut(&loaded, &session, how, &problem))
-		err = -EPERM;
-	else
+	err = may_apply(arguments, &loaded, known ? &session : NULL, how, &problem);
+	if (!err && seconds && !options.dry_run)
+		err = confirm_prepare(seconds, &kept, &problem);
+	if (!err) {
 		err = engine_apply(&loaded.ruleset, &options, &report, &problem);
+		if (err && seconds && !options.dry_run)
+			confirm_undo(kept);
+		else if (!err && !seconds && !options.dry_run)
+			confirm_undo(false); /* a forced policy needs no confirmation */
+	}
 	if (err)
 		status = refused(arguments, &loaded, err, &problem);
 	else
@@ -307,7 +345,8 @@ int command_apply(const struct arguments *arguments)
 	if (!err && arguments->json)
 		report_json(&loaded, options.dry_run, &report);
 	else if (!err)
-		report_print(arguments->words[0], &loaded.ruleset, options.dry_run, &report);
+		report_print(arguments->words[0], &loaded.ruleset, options.dry_run, seconds,
+			     &report);
 	interface_vector_free(&report.interfaces);
 	loaded_free(&loaded);
 	return status;
@@ -347,6 +386,7 @@ int command_down(const struct arguments *arguments)
 	err = engine_down(&problem);
 	if (err && err != -ENOENT)
 		return complain_problem(arguments, err, &problem);
+	confirm_undo(false);
 	if (arguments->json) {
 		output_json_take(json_pack("{s:b, s:b}", "ok", 1, "was_running", !err), false);
 		return STATUS_DONE;

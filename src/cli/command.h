@@ -30,6 +30,8 @@ enum option_id {
 	OPTION_GONE,
 	OPTION_FLOWS,
 	OPTION_FORCE,
+	OPTION_CONFIRM,
+	OPTION_ABORT,
 	OPTIONS,
 };
 
@@ -77,6 +79,7 @@ int arguments_number(const struct arguments *arguments, enum option_id id, uint6
 int command_check(const struct arguments *arguments);
 int command_fmt(const struct arguments *arguments);
 int command_apply(const struct arguments *arguments);
+int command_confirm(const struct arguments *arguments);
 int command_down(const struct arguments *arguments);
 int command_sync(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);

@@ -33,6 +33,8 @@ const struct option_row option_table[OPTIONS] = {
 	[OPTION_IMAGE] = { "image", 'i', NULL, "figures of the compiled policy instead of its text" },
 	[OPTION_FLOWS] = { "flows", 0, "HOW", "what becomes of live flows: recheck (the default), keep, kill" },
 	[OPTION_FORCE] = { "force", 0, NULL, "also a policy that would cut the session it is typed in" },
+	[OPTION_CONFIRM] = { "confirm", 0, "TIME", "go back after so long (60s, 5m) unless `reeve confirm` comes first" },
+	[OPTION_ABORT] = { "abort", 0, NULL, "go back at once" },
 	[OPTION_GONE] = { "gone", 'g', NULL, "namespaces that nobody can reach any more, instead of this one" },
 };
 
@@ -55,10 +57,16 @@ const struct command command_table[] = {
 	  "  keep     all live on\n"
 	  "  kill     all end now, but for the ssh session that this is typed in\n"
 	  "Typed in an ssh session, it refuses a policy that would cut that session, or not let it be\n"
-	  "opened again, unless --force.\n",
+	  "opened again, unless --force or --confirm. With --confirm the policy before is back after that\n"
+	  "time, unless you say `reeve confirm`: a process of its own sees to it, whatever becomes of your\n"
+	  "terminal or connection.\n",
 	  JSON_BIT | OPTION_BIT(OPTION_DRY_RUN) | OPTION_BIT(OPTION_FLOWS) |
-		  OPTION_BIT(OPTION_FORCE),
+		  OPTION_BIT(OPTION_FORCE) | OPTION_BIT(OPTION_CONFIRM),
 	  1, 1, false, command_apply },
+	{ "confirm", "", "keep the policy that `apply --confirm` has made the running one",
+	  "With --abort what ran before is back at once. When nothing waits for confirmation the exit\n"
+	  "status is 1.\n",
+	  JSON_BIT | OPTION_BIT(OPTION_ABORT), 0, 0, false, command_confirm },
 	{ "down", "", "stop filtering and leave nothing behind",
 	  "Removes programs, flows, counters and the policy from this network namespace. When nothing\n"
 	  "is running it says so and is content.\n"
@@ -146,8 +154,9 @@ static int print_command_help(const struct command *command)
 
 		if (id != OPTION_HELP && !(command->options & OPTION_BIT(id)))
 			continue;
-		snprintf(name, sizeof(name), "-%c, --%s%s%s", row->letter, row->name,
-			 row->argument ? " " : "", row->argument ? row->argument : "");
+		snprintf(name, sizeof(name), row->letter ? "-%c, --%s%s%s" : "%c   --%s%s%s",
+			 row->letter ? row->letter : ' ', row->name, row->argument ? " " : "",
+			 row->argument ? row->argument : "");
 		text_printf(&out, "  %-18s  %s\n", name, row->help);
 	}
 	output_write(&out);
@@ -245,6 +254,12 @@ static int unknown_option(const struct arguments *arguments, const char *word)
 
 /* --- parsing --- */
 
+/* By what getopt tells an option: its letter, or a number that is none. */
+static int option_value(unsigned id)
+{
+	return option_table[id].letter ? option_table[id].letter : 256 + (int)id;
+}
+
 /* What getopt wants, for the options of one command. The leading '-' of letters hands operands over in their place. */
 static void options_build(const struct command *command, struct option *options, char *letters)
 {
@@ -259,7 +274,9 @@ static void options_build(const struct command *command, struct option *options,
 			continue;
 		options[n++] = (struct option){ row->name,
 						row->argument ? required_argument : no_argument, NULL,
-						row->letter };
+						option_value(id) };
+		if (!row->letter)
+			continue;
 		*letters++ = row->letter;
 		if (row->argument)
 			*letters++ = ':';
@@ -268,10 +285,10 @@ static void options_build(const struct command *command, struct option *options,
 	*letters = '\0';
 }
 
-static void option_given(struct arguments *arguments, int letter)
+static void option_given(struct arguments *arguments, int value)
 {
 	for (unsigned id = 0; id < OPTIONS; id++)
-		if (option_table[id].letter == letter)
+		if (option_value(id) == value)
 			arguments->option[id] = option_table[id].argument ? optarg : "";
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/confirm.h"
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
@@ -59,6 +60,21 @@ static void print_reeved(struct text *out)
 		text_printf(out, "reeved     on, process %d\n", (int)pid);
 	else
 		text_puts(out, "reeved     off: new interfaces are held by the guard until `reeve sync`\n");
+}
+
+static void print_confirm(struct text *out)
+{
+	uint64_t left;
+
+	if (!confirm_left(&left))
+		return;
+	text_puts(out, "confirm    ");
+	if (left)
+		text_toned(out, TONE_YELLOW, "what ran before is back in %llu s, unless you say `reeve confirm`",
+			   (unsigned long long)((left + 999999999u) / 1000000000u));
+	else
+		text_toned(out, TONE_RED, "OVERDUE: `reeve confirm --abort` goes back, `reeve confirm` keeps this policy");
+	text_putc(out, '\n');
 }
 
 static void print_fill(const char *what, uint32_t used, uint32_t max, struct text *out)
@@ -187,6 +203,7 @@ static void print_status(const struct running *running)
 	print_policy(running, &out);
 	print_guard(&running->status, &out);
 	print_reeved(&out);
+	print_confirm(&out);
 	print_tables(&running->status, &out);
 	print_interfaces(running, &out);
 	print_statistics(&running->status, &out);
@@ -198,6 +215,14 @@ static json_t *reeved_json(void)
 	pid_t pid = single_process();
 
 	return pid ? json_integer(pid) : json_null();
+}
+
+/* Nanoseconds until the former policy is back; null when nothing waits. */
+static json_t *confirm_json(void)
+{
+	uint64_t left;
+
+	return confirm_left(&left) ? json_integer((json_int_t)left) : json_null();
 }
 
 static json_t *fill_json(uint32_t used, uint32_t max)
@@ -219,14 +244,14 @@ static void print_json(const struct running *running)
 		json_object_set_new(statistics, stat_name(i),
 				    json_integer((json_int_t)status->stats[i]));
 	output_json_take(
-		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:{s:b, s:b}, s:o, s:o, s:o, s:I, s:o}",
+		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:{s:b, s:b}, s:o, s:o, s:o, s:o, s:I, s:o}",
 			  "running", 1, "policy", json_text(policy_name(running)), "since",
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
 			  (json_int_t)ruleset_own_rules(&running->ruleset), "rules_all",
 			  (json_int_t)running->ruleset.rule_n, "interfaces", interfaces, "guard",
 			  "wanted", status->guard_wanted, "alive", status->guard, "reeved",
-			  reeved_json(), "flows",
+			  reeved_json(), "confirm_left_ns", confirm_json(), "flows",
 			  fill_json(status->flows, status->flows_max), "embryonic",
 			  fill_json(status->embryonic, status->embryonic_max), "memory",
 			  (json_int_t)status->map_bytes, "statistics", statistics),

@@ -3,6 +3,8 @@
 """Nobody is locked out: what apply says to an ssh session that the new policy would cut."""
 
 import os
+import pty
+import signal
 import socket
 import time
 
@@ -119,6 +121,112 @@ def _(world):
     same(heard, None, "the other connection")
     mine.close()
     other.close()
+
+
+# --- --confirm -----------------------------------------------------------------------------------
+
+TRIAL = "10s"  # the shortest
+
+
+def left(world):
+    return world.host.reeve_json("status")["confirm_left_ns"]
+
+
+def waiting(world):
+    """Ids of the processes that wait in the host's namespace."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            if b"--confirm" in words and os.path.samefile(f"/proc/{pid}/ns/net", world.host.path):
+                found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+@test("--confirm: without `reeve confirm` the former policy is back, though the terminal is gone", 60)
+def _(world):
+    world.host.apply(OPEN)
+    # In a session of its own that is hung up at once.
+    path = world.host.policy(SHUT, "shut.reeve")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp("nsenter", ["nsenter", f"--net={world.host.path}", REEVE, "apply", "--confirm",
+                              TRIAL, path])
+    said = b""
+    while b"unless you say" not in said:
+        said += os.read(terminal, 4096)
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    same(tcp(world.peer, world.host.address[4], SSH), "timeout")
+    holds(0 < left(world) <= 10e9, "time left")
+    status, said = apply_in(world, OPEN, "")
+    same((status, "reeve confirm" in said), (1, True), said)
+    eventually(lambda: left(world) is None, "the former policy is back", 30)
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
+    eventually(lambda: not waiting(world), "the process that waited ends")
+
+
+@test("`reeve confirm` keeps the policy; there is nothing to confirm twice")
+def _(world):
+    world.host.apply(SHUT)
+    world.host.reeve("apply", "--confirm", TRIAL, world.host.policy(OPEN))
+    same(world.host.reeve_json("confirm"), {"ok": True, "result": "confirmed"})
+    same(left(world), None)
+    eventually(lambda: not waiting(world), "the process that waited ends")
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
+    same(world.host.try_reeve("confirm").returncode, 1)
+
+
+@test("`reeve confirm --abort` goes back at once; before the first policy was none")
+def _(world):
+    world.host.reeve("down")
+    world.host.reeve("apply", "--confirm", "60s", world.host.policy(SHUT))
+    same(tcp(world.peer, world.host.address[4], SSH), "timeout")
+    same(world.host.reeve_json("confirm", "--abort"), {"ok": True, "result": "aborted"})
+    same(running(world), False)
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
+
+
+@test("the waiting process killed: status says that it is overdue, and --abort still goes back", 60)
+def _(world):
+    world.host.apply(OPEN)
+    world.host.reeve("apply", "--confirm", TRIAL, world.host.policy(SHUT, "shut.reeve"))
+    for pid in waiting(world):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: left(world) == 0, "overdue", 30)
+    holds("OVERDUE" in world.host.reeve("status"), "status says so")
+    world.host.reeve("confirm", "--abort")
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
+    same(left(world), None)
+
+
+@test("--force goes on while one waits, and the oldest policy is what is gone back to")
+def _(world):
+    world.host.apply(OPEN)
+    for text in (SHUT, SHUT.replace("443", "444")):
+        world.host.reeve("apply", "--force", "--confirm", "60s", world.host.policy(text, "x.reeve"))
+    world.host.reeve("confirm", "--abort")
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
+    world.host.reeve("apply", "--confirm", "60s", world.host.policy(SHUT, "shut.reeve"))
+    world.host.reeve("apply", "--force", world.host.policy(OPEN))
+    same(left(world), None, "forced without --confirm")
+
+
+@test("an apply that is refused leaves nothing waiting; down forgets what waits")
+def _(world):
+    world.host.apply(OPEN)
+    same(world.host.try_reeve("apply", "--confirm", TRIAL,
+                              world.host.policy("nonsense", "bad.reeve")).returncode, 1)
+    same(left(world), None)
+    world.host.reeve("apply", "--confirm", "1m", world.host.policy(SHUT, "shut.reeve"))
+    world.host.reeve("down")
+    same(world.host.try_reeve("confirm").returncode, 1)
+    eventually(lambda: not waiting(world), "the process that waited ends")
+    for words in ("9s", "2h", "x", "-5s", "10d", ""):
+        same(world.host.try_reeve("apply", "--confirm", words, "x").returncode, 2, words)
 
 
 def make_world():

@@ -284,6 +284,24 @@ int pins_each_namespace(const struct pins *home,
 	return stop;
 }
 
+int pins_state_path(const char *kind, char path[PIN_PATH_MAX], struct problem *problem)
+{
+	struct pins pins = PINS_CLOSED;
+	char home[PIN_PATH_MAX];
+	uint64_t cookie;
+	int err = namespace_cookie(&cookie, problem);
+
+	if (err)
+		return err;
+	pins.root = root_process();
+	root_path(&pins, HOME, home);
+	if (mkdir(home, MODE) && errno != EEXIST)
+		return problem_set(problem, -errno, "cannot make " HOME ": ");
+	if (snprintf(path, PIN_PATH_MAX, "%s/%s-%" PRIx64, home, kind, cookie) >= PIN_PATH_MAX)
+		return problem_set(problem, -ENAMETOOLONG, "cannot name a file in " HOME ": ");
+	return 0;
+}
+
 void pins_close(struct pins *pins)
 {
 	if (pins->lock >= 0)

@@ -34,6 +34,8 @@ struct pins {
  * change at a time on the whole machine. Without, -ENOENT when there is no folder.
  */
 int pins_open(struct pins *pins, bool create, struct problem *problem);
+/* The path of a file of this network namespace's beside the mount: <kind>-<cookie>; its folder is made if it is missing. */
+int pins_state_path(const char *kind, char path[PIN_PATH_MAX], struct problem *problem);
 /* SO_NETNS_COOKIE of this network namespace. */
 int namespace_cookie(uint64_t *cookie, struct problem *problem);
 /* Finds the file system, not a namespace's folder in it, and takes the lock. -ENOENT when it is not mounted. */
