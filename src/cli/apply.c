@@ -128,6 +128,10 @@ static void report_print(const char *name, const struct ruleset *ruleset, bool d
 	if (seconds && !dry_run)
 		text_printf(&out, "what ran before is back in %u s, unless you say `reeve confirm`\n",
 			    seconds);
+	if (report->flows_seeded) {
+		text_plural(&out, report->flows_seeded, "live connection");
+		text_puts(&out, " taken over: each is judged at its next packet\n");
+	}
 	if (report->flows_ended) {
 		text_plural(&out, report->flows_ended, "live flow");
 		text_puts(&out, " ended\n");
@@ -149,9 +153,10 @@ static void report_json(const struct loaded *loaded, bool dry_run,
 								 &report->interfaces.items[i]));
 	apply_warnings(report, warn_program, warnings);
 	output_json_take(
-		json_pack("{s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok",
+		json_pack("{s:b, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok",
 			  1, "dry_run", dry_run, "first", report->first, "rules",
-			  (json_int_t)ruleset_own_rules(&loaded->ruleset), "flows_ended",
+			  (json_int_t)ruleset_own_rules(&loaded->ruleset), "flows_seeded",
+			  (json_int_t)report->flows_seeded, "flows_ended",
 			  (json_int_t)report->flows_ended, "interfaces", interfaces,
 			  "warnings", warnings, "ns", "compile", (json_int_t)report->compile_ns,
 			  "load", (json_int_t)report->load_ns, "switch",

@@ -194,7 +194,8 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 
 	word[FIELD_FROM_ZONE] = host_zone(host, flow->from_tag);
 	word[FIELD_TO_ZONE] = host_zone(host, flow->to_tag);
-	word[FIELD_STATE] = flow->flags & FLOW_PICKED_UP ? STATE_UNTRACKED : STATE_NEW;
+	word[FIELD_STATE] = (flow->flags & (FLOW_PICKED_UP | FLOW_SEEDED)) == FLOW_PICKED_UP ?
+				    STATE_UNTRACKED : STATE_NEW;
 	*number = RULE_NONE;
 	if (word[FIELD_FROM_ZONE] != ZONE_UNKNOWN && word[FIELD_TO_ZONE] != ZONE_UNKNOWN) {
 		if (reply)

@@ -87,39 +87,6 @@ static const __u8 tcp_next[TCP_ROWS][2][SEGMENTS] = {
 #undef __
 #undef XX
 
-/*
- * The key of a tuple: its ends in canonical order. Returns 1 if the sender is key->high. Ports in host order. The key is written word by word, so
- * that no byte of it is left over from anything else.
- */
-static __always_inline __u32 flow_key_order(struct flow_key *key, const __u32 *src, const __u32 *dst,
-					    __u32 src_port, __u32 dst_port, __u32 protocol,
-					    __u32 family)
-{
-	__u32 high, i;
-
-	if (src[0] != dst[0])
-		high = src[0] > dst[0];
-	else if (src[1] != dst[1])
-		high = src[1] > dst[1];
-	else if (src[2] != dst[2])
-		high = src[2] > dst[2];
-	else if (src[3] != dst[3])
-		high = src[3] > dst[3];
-	else
-		high = src_port > dst_port;
-#pragma clang loop unroll(full)
-	for (i = 0; i < 4; i++) {
-		key->low[i] = high ? dst[i] : src[i];
-		key->high[i] = high ? src[i] : dst[i];
-	}
-	key->low_port = (__u16)(high ? dst_port : src_port);
-	key->high_port = (__u16)(high ? src_port : dst_port);
-	key->protocol = (__u8)protocol;
-	key->family = (__u8)family;
-	key->zero = 0;
-	return high;
-}
-
 /* The key of the packet's flow. */
 static __always_inline int flow_key_make(const struct packet *p, struct flow_key *key)
 {

@@ -35,6 +35,7 @@
 #define QUIET_MS 3
 #define BURST_MS 15
 #define POLL_MS 1000
+#define AGAIN_MS 5 /* somebody else is changing things, or is to have the chance to */
 
 struct daemon {
 	struct keeper *keeper;
@@ -109,7 +110,9 @@ static void look(struct daemon *daemon)
 	char line[512];
 	int err = keeper_sync(daemon->keeper, &report, &problem);
 
-	if (err == -ENOENT) {
+	if (!err && report.more && !report.generation) {
+		; /* it has not looked */
+	} else if (err == -ENOENT) {
 		tell_nothing_runs(daemon);
 	} else {
 		if (err)
@@ -126,9 +129,9 @@ static void look(struct daemon *daemon)
 			log_line("%s%s", err ? "tried: " : "", line);
 		}
 	}
-	upkeep_report_free(&report);
 	daemon->burst_ns = 0;
-	timer_set(daemon, POLL_MS * 1000000ull);
+	timer_set(daemon, (report.more ? AGAIN_MS : POLL_MS) * 1000000ull);
+	upkeep_report_free(&report);
 }
 
 /* --- events --- */
@@ -325,6 +328,7 @@ int main(int argc, char **argv)
 	daemon.single = be_single();
 	if (daemon.single == -2)
 		return 1;
+	log_line("starts, version " REEVE_VERSION);
 	err = privileges_drop();
 	if (err)
 		log_warning("goes on with all its privileges: %s", strerror(-err));

@@ -42,6 +42,8 @@ class Held(Sync):
 
     def __init__(self, daemon):
         self.daemon = daemon
+        # Not amid its first look, for then it would hold the lock of changes all the while.
+        eventually(lambda: "covers" in daemon.said(), "it has looked", 10)
         daemon.signal(signal.SIGSTOP)
 
     def go(self):

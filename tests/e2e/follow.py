@@ -60,7 +60,7 @@ class Reeved:
         """The exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        status = self.process.wait(5)
+        status = self.process.wait(20)
         self.world.processes.remove(self.process)
         return status
 

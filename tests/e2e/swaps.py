@@ -317,14 +317,14 @@ def _(world):
 def _(world):
     with contextlib.ExitStack() as stack:
         firewall = world.firewall
-        paths = [firewall.policy(text, f"{number}.reeve")
+        paths = [firewall.policy(text.replace("wan default drop {", "wan default drop { allow 5005;"),
+                                 f"{number}.reeve")
                  for number, text in enumerate(policies())]
         firewall.reeve("apply", paths[0])
         listener = stack.enter_context(world.server.socket(socket.AF_INET, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((world.server.address[4], 5005))
         listener.listen(1)
-        firewall.apply(policies()[0].replace(f"allow {ALLOWED}", f"allow {{ {ALLOWED}, 5005 }}"))
         sender = stack.enter_context(world.client.socket(socket.AF_INET, socket.SOCK_STREAM))
         sender.connect((world.server.address[4], 5005))
         receiver = stack.enter_context(listener.accept()[0])

@@ -10,6 +10,7 @@
 #include "engine/bpf/attach.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/seed.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -159,6 +160,8 @@ static int change(struct loaded *loaded, struct pins *pins, const struct link_ve
 		err = loaded_pin(loaded, pins, problem);
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
+	if (!err && report->first)
+		report->flows_seeded = seed_flows(loaded, links, ruleset);
 	if (!err && report->first)
 		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 	if (!err)

@@ -376,15 +376,19 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 }
 
 int attach_again(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
-		 const struct ruleset *ruleset, struct problem *problem)
+		 const struct ruleset *ruleset, uint32_t most, uint32_t *last,
+		 struct problem *problem)
 {
 	struct name_vector made = { 0 };
+	uint32_t attached_n = 0;
 	struct problem one;
 	int first = 0, err;
 
-	for (size_t i = 0; i < links->n; i++) {
+	*last = UINT32_MAX;
+	for (size_t i = 0; i < links->n && *last == UINT32_MAX; i++) {
 		const struct link *link = &links->items[i];
 		enum coverage coverage = link_coverage(link, ruleset);
+		size_t made_before = made.n;
 
 		err = attach_interface(loaded, pins, link, coverage, &made, &one);
 		if (!err)
@@ -393,6 +397,9 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 			first = err;
 			*problem = one;
 		}
+		attached_n += made.n > made_before;
+		if (attached_n >= most && i + 1 < links->n)
+			*last = link->ifindex;
 	}
 	err = attach_guard(loaded, pins, &made, &one);
 	if (err && !first) {

@@ -19,10 +19,11 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 	       const struct ruleset *ruleset, struct problem *problem);
 /*
  * The same for a policy that runs already: what cannot be attached holds up nothing else, and nothing is taken off again. The first failure is
- * told.
+ * told. It stops when it has attached to `most` interfaces; *last is the index of the last one it came to, UINT32_MAX when it was through.
  */
 int attach_again(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
-		 const struct ruleset *ruleset, struct problem *problem);
+		 const struct ruleset *ruleset, uint32_t most, uint32_t *last,
+		 struct problem *problem);
 /* Takes programs off interfaces that should not have them any more, and forgets interfaces that are gone. */
 int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		const struct ruleset *ruleset);

@@ -71,6 +71,7 @@ struct apply_report {
 	struct compile_stats stats;
 	bool first;		/* nothing was running before */
 	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
+	uint64_t flows_seeded;	/* live connections taken over; only at the first apply */
 	uint64_t flows_ended;	/* by apply_options.end */
 	uint64_t compile_ns, load_ns, flip_ns;
 };

@@ -191,26 +191,39 @@ int links_read(struct link_vector *links, struct problem *problem)
 	return 0;
 }
 
+struct route_answer {
+	uint32_t ifindex;
+	bool local;
+};
+
 static int oif_attr_receive(const struct nlattr *attr, void *context)
 {
+	struct route_answer *answer = context;
+
 	if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
-		*(uint32_t *)context = mnl_attr_get_u32(attr);
+		answer->ifindex = mnl_attr_get_u32(attr);
 	return MNL_CB_OK;
 }
 
 static int oif_receive(const struct nlmsghdr *message, void *context)
 {
-	if (message->nlmsg_type == RTM_NEWROUTE &&
-	    mnl_attr_parse(message, sizeof(struct rtmsg), oif_attr_receive, context) < 0)
-		return MNL_CB_ERROR;
-	return MNL_CB_STOP;
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+	struct route_answer *answer = context;
+
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(*route))
+		return MNL_CB_STOP;
+	answer->local = route->rtm_type == RTN_LOCAL;
+	return mnl_attr_parse(message, sizeof(*route), oif_attr_receive, context) < 0 ?
+		       MNL_CB_ERROR : MNL_CB_STOP;
 }
 
-int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex)
+int route_lookup(uint8_t family, const uint32_t *address, uint32_t *ifindex, bool *local)
 {
+	struct route_answer answer = { 0 };
 	struct nlmsghdr *request;
 	struct rtmsg *route;
-	uint32_t words[4], found = 0;
+	uint32_t words[4];
 	char buffer[256];
 	int err;
 
@@ -222,12 +235,21 @@ int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex)
 	for (int i = 0; i < 4; i++)
 		words[i] = htonl(address[i]);
 	mnl_attr_put(request, RTA_DST, family == 6 ? 16 : 4, words);
-	err = netlink_dump(NETLINK_ROUTE, request, oif_receive, &found);
-	if (!err && !found)
+	err = netlink_dump(NETLINK_ROUTE, request, oif_receive, &answer);
+	if (!err && !answer.ifindex)
 		err = -ENETUNREACH;
-	if (!err)
-		*ifindex = found;
-	return err;
+	if (err)
+		return err;
+	*ifindex = answer.ifindex;
+	*local = answer.local;
+	return 0;
+}
+
+int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex)
+{
+	bool local;
+
+	return route_lookup(family, address, ifindex, &local);
 }
 
 static int policy_receive(const struct nlmsghdr *message, void *context)

@@ -34,6 +34,12 @@
 #include "engine/bpf/problem.h"
 #include "engine/bpf/slots.h"
 
+/*
+ * Interfaces that a keeper which stays covers before it lets others have the lock: it is the whole
+ * machine's, and each interface takes some 20 ms.
+ */
+#define TURN 8
+
 struct keeper {
 	struct pins pins;
 	struct loaded loaded; /* what was found last; open between looks */
@@ -250,10 +256,28 @@ static int zones_set(struct keeper *keeper, const struct look *look, struct prob
 	return err;
 }
 
-static int set_right(struct keeper *keeper, const struct look *look, struct problem *problem)
+/* Leaves in the report what was done: interfaces behind `last` come next time. */
+static void report_trim(struct upkeep_report *report, uint32_t last)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < report->items.n; i++) {
+		const struct upkeep *one = &report->items.items[i];
+
+		if (one->ifindex <= last || (one->kind != UPKEEP_COVERED &&
+					     one->kind != UPKEEP_REPAIRED && one->kind != UPKEEP_PORT))
+			report->items.items[n++] = *one;
+	}
+	report->items.n = n;
+	report->more = last != UINT32_MAX;
+}
+
+static int set_right(struct keeper *keeper, const struct look *look, struct upkeep_report *report,
+		     struct problem *problem)
 {
 	struct problem other;
 	int err = 0, first;
+	uint32_t last;
 
 	if (look->zones_differ) {
 		err = zones_set(keeper, look, problem);
@@ -264,7 +288,8 @@ static int set_right(struct keeper *keeper, const struct look *look, struct prob
 			return err;
 	}
 	first = attach_again(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset,
-			     problem);
+			     keeper->stays ? TURN : UINT32_MAX, &last, problem);
+	report_trim(report, last);
 	if (look->zones_differ)
 		err = slots_reimage_done(&keeper->loaded, first ? &other : problem);
 	attach_tidy(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
@@ -412,11 +437,16 @@ static int sync_locked(struct keeper *keeper, struct upkeep_report *report, stru
 	struct look look = { 0 };
 	int err;
 
-	err = pins_lock(&keeper->pins, problem);
+	err = keeper->stays ? pins_try_lock(&keeper->pins, problem) :
+			      pins_lock(&keeper->pins, problem);
+	if (err == -EBUSY) {
+		report->more = true;
+		return 0;
+	}
 	if (!err)
 		err = look_once(keeper, true, &look, report, problem);
 	if (!err && (report->items.n || look.zones_differ))
-		err = set_right(keeper, &look, problem);
+		err = set_right(keeper, &look, report, problem);
 	if (!err && keeper->stays && keeper->prepared != keeper->generation &&
 	    !slots_reimage_prepare(&keeper->loaded))
 		keeper->prepared = keeper->generation;

@@ -41,6 +41,7 @@ struct upkeep_report {
 	const char *policy; /* name of the policy's file */
 	uint64_t generation;
 	uint32_t covered; /* interfaces */
+	bool more; /* not all is done, or (generation 0) somebody else is at it: look again soon */
 };
 
 void upkeep_report_free(struct upkeep_report *report);
@@ -59,7 +60,10 @@ struct keeper;
 
 /* -EPERM, and what is missing, where this process may not keep anything. */
 int keeper_permitted(struct problem *problem);
-/* One that `stays` prepares for the next change, which makes that one quicker. */
+/*
+ * One that `stays` prepares for the next change, which makes that one quicker, and neither waits for
+ * the lock of changes nor keeps it for long: see `more`.
+ */
 int keeper_new(bool stays, struct keeper **keeper, struct problem *problem);
 void keeper_free(struct keeper *keeper);
 /*

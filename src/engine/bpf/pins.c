@@ -179,20 +179,20 @@ static int mount_ensure(const struct pins *pins, struct problem *problem)
 }
 
 /* One try; -EAGAIN when the folder that was locked is not the one at this path any more: `down` removes it. */
-static int lock_once(struct pins *pins, const char *path)
+static int lock_once(struct pins *pins, const char *path, int how)
 {
 	struct stat locked, there;
 
 	pins->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (pins->lock < 0 || flock(pins->lock, LOCK_EX))
-		return -errno;
+	if (pins->lock < 0 || flock(pins->lock, how))
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	if (!fstat(pins->lock, &locked) && !stat(path, &there) && locked.st_ino == there.st_ino &&
 	    locked.st_dev == there.st_dev)
 		return 0;
 	return -EAGAIN;
 }
 
-int pins_lock(struct pins *pins, struct problem *problem)
+static int lock(struct pins *pins, int how, struct problem *problem)
 {
 	char path[PIN_PATH_MAX];
 	int err;
@@ -200,7 +200,7 @@ int pins_lock(struct pins *pins, struct problem *problem)
 	root_path(pins, HOME, path);
 	do {
 		pins_close(pins);
-		err = lock_once(pins, path);
+		err = lock_once(pins, path, how);
 	} while (err == -EAGAIN);
 	if (!err)
 		return 0;
@@ -210,6 +210,16 @@ int pins_lock(struct pins *pins, struct problem *problem)
 		return err;
 	}
 	return problem_set(problem, err, "cannot lock " HOME ": ");
+}
+
+int pins_lock(struct pins *pins, struct problem *problem)
+{
+	return lock(pins, LOCK_EX, problem);
+}
+
+int pins_try_lock(struct pins *pins, struct problem *problem)
+{
+	return lock(pins, LOCK_EX | LOCK_NB, problem);
 }
 
 int pins_open(struct pins *pins, bool create, struct problem *problem)

@@ -45,6 +45,8 @@ int pins_each_namespace(const struct pins *home,
 			int (*visit)(void *context, struct pins *namespace), void *context);
 /* Takes the lock of changes on what pins_open found. */
 int pins_lock(struct pins *pins, struct problem *problem);
+/* The same without waiting: -EBUSY when somebody else has it. */
+int pins_try_lock(struct pins *pins, struct problem *problem);
 void pins_close(struct pins *pins);
 
 void pins_path(const struct pins *pins, const char *name, char path[PIN_PATH_MAX]);
