@@ -238,17 +238,6 @@ static bool session_known(struct session *session)
 	return !err;
 }
 
-static bool nothing_runs(void)
-{
-	struct problem problem = { 0 };
-	struct engine *engine;
-
-	if (engine_open(&engine, &problem))
-		return true;
-	engine_close(engine);
-	return false;
-}
-
 /* Would the policy cut the session? *problem then says which rule does, and what to do. */
 static bool session_cut(struct loaded *loaded, const struct session *session, enum flows_how how,
 			struct problem *problem)
@@ -259,7 +248,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	struct session_fate fate;
 	char question[256];
 
-	session_judge(&loaded->ruleset, session, nothing_runs(), &fate);
+	session_judge(&loaded->ruleset, session, &fate);
 	if (!fate.here || (fate.opens && (fate.lives || how != FLOWS_RECHECK)))
 		return false;
 	rule = &loaded->ruleset.rules[fate.rule];

@@ -216,7 +216,7 @@ static void first_packet(const struct session *session, uint32_t zone, struct fi
 	}
 }
 
-void session_judge(const struct ruleset *ruleset, const struct session *session, bool first,
+void session_judge(const struct ruleset *ruleset, const struct session *session,
 		   struct session_fate *fate)
 {
 	struct fields fields;
@@ -232,15 +232,9 @@ void session_judge(const struct ruleset *ruleset, const struct session *session,
 		fate->opens = false;
 		fate->rule = rule;
 	}
-	if (first) {
-		fields.word[FIELD_TCP_FLAGS] = 0x10; /* ACK */
-		fields.word[FIELD_STATE] = STATE_UNTRACKED;
-		rule = evaluate(ruleset, &fields);
-	} else {
-		rule = evaluate_flow(ruleset, &fields);
-	}
-	if (ruleset->rules[rule].action != ACTION_ALLOW ||
-	    (first && !ruleset->options.pickup && !ruleset->rules[rule].stateless)) {
+	/* At the first apply too: then it is taken over, see engine/bpf/seed.h. */
+	rule = evaluate_flow(ruleset, &fields);
+	if (ruleset->rules[rule].action != ACTION_ALLOW) {
 		fate->lives = false;
 		fate->rule = rule;
 	}

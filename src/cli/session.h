@@ -34,8 +34,7 @@ struct session_fate {
 	uint32_t rule;	       /* that says no, when one of them is false */
 };
 
-/* `first`: nothing runs yet, so there is no flow: the session's next packet comes in mid-stream. */
-void session_judge(const struct ruleset *ruleset, const struct session *session, bool first,
+void session_judge(const struct ruleset *ruleset, const struct session *session,
 		   struct session_fate *fate);
 /* The question that `explain` answers about opening it: "wan -> self 22/tcp from 192.0.2.1 to 198.51.100.1". */
 void session_question(const struct ruleset *ruleset, const struct session *session,

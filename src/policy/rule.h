@@ -109,7 +109,7 @@ struct policy_options {
 	bool builtin_multicast; /* `multicast-membership on`: IGMP, MLD */
 	bool builtin_dhcp;	/* `dhcp-client on` */
 	bool guard;		/* `guard on` */
-	bool pickup;		/* `tcp-pickup on`: a TCP packet in mid-stream may start a flow */
+	bool pickup;		/* `tcp-pickup off`; on: a TCP packet in mid-stream may start a flow */
 	bool windows;		/* `tcp-window on`: TCP outside of its connection's window is dropped */
 	uint8_t mark_shift;	/* `mark-bits 30`: reeve's two bits of the mark start here; 0..30 */
 	uint32_t flows_max;	/* `flows 131072`: replied flows */

@@ -158,7 +158,7 @@ def _(world):
         holds("nft" in said, f"status does not name the likely cause:\n{said}")
         expect({"another port goes out": ("open", tcp, client, server.address[4], OTHER)})
 
-        firewall.apply(OUTBOUND + "options { guard off }\n")
+        firewall.apply(OUTBOUND + "options { guard off; tcp-pickup on }\n")
         expect({f"{title}, with the guard turned off": ("open", *way)
                 for title, way in ways.items()})
 

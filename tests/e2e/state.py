@@ -139,7 +139,7 @@ def _(world):
     same(firewall.reeve_json("status")["embryonic"]["max"], 65536)
 
 
-@test("connections that are older than the first apply live on, unless `tcp-pickup off`")
+@test("forwarded connections older than the first apply, of which nothing tells, live on only with `tcp-pickup on`")
 def _(world):
     client, server, firewall = world.client, world.server, world.firewall
     for option, expected in (("on", b"after"), ("off", None)):
@@ -269,7 +269,7 @@ def _(world):
             firewall.apply(POLICY)
             pin = f"{pin_folder(firewall)}/{link}_{firewall.index(interface)}"
             run("bpftool", "link", "detach", "pinned", pin)
-            holds("MISSING" in firewall.reeve("status"),
+            holds("DETACHED" in firewall.reeve("status"),
                   f"{link} of {interface}:\n" + firewall.reeve("status"))
             what = f"without {link} of {interface}"
             if link == "arrive":
@@ -282,7 +282,7 @@ def _(world):
             same([tcp(client, address[family], ALLOWED) for family in (4, 6)
                   for address in (server.address, firewall.lan)],
                  ["open"] * 4, f"{link} of {interface} is back")
-            holds("MISSING" not in firewall.reeve("status"), firewall.reeve("status"))
+            holds("DETACHED" not in firewall.reeve("status"), firewall.reeve("status"))
 
 
 @test("show prints the policy as it was written; applied again it is the same policy")

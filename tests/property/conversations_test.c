@@ -283,6 +283,7 @@ static const char *const two_sides_policy[] = {
 	"zone lan = { d3 }",
 	"policy wan -> lan default drop { allow { 80/tcp, 80/udp } }",
 	"policy other -> lan default drop { allow { 80/tcp, 80/udp } }",
+	"options { tcp-pickup on }",
 	NULL,
 };
 

@@ -103,12 +103,13 @@ struct seed {
 	uint8_t family, protocol, state;
 	uint32_t from[4], to[4]; /* originator, responder; as in FIELD_SRC */
 	uint16_t from_port, to_port;
+	uint32_t behind[4]; /* by what the originator's zone is found: its address, untranslated */
 };
 
 /* Non-zero when the table is full enough. */
 static int seed_put(struct seeding *seeding, const struct seed *seed)
 {
-	const struct place *from = place_of(seeding, seed->family, seed->from);
+	const struct place *from = place_of(seeding, seed->family, seed->behind);
 	struct flow flow = { .protocol = seed->protocol, .state = seed->state };
 	const struct place *to;
 	struct flow_key key;
@@ -232,6 +233,7 @@ static int socket_receive(const struct nlmsghdr *header, struct seeding *seeding
 	accepted = protocol == PROTOCOL_TCP &&
 		   seeding->listening[local_port / 8] >> local_port % 8 & 1;
 	memcpy(seed.from, accepted ? peer : local, 16);
+	memcpy(seed.behind, seed.from, 16);
 	memcpy(seed.to, accepted ? local : peer, 16);
 	seed.from_port = accepted ? peer_port : local_port;
 	seed.to_port = accepted ? local_port : peer_port;
@@ -279,13 +281,18 @@ static void seed_sockets(struct seeding *seeding)
 
 /* --- conntrack --- */
 
-/* What is read of an entry: the reply tuple, and whether a reply was seen. */
-struct entry {
-	uint8_t family, protocol, tcp_state;
-	uint32_t status;
+struct tuple {
+	uint8_t family, protocol;
 	uint32_t src[4], dst[4];
 	uint16_t src_port, dst_port;
-	bool addresses;
+	bool addresses; /* there were some */
+};
+
+/* What is read of an entry. */
+struct entry {
+	struct tuple original, reply;
+	uint8_t tcp_state;
+	uint32_t status;
 };
 
 static bool attr_words(const struct nlattr *attr, unsigned n, uint32_t words[4])
@@ -302,18 +309,18 @@ static bool attr_words(const struct nlattr *attr, unsigned n, uint32_t words[4])
 
 static int ip_receive(const struct nlattr *attr, void *context)
 {
-	struct entry *entry = context;
-	unsigned n = entry->family == 6 ? 4 : 1;
+	struct tuple *tuple = context;
+	unsigned n = tuple->family == 6 ? 4 : 1;
 
 	switch (mnl_attr_get_type(attr)) {
 	case CTA_IP_V4_SRC:
 	case CTA_IP_V6_SRC:
-		if (!attr_words(attr, n, entry->src))
+		if (!attr_words(attr, n, tuple->src))
 			return MNL_CB_ERROR;
 		break;
 	case CTA_IP_V4_DST:
 	case CTA_IP_V6_DST:
-		entry->addresses = attr_words(attr, n, entry->dst);
+		tuple->addresses = attr_words(attr, n, tuple->dst);
 		break;
 	}
 	return MNL_CB_OK;
@@ -326,22 +333,22 @@ static uint16_t attr_port(const struct nlattr *attr)
 
 static int proto_receive(const struct nlattr *attr, void *context)
 {
-	struct entry *entry = context;
+	struct tuple *tuple = context;
 
 	switch (mnl_attr_get_type(attr)) {
 	case CTA_PROTO_NUM:
 		if (mnl_attr_get_payload_len(attr) >= 1)
-			entry->protocol = mnl_attr_get_u8(attr);
+			tuple->protocol = mnl_attr_get_u8(attr);
 		break;
 	case CTA_PROTO_SRC_PORT:
-		entry->src_port = attr_port(attr);
+		tuple->src_port = attr_port(attr);
 		break;
 	case CTA_PROTO_DST_PORT:
-		entry->dst_port = attr_port(attr);
+		tuple->dst_port = attr_port(attr);
 		break;
 	case CTA_PROTO_ICMP_ID:
 	case CTA_PROTO_ICMPV6_ID:
-		entry->src_port = entry->dst_port = attr_port(attr);
+		tuple->src_port = tuple->dst_port = attr_port(attr);
 		break;
 	}
 	return MNL_CB_OK;
@@ -376,8 +383,10 @@ static int entry_attr_receive(const struct nlattr *attr, void *context)
 	struct entry *entry = context;
 
 	switch (mnl_attr_get_type(attr)) {
+	case CTA_TUPLE_ORIG:
+		return mnl_attr_parse_nested(attr, tuple_receive, &entry->original);
 	case CTA_TUPLE_REPLY:
-		return mnl_attr_parse_nested(attr, tuple_receive, entry);
+		return mnl_attr_parse_nested(attr, tuple_receive, &entry->reply);
 	case CTA_PROTOINFO:
 		return mnl_attr_parse_nested(attr, protoinfo_receive, entry);
 	case CTA_STATUS:
@@ -394,9 +403,9 @@ static uint8_t entry_state(const struct entry *entry)
 	static const uint8_t states[] = { [3] = FLOW_ESTABLISHED, [4] = FLOW_FIN_WAIT,
 					  [5] = FLOW_CLOSE_WAIT, [6] = FLOW_LAST_ACK };
 
-	if (entry->protocol == PROTOCOL_TCP)
+	if (entry->reply.protocol == PROTOCOL_TCP)
 		return entry->tcp_state < sizeof(states) ? states[entry->tcp_state] : 0;
-	return entry->protocol == PROTOCOL_UDP && entry->status & IPS_ASSURED ? FLOW_ASSURED :
+	return entry->reply.protocol == PROTOCOL_UDP && entry->status & IPS_ASSURED ? FLOW_ASSURED :
 									       FLOW_REPLY_SEEN;
 }
 
@@ -409,18 +418,19 @@ static int conntrack_receive(const struct nlmsghdr *header, void *context)
 
 	if (mnl_nlmsg_get_payload_len(header) < sizeof(*body))
 		return MNL_CB_OK;
-	entry.family = body->nfgen_family == AF_INET6 ? 6 : body->nfgen_family == AF_INET ? 4 : 0;
-	if (!entry.family ||
-	    mnl_attr_parse(header, sizeof(*body), entry_attr_receive, &entry) < 0 ||
-	    !entry.addresses || !(entry.status & IPS_SEEN_REPLY))
+	seed.family = body->nfgen_family == AF_INET6 ? 6 : body->nfgen_family == AF_INET ? 4 : 0;
+	entry.original.family = entry.reply.family = seed.family;
+	if (!seed.family || mnl_attr_parse(header, sizeof(*body), entry_attr_receive, &entry) < 0 ||
+	    !entry.original.addresses || !entry.reply.addresses ||
+	    !(entry.status & IPS_SEEN_REPLY))
 		return MNL_CB_OK;
-	seed.family = entry.family;
-	seed.protocol = entry.protocol;
+	seed.protocol = entry.reply.protocol;
 	seed.state = entry_state(&entry);
-	memcpy(seed.from, entry.dst, 16);
-	memcpy(seed.to, entry.src, 16);
-	seed.from_port = entry.dst_port;
-	seed.to_port = entry.src_port;
+	memcpy(seed.behind, entry.original.src, 16);
+	memcpy(seed.from, entry.reply.dst, 16);
+	memcpy(seed.to, entry.reply.src, 16);
+	seed.from_port = entry.reply.dst_port;
+	seed.to_port = entry.reply.src_port;
 	return seed.state && seed_put(seeding, &seed) ? MNL_CB_STOP : MNL_CB_OK;
 }
 

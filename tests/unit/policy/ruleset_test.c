@@ -133,15 +133,17 @@ static void test_options(void **state)
 	load_right("", &ruleset);
 	assert_true(ruleset.options.builtin_nd && ruleset.options.builtin_multicast &&
 		    ruleset.options.builtin_dhcp && ruleset.options.guard &&
-		    ruleset.options.pickup);
+		    ruleset.options.windows);
+	assert_false(ruleset.options.pickup);
 	assert_int_equal(ruleset.options.mark_shift, 30);
 	assert_int_equal(ruleset.options.flows_max, 131072);
 	assert_int_equal(ruleset.options.embryonic_max, 65536);
 	ruleset_free(&ruleset);
-	load_right("options { ipv6-nd off; guard off\n tcp-pickup off; mark-bits 8 }\n"
+	load_right("options { ipv6-nd off; guard off\n tcp-pickup on; tcp-window off; mark-bits 8 }\n"
 		   "options { flows 1000; embryonic-flows 500 }",
 		   &ruleset);
-	assert_false(ruleset.options.builtin_nd || ruleset.options.guard || ruleset.options.pickup);
+	assert_false(ruleset.options.builtin_nd || ruleset.options.guard || ruleset.options.windows);
+	assert_true(ruleset.options.pickup);
 	assert_true(ruleset.options.builtin_multicast && ruleset.options.builtin_dhcp);
 	assert_int_equal(ruleset.options.mark_shift, 8);
 	assert_int_equal(ruleset.options.flows_max, 1000);
