@@ -37,7 +37,9 @@ def pins():
     for path in glob.glob("/run/netns/*"):
         done = try_run("nsenter", f"--net={path}", sys.executable, "-c", COOKIE)
         alive.add(done.stdout.strip())
-    return sorted(set(os.listdir("/run/reeve/bpf")) - alive)
+    # Not the files that the kernel puts into every such file system.
+    folders = {entry.name for entry in os.scandir("/run/reeve/bpf") if entry.is_dir()}
+    return sorted(folders - alive)
 
 
 def left_by(process):
