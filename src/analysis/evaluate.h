@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The reference evaluator: walks the rules one after the other, knows nothing of images. Simple and slow; every engine
- * is held against it, and `explain` speaks from it.
+ * The reference evaluator: walks the rules one after the other, knows nothing of images. Simple and
+ * slow; every engine is held against it, and `explain` speaks from it.
  */
 #ifndef REEVE_ANALYSIS_EVALUATE_H
 #define REEVE_ANALYSIS_EVALUATE_H
@@ -11,16 +11,19 @@
 /* Does one clause match these fields? (Zones are the rule's business.) */
 bool clause_matches(const struct clause *clause, const struct fields *fields);
 bool rule_matches(const struct rule *rule, const struct fields *fields);
-/* The number of the first rule that matches. There is always one when family is 4 or 6 and zones are the ruleset's. */
+/*
+ * The number of the first rule that matches. There is always one when family is 4 or 6 and zones
+ * are the ruleset's.
+ */
 uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields);
 /*
- * Is it a later fragment that no rule with `fragment` has decided (`rule` is what evaluate() said)? Without its first fragment it
- * is then dropped, whatever the built-in rule says.
+ * Is it a later fragment that no rule with `fragment` has decided (`rule` is what evaluate() said)?
+ * Without its first fragment it is then dropped, whatever the built-in rule says.
  */
 bool evaluate_orphan(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule);
 /*
- * The rule that would let a live flow begin, of which zones, addresses, protocol, ports and ICMP type are known, and STATE; conditions on anything else count
- * as matching.
+ * The rule that would let a live flow begin, of which zones, addresses, protocol, ports and ICMP
+ * type are known, and STATE; conditions on anything else count as matching.
  */
 uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *fields);
 

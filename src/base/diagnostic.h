@@ -38,21 +38,25 @@ struct diagnostics {
 };
 
 /*
- * Reports one. `hint` may be NULL; message by printf. Keeps the first 200. Never fails: without memory the count
- * still goes up, so an error is never lost.
+ * Reports one. `hint` may be NULL; message by printf. Keeps the first 200. Never fails: without
+ * memory the count still goes up, so an error is never lost.
  */
 void diagnose(struct diagnostics *diagnostics, enum diagnostic_level level, struct position position,
 	      const char *code, const char *hint, const char *format, ...)
 	__attribute__((format(printf, 6, 7)));
 /*
- * Prints them as above, sorted by source and offset, at most DIAGNOSTIC_SHOWN_MAX errors, then how many are not shown.
- * Control characters of the source are shown as `?`, long lines are cut around the caret. `colour` adds ANSI colours.
+ * Prints them as above, sorted by source and offset, at most DIAGNOSTIC_SHOWN_MAX errors, then how
+ * many are not shown. Control characters of the source are shown as `?`, long lines are cut around
+ * the caret. `colour` adds ANSI colours.
  */
 void diagnostics_print(const struct diagnostics *diagnostics, const struct source_set *sources,
 		       int colour, struct text *out);
 void diagnostics_free(struct diagnostics *diagnostics);
 
-/* The word of `words` (n of them) nearest to `word` by edit distance, if near enough to suggest, else NULL. */
+/*
+ * The word of `words` (n of them) nearest to `word` by edit distance, if near enough to suggest,
+ * else NULL.
+ */
 const char *nearest_word(const char *word, const char *const *words, size_t n);
 
 #endif

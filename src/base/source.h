@@ -3,8 +3,9 @@
  * Source texts: the policy file, what it includes, the files of its sets.
  *
  * A source_set owns every text that a policy was made of, so that positions can be shown with their
- * lines later, and so that the running policy can be stored whole and resolved again elsewhere (bundle). Texts are read
- * through a source_set only: from files, or from a bundle in which nothing is read from disk any more.
+ * lines later, and so that the running policy can be stored whole and resolved again elsewhere
+ * (bundle). Texts are read through a source_set only: from files, or from a bundle in which nothing
+ * is read from disk any more.
  */
 #ifndef REEVE_BASE_SOURCE_H
 #define REEVE_BASE_SOURCE_H
@@ -30,7 +31,10 @@ struct source_set {
 	bool sealed; /* no reading from disk: a name that is not here does not exist */
 };
 
-/* A position: which source, and the byte offset in it. Lines and columns are counted when asked for. */
+/*
+ * A position: which source, and the byte offset in it. Lines and columns are counted when asked
+ * for.
+ */
 struct position {
 	uint32_t source; /* index in the set, or POSITION_NONE */
 	uint32_t offset;
@@ -40,8 +44,8 @@ struct position {
 #define POSITION_NONE UINT32_MAX
 
 /*
- * The text of `name`: already in the set, or read from disk ("-" is standard input). `from` is the index of the
- * including source for relative names, or POSITION_NONE. *index is where it is.
+ * The text of `name`: already in the set, or read from disk ("-" is standard input). `from` is the
+ * index of the including source for relative names, or POSITION_NONE. *index is where it is.
  * -ENOENT, -EACCES, -EISDIR, -EFBIG over SOURCE_SIZE_MAX, -EIO, -ENOMEM.
  */
 int source_set_read(struct source_set *set, const char *name, uint32_t from, uint32_t *index);

@@ -2,8 +2,8 @@
 /*
  * Text that grows, up to a cap stated at its birth.
  *
- * An error sticks: after the first failure every further call does nothing, and `text_error` tells it
- * once at the end (-ENOMEM, or -E2BIG over the cap). So callers print freely and check once.
+ * An error sticks: after the first failure every further call does nothing, and `text_error` tells
+ * it once at the end (-ENOMEM, or -E2BIG over the cap). So callers print freely and check once.
  */
 #ifndef REEVE_BASE_TEXT_H
 #define REEVE_BASE_TEXT_H
@@ -30,7 +30,10 @@ void text_vprintf(struct text *text, const char *format, va_list args);
 int text_error(const struct text *text);
 /* The string so far, "" when empty. Borrowed. */
 const char *text_string(const struct text *text);
-/* Hands the string to the caller, who frees it; NULL when an error happened. The text is empty again. */
+/*
+ * Hands the string to the caller, who frees it; NULL when an error happened. The text is empty
+ * again.
+ */
 char *text_take(struct text *text);
 void text_free(struct text *text);
 

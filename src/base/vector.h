@@ -5,8 +5,9 @@
  *	VECTOR(rule_vector, struct rule)
  *
  * defines `struct rule_vector { struct rule *items; size_t n, room; }` and, with the same prefix,
- * `_reserve` (room for `more` further items), `_push` (a copy of one item), `_free`. The vector owns `items`; it does not
- * own what items point to. Functions return 0, -ENOMEM, or -E2BIG beyond VECTOR_CAP items.
+ * `_reserve` (room for `more` further items), `_push` (a copy of one item), `_free`. The vector
+ * owns `items`; it does not own what items point to. Functions return 0, -ENOMEM, or -E2BIG beyond
+ * VECTOR_CAP items.
  */
 #ifndef REEVE_BASE_VECTOR_H
 #define REEVE_BASE_VECTOR_H

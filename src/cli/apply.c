@@ -267,7 +267,10 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	return true;
 }
 
-/* Neither another policy that waits for confirmation, nor the session stands against it. 0 or -EPERM. */
+/*
+ * Neither another policy that waits for confirmation, nor the session stands against it. 0 or
+ * -EPERM.
+ */
 static int may_apply(const struct arguments *arguments, struct loaded *loaded,
 		     const struct session *session, enum flows_how how, struct problem *problem)
 {

@@ -73,7 +73,10 @@ extern const size_t command_n;
 /* Prints what is wrong and where help is; returns STATUS_USAGE. */
 int usage_error(const struct arguments *arguments, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-/* The number given to an option, 0 when it was not given. -EINVAL, after usage_error, when it is no number from 1 up. */
+/*
+ * The number given to an option, 0 when it was not given. -EINVAL, after usage_error, when it is no
+ * number from 1 up.
+ */
 int arguments_number(const struct arguments *arguments, enum option_id id, uint64_t *number);
 
 int command_check(const struct arguments *arguments);

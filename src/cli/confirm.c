@@ -80,7 +80,10 @@ static int policy_back(const struct pending *pending, struct problem *problem)
 	return err;
 }
 
-/* With `deadline_ns` only if that is still the one, and due. -ECANCELED when it is not; -ENOENT when nothing waits. */
+/*
+ * With `deadline_ns` only if that is still the one, and due. -ECANCELED when it is not; -ENOENT
+ * when nothing waits.
+ */
 static int go_back(uint64_t deadline_ns, struct problem *problem)
 {
 	struct pending pending;

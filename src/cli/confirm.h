@@ -15,8 +15,9 @@
 int confirm_duration(const char *text, uint32_t *seconds);
 
 /*
- * Before a policy is changed: notes down the running one, or keeps what an earlier apply has noted down if that still waits, and starts the
- * process that goes back to it. *kept says that an earlier one was there.
+ * Before a policy is changed: notes down the running one, or keeps what an earlier apply has noted
+ * down if that still waits, and starts the process that goes back to it. *kept says that an earlier
+ * one was there.
  */
 int confirm_prepare(uint32_t seconds, bool *kept, struct problem *problem);
 /* The policy could not be changed: nothing waits, unless an earlier one did. */

@@ -2,10 +2,10 @@
 /*
  * Filters over flows.
  *
- * The words are a small corner of the policy language, read without its parser, for a filter may come in
- * several arguments, has no statement around it and names zones of the running policy. One row of
- * `keywords` for each word that begins something; a word that is none of them is a service, or the
- * first zone of a pair when an arrow follows.
+ * The words are a small corner of the policy language, read without its parser, for a filter may
+ * come in several arguments, has no statement around it and names zones of the running policy. One
+ * row of `keywords` for each word that begins something; a word that is none of them is a service,
+ * or the first zone of a pair when an arrow follows.
  */
 #include "cli/filter.h"
 
@@ -260,7 +260,10 @@ static int read_service(struct reader *reader, const char *word)
 	return read_named_service(reader, word);
 }
 
-/* `wan -> self`, the arrow with or without spaces. Returns 1 when there was no pair, else 0 or an error. */
+/*
+ * `wan -> self`, the arrow with or without spaces. Returns 1 when there was no pair, else 0 or an
+ * error.
+ */
 static int read_pair(struct reader *reader)
 {
 	char *word = reader->words[reader->at], *arrow = strstr(word, "->");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Filters over flows, said in the policy's own words: `22/tcp from 192.0.2.0/24 zone wan state established`.
+ * Filters over flows, said in the policy's own words: `22/tcp from 192.0.2.0/24 zone wan state
+ * established`.
  *
- * Parts of one kind are alternatives where a flow can have but one of them (two services, two states); everything else
- * narrows: zones, addresses.
+ * Parts of one kind are alternatives where a flow can have but one of them (two services, two
+ * states); everything else narrows: zones, addresses.
  */
 #ifndef REEVE_CLI_FILTER_H
 #define REEVE_CLI_FILTER_H
@@ -49,8 +50,9 @@ struct flow_ends {
 void flow_ends(const struct flow_key *key, const struct flow *flow, struct flow_ends *ends);
 
 /*
- * Reads a filter out of words (split again at white space). Zone names are those of `ruleset`. -EINVAL: *why then says what
- * is wrong and what would be right; -ENOMEM. *filter is untouched on failure.
+ * Reads a filter out of words (split again at white space). Zone names are those of `ruleset`.
+ * -EINVAL: *why then says what is wrong and what would be right; -ENOMEM. *filter is untouched on
+ * failure.
  */
 int filter_parse(const struct ruleset *ruleset, const char *const *words, int word_n,
 		 struct filter *filter, struct text *why);

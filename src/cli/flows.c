@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * flows: what is known at this moment. Rows are printed in portions, so the listing of a full table needs no
- * memory for all of it; with --json each flow is an object on a line of its own.
+ * flows: what is known at this moment. Rows are printed in portions, so the listing of a full table
+ * needs no memory for all of it; with --json each flow is an object on a line of its own.
  */
 #include <errno.h>
 #include <net/if.h>

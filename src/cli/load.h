@@ -15,14 +15,18 @@ struct loaded {
 };
 
 /*
- * Loads the policy `name`. Diagnostics are printed on standard error, or with --json left to the caller: errors always,
- * warnings only if `warnings`. 0, or -errno when the policy cannot be used; loaded_free is due in either case.
+ * Loads the policy `name`. Diagnostics are printed on standard error, or with --json left to the
+ * caller: errors always, warnings only if `warnings`. 0, or -errno when the policy cannot be used;
+ * loaded_free is due in either case.
  */
 int policy_read(const struct arguments *arguments, const char *name, bool warnings,
 		struct loaded *loaded);
 void loaded_free(struct loaded *loaded);
 
-/* Rules and zones that the file itself speaks of: neither defaults nor built-in ones, neither `self` nor `other`. */
+/*
+ * Rules and zones that the file itself speaks of: neither defaults nor built-in ones, neither
+ * `self` nor `other`.
+ */
 uint32_t ruleset_own_rules(const struct ruleset *ruleset);
 uint32_t ruleset_own_zones(const struct ruleset *ruleset);
 

@@ -2,12 +2,12 @@
 /*
  * The reeve command: a table of subcommands.
  *
- * Everything about a subcommand that is not its work stands in its row below: name, operands, options,
- * help. Parsing, usage lines, help, suggestions for misspelt words and shell completion are made from the
- * rows. Options mean the same everywhere, so they have one table too.
+ * Everything about a subcommand that is not its work stands in its row below: name, operands,
+ * options, help. Parsing, usage lines, help, suggestions for misspelt words and shell completion
+ * are made from the rows. Options mean the same everywhere, so they have one table too.
  *
- * Operands and options may be mixed; `--` ends the options. A question holds `->`, which getopt would
- * take for an option when it stands alone: such a word is handed on as an operand.
+ * Operands and options may be mixed; `--` ends the options. A question holds `->`, which getopt
+ * would take for an option when it stands alone: such a word is handed on as an operand.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -260,7 +260,10 @@ static int option_value(unsigned id)
 	return option_table[id].letter ? option_table[id].letter : 256 + (int)id;
 }
 
-/* What getopt wants, for the options of one command. The leading '-' of letters hands operands over in their place. */
+/*
+ * What getopt wants, for the options of one command. The leading '-' of letters hands operands over
+ * in their place.
+ */
 static void options_build(const struct command *command, struct option *options, char *letters)
 {
 	size_t n = 0;
@@ -396,8 +399,8 @@ static int help(const char *word)
 }
 
 /*
- * A closed standard descriptor would be given to the next file that is opened. The placeholder is read-only, so
- * writing to a closed standard output still fails.
+ * A closed standard descriptor would be given to the next file that is opened. The placeholder is
+ * read-only, so writing to a closed standard output still fails.
  */
 static void hold_standard_descriptors(void)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Words for what the core says in numbers. Names are short and stable, for --json and for filters; texts are sentences
- * for people. A number that has no name gives "?".
+ * Words for what the core says in numbers. Names are short and stable, for --json and for filters;
+ * texts are sentences for people. A number that has no name gives "?".
  */
 #ifndef REEVE_CLI_NAMES_H
 #define REEVE_CLI_NAMES_H

@@ -2,13 +2,14 @@
 /*
  * Output: bytes, colours, figures, tables, JSON.
  *
- * Standard output is written with write(2), not through stdio: every command collects a struct text and
- * hands it over whole or line by line. So the errno of the first failure is known, is kept in
- * output_error, and decides the exit status in output_status; later writes do nothing.
- * A closed pipe is no news to the person who closed it: exit status 1, no words.
+ * Standard output is written with write(2), not through stdio: every command collects a struct text
+ * and hands it over whole or line by line. So the errno of the first failure is known, is kept in
+ * output_error, and decides the exit status in output_status; later writes do nothing. A closed
+ * pipe is no news to the person who closed it: exit status 1, no words.
  *
- * Escaping happens here and nowhere else: complain, text_toned and table cells escape all they print, so a
- * caller cannot forget it. What is added with plain text_printf must be reeve's own words or figures.
+ * Escaping happens here and nowhere else: complain, text_toned and table cells escape all they
+ * print, so a caller cannot forget it. What is added with plain text_printf must be reeve's own
+ * words or figures.
  */
 #include "cli/output.h"
 
@@ -136,7 +137,10 @@ int complain_problem(const struct arguments *arguments, int err, const struct pr
 
 /* --- text that others wrote --- */
 
-/* The length of the UTF-8 sequence at `bytes`, 0 when there is none; *code is what it says. RFC 3629. */
+/*
+ * The length of the UTF-8 sequence at `bytes`, 0 when there is none; *code is what it says. RFC
+ * 3629.
+ */
 static size_t utf8_sequence(const unsigned char *bytes, size_t len, uint32_t *code)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };

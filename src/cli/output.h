@@ -2,9 +2,10 @@
 /*
  * Output: what a person or a script reads.
  *
- * Data goes to standard output, complaints to standard error. Callers collect a struct text and write it whole, so a
- * full disk or a closed pipe is noticed with its errno, once, and becomes the exit status. Text that
- * somebody else wrote (comments, names, log texts) is escaped on its way out: it can move no cursor.
+ * Data goes to standard output, complaints to standard error. Callers collect a struct text and
+ * write it whole, so a full disk or a closed pipe is noticed with its errno, once, and becomes the
+ * exit status. Text that somebody else wrote (comments, names, log texts) is escaped on its way
+ * out: it can move no cursor.
  */
 #ifndef REEVE_CLI_OUTPUT_H
 #define REEVE_CLI_OUTPUT_H
@@ -29,16 +30,28 @@ enum tone {
 
 /* Does this descriptor want colour: a terminal, no NO_COLOR, TERM not "dumb". */
 bool output_colour(int fd);
-/* Writes all of *text to standard output and empties it. 0 or -errno; after a failure nothing is written any more. */
+/*
+ * Writes all of *text to standard output and empties it. 0 or -errno; after a failure nothing is
+ * written any more.
+ */
 int output_write(struct text *text);
-/* Writes one JSON value and a newline and gives up the reference; NULL counts as out of memory. `compact`: on one line. */
+/*
+ * Writes one JSON value and a newline and gives up the reference; NULL counts as out of memory.
+ * `compact`: on one line.
+ */
 int output_json_take(json_t *value, bool compact);
-/* The exit status of a command that ended with `status`: STATUS_FAILED when standard output failed, which is said. */
+/*
+ * The exit status of a command that ended with `status`: STATUS_FAILED when standard output failed,
+ * which is said.
+ */
 int output_status(int status);
 
 /* Prints "reeve: …" on standard error, control characters escaped. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Prints the problem and its hint; with --json also {"ok":false,"error":…,"hint":…}. Returns STATUS_FAILED. */
+/*
+ * Prints the problem and its hint; with --json also {"ok":false,"error":…,"hint":…}. Returns
+ * STATUS_FAILED.
+ */
 int complain_problem(const struct arguments *arguments, int err, const struct problem *problem);
 
 /* Adds a string with control characters, invalid UTF-8 and direction overrides escaped as \xNN. */
@@ -66,8 +79,9 @@ json_t *json_diagnostics(const struct diagnostics *diagnostics, const struct sou
 void complain_diagnostics(const struct diagnostics *diagnostics, const struct source_set *sources);
 
 /*
- * A table: cells are added from left to right, row after row; columns are as wide as their widest cell.
- * A flush prints what is there and keeps the widths, so a long listing needs no memory for all of it.
+ * A table: cells are added from left to right, row after row; columns are as wide as their widest
+ * cell. A flush prints what is there and keeps the widths, so a long listing needs no memory for
+ * all of it.
  */
 #define TABLE_COLUMNS_MAX 12
 

@@ -2,9 +2,10 @@
 /*
  * check and fmt: policies as files. Nothing here needs a privilege or touches the kernel.
  *
- * fmt -w replaces a file in one step: the text goes to a temporary file in the same folder, which gets the
- * old one's owner and mode, reaches the disk and is then renamed over it. Whatever fails before the rename
- * leaves the old file as it was. A symbolic link is followed, so the link stays a link.
+ * fmt -w replaces a file in one step: the text goes to a temporary file in the same folder, which
+ * gets the old one's owner and mode, reaches the disk and is then renamed over it. Whatever fails
+ * before the rename leaves the old file as it was. A symbolic link is followed, so the link stays a
+ * link.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +66,10 @@ void text_plural(struct text *out, uint64_t n, const char *thing)
 
 /* --- check --- */
 
-/* Does the policy compile, and is the image one that every engine takes? -errno; *why then says what is wrong. */
+/*
+ * Does the policy compile, and is the image one that every engine takes? -errno; *why then says
+ * what is wrong.
+ */
 static int check_image(const struct ruleset *ruleset, struct compile_stats *stats, const char **why)
 {
 	struct image image = { 0 };
@@ -200,7 +204,9 @@ static bool file_unchanged(const char *path, const struct stat *old)
 	    && now.st_mtim.tv_nsec == old->st_mtim.tv_nsec;
 }
 
-/* Makes the rename itself last. The new text is in place already, so a failure here is no failure. */
+/*
+ * Makes the rename itself last. The new text is in place already, so a failure here is no failure.
+ */
 static void folder_sync(const char *path)
 {
 	cleanup_free char *folder = strdup(path);
@@ -214,7 +220,9 @@ static void folder_sync(const char *path)
 		fsync(fd);
 }
 
-/* `path` is absolute and no link; `old` is what it was when it was read. *step names what failed. */
+/*
+ * `path` is absolute and no link; `old` is what it was when it was read. *step names what failed.
+ */
 static int file_replace(const char *path, const struct stat *old, const struct text *text,
 			const char **step)
 {

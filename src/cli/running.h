@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The running policy, read back: its rules out of the sources that the kernel keeps, its status, and where in the text each
- * rule stands.
+ * The running policy, read back: its rules out of the sources that the kernel keeps, its status,
+ * and where in the text each rule stands.
  */
 #ifndef REEVE_CLI_RUNNING_H
 #define REEVE_CLI_RUNNING_H
@@ -25,7 +25,10 @@ struct places {
 	struct line_starts *starts;	  /* one for each source */
 };
 
-/* The file and line of a position; false when it has none (built-in rules) or memory is short. *file is borrowed. */
+/*
+ * The file and line of a position; false when it has none (built-in rules) or memory is short.
+ * *file is borrowed.
+ */
 bool place_find(struct places *places, struct position position, const char **file, unsigned *line);
 void places_free(struct places *places);
 
@@ -37,7 +40,8 @@ struct running {
 };
 
 /*
- * Opens what runs in this network namespace: a consistent view, rules and generation together. Errors as in engine.h;
+ * Opens what runs in this network namespace: a consistent view, rules and generation together.
+ * Errors as in engine.h;
  * -ENOENT when nothing runs, -EPROTO when the running policy cannot be read by this version.
  * On failure nothing needs closing.
  */
@@ -50,9 +54,15 @@ const struct engine_interface *running_interface(const struct running *running, 
 
 /* "host.reeve:12", or "built in". Escaped where it is printed, not here. */
 void rule_place_text(struct places *places, const struct rule *rule, struct text *out);
-/* {"id","origin","action","pair","text","file","line","comment"}; file and line are null for built-in rules. */
+/*
+ * {"id","origin","action","pair","text","file","line","comment"}; file and line are null for
+ * built-in rules.
+ */
 json_t *rule_json(struct places *places, const struct rule *rule);
-/* One interface of a report: {"name","index","zone","zone_running","coverage","master","default_route"}. */
+/*
+ * One interface of a report:
+ * {"name","index","zone","zone_running","coverage","master","default_route"}.
+ */
 json_t *interface_json(const struct ruleset *ruleset, const struct engine_interface *interface);
 
 #endif

@@ -21,8 +21,9 @@ struct session {
 /* Reads what SSH_CONNECTION holds: "PEER PORT LOCAL PORT". -EINVAL when it is something else. */
 int session_parse(const char *text, struct session *session);
 /*
- * Of this process, or of its nearest ancestor that has one (sudo leaves the variable out). 0; -ENOENT when there is none; -EINVAL when it does
- * not parse: *text (malloc'ed) is then what it holds.
+ * Of this process, or of its nearest ancestor that has one (sudo leaves the variable out). 0;
+ * -ENOENT when there is none; -EINVAL when it does not parse: *text (malloc'ed) is then what it
+ * holds.
  */
 int session_find(struct session *session, char **text);
 
@@ -36,7 +37,10 @@ struct session_fate {
 
 void session_judge(const struct ruleset *ruleset, const struct session *session,
 		   struct session_fate *fate);
-/* The question that `explain` answers about opening it: "wan -> self 22/tcp from 192.0.2.1 to 198.51.100.1". */
+/*
+ * The question that `explain` answers about opening it: "wan -> self 22/tcp from 192.0.2.1 to
+ * 198.51.100.1".
+ */
 void session_question(const struct ruleset *ruleset, const struct session *session,
 		      const struct session_fate *fate, char *text, size_t size);
 

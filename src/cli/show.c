@@ -14,7 +14,10 @@
 
 /* --- text --- */
 
-/* As it is for a file or a pipe; on a terminal without control characters other than line ends and tabs. */
+/*
+ * As it is for a file or a pipe; on a terminal without control characters other than line ends and
+ * tabs.
+ */
 static void add_source(const struct source *source, struct text *out)
 {
 	size_t from = 0;

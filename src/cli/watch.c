@@ -2,10 +2,10 @@
 /*
  * watch: events as they happen.
  *
- * An event speaks in numbers of the policy that was running when it happened. The names of that policy are
- * read at the start, and again when an event of another generation comes; the view before is kept, for
- * events of the old policy may still be in the ring. Events whose policy is gone are printed with
- * the number of the rule alone.
+ * An event speaks in numbers of the policy that was running when it happened. The names of that
+ * policy are read at the start, and again when an event of another generation comes; the view
+ * before is kept, for events of the old policy may still be in the ring. Events whose policy is
+ * gone are printed with the number of the rule alone.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -64,7 +64,10 @@ static void view_free(struct running *view)
 	free(view);
 }
 
-/* Reads the running policy; false when that was not possible or it is the one that is known already. */
+/*
+ * Reads the running policy; false when that was not possible or it is the one that is known
+ * already.
+ */
 static bool view_refresh(struct watcher *watcher)
 {
 	struct running *view = calloc(1, sizeof(*view));
@@ -132,7 +135,10 @@ static const char *event_guard_cause(struct watcher *watcher, const struct event
 	return guard_cause(event->hook);
 }
 
-/* What became of the packet. Only a logging rule may have done anything; the other kinds say it themselves. */
+/*
+ * What became of the packet. Only a logging rule may have done anything; the other kinds say it
+ * themselves.
+ */
 static enum action event_verdict(const struct event *event)
 {
 	switch (event->kind) {
@@ -241,7 +247,10 @@ static void print_interface(const struct event *event, struct text *out)
 		text_printf(out, "interface %u", ifindex);
 }
 
-/* TIME VERDICT HOOK INTERFACE PAIR TUPLE by WHAT. The guard looks at interfaces only and knows no pair. */
+/*
+ * TIME VERDICT HOOK INTERFACE PAIR TUPLE by WHAT. The guard looks at interfaces only and knows no
+ * pair.
+ */
 static int print_event(struct watcher *watcher, struct running *view, const struct event *event)
 {
 	const char *verdict = event->kind == EVENT_LOG ? action_name(event->action)
@@ -368,7 +377,10 @@ static int visit(void *context, const struct event *event, uint64_t lost)
 	return watcher->error || (watcher->count && watcher->seen >= watcher->count);
 }
 
-/* The interfaces of the view are those of the last tick, so that the cause of a guard's drop is that of this moment. */
+/*
+ * The interfaces of the view are those of the last tick, so that the cause of a guard's drop is
+ * that of this moment.
+ */
 static int tick(void *context)
 {
 	struct watcher *watcher = context;

@@ -10,9 +10,9 @@
  * multiply the rules by the pairs; then there is one tree a family, below which the zones are
  * fields like any other.
  *
- * That is done for each kind of walk (core/image.h): for packets, for flows, of which less is known,
- * and for later fragments. Most policies say nothing that a flow's record does not hold; then
- * flows share the trees of packets.
+ * That is done for each kind of walk (core/image.h): for packets, for flows, of which less is
+ * known, and for later fragments. Most policies say nothing that a flow's record does not hold;
+ * then flows share the trees of packets.
  */
 #include "compile/compile.h"
 
@@ -152,7 +152,10 @@ static uint64_t class_entries(const struct work *work, const uint32_t pairs[PAIR
 	return sum * 2;
 }
 
-/* Does a walk of this kind look at the term? Later fragments meet rules that say `fragment`, and what is built in. */
+/*
+ * Does a walk of this kind look at the term? Later fragments meet rules that say `fragment`, and
+ * what is built in.
+ */
 static bool walked(const struct ruleset *ruleset, const struct term *term, enum walk_kind kind)
 {
 	enum rule_origin origin = ruleset->rules[term->rule].origin;

@@ -36,8 +36,9 @@ struct image {
 int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,
 		  uint32_t interface_n, struct image *image, const char **why);
 /*
- * The rules of a valid image of this ruleset, for other interfaces: the bytes that image_compile would give, without compiling.
- * `old` stays the caller's; its figures are handed on. -ENOMEM, -E2BIG, -EINVAL for a zone that does not exist.
+ * The rules of a valid image of this ruleset, for other interfaces: the bytes that image_compile
+ * would give, without compiling. `old` stays the caller's; its figures are handed on. -ENOMEM,
+ * -E2BIG, -EINVAL for a zone that does not exist.
  */
 int image_replace_interfaces(const struct ruleset *ruleset, const struct image *old,
 			     const struct compile_interface *interfaces, uint32_t interface_n,

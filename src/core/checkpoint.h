@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * The two checkpoints, from the frame that the engine is handed to the mark that it gets: what stands around judge.h.
+ * The two checkpoints, from the frame that the engine is handed to the mark that it gets: what
+ * stands around judge.h.
  *
- * What is judged on arrival: packets for this host by their link layer (host, broadcast, multicast). Other hosts' packets, seen in
- * promiscuous mode, are left alone; own multicast that comes back was judged when it left, and so were reeve's own answers.
+ * What is judged on arrival: packets for this host by their link layer (host, broadcast,
+ * multicast). Other hosts' packets, seen in promiscuous mode, are left alone; own multicast that
+ * comes back was judged when it left, and so were reeve's own answers.
  *
- * The including host header defines, before this file, what frame.h and judge.h ask for, host_packet_t having also
- * the members mark, tc_index, ifindex and ingress_ifindex of struct __sk_buff, written to as well as read; and:
+ * The including host header defines, before this file, what frame.h and judge.h ask for,
+ * host_packet_t having also the members mark, tc_index, ifindex and ingress_ifindex of struct
+ * __sk_buff, written to as well as read; and:
  *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
  *	int host_open(host_t *)				  opens the running image: `header` and `image`; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	  has its device moved to another network namespace, with the programs on it?
@@ -70,8 +73,9 @@ static __always_inline int answerable(const struct packet *p)
 }
 
 /*
- * On arrival. host->packet and *j are zero. Afterwards j->outcome tells what to do; if it is OUTCOME_PASS, skb->mark and
- * skb->tc_index are as departure and the guard expect them. j->by is BY_NOTHING for what was left alone or deferred.
+ * On arrival. host->packet and *j are zero. Afterwards j->outcome tells what to do; if it is
+ * OUTCOME_PASS, skb->mark and skb->tc_index are as departure and the guard expect them. j->by is
+ * BY_NOTHING for what was left alone or deferred.
  */
 static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 					      struct judgement *j, __u32 ethernet)

@@ -2,9 +2,10 @@
 /*
  * Packet fields to rule number, by walking an image (core/image.h describes it).
  *
- * A walk goes node by node; one step is one node. The host runs the steps, because loops are the host's business: BPF
- * has bpf_loop(), user space a plain loop. The validator has made sure that the walk ends within
- * header.walk_max steps and that every reference is in bounds; the checks here only keep a damaged image from doing harm.
+ * A walk goes node by node; one step is one node. The host runs the steps, because loops are the
+ * host's business: BPF has bpf_loop(), user space a plain loop. The validator has made sure that
+ * the walk ends within header.walk_max steps and that every reference is in bounds; the checks here
+ * only keep a damaged image from doing harm.
  *
  * The including host header defines, before this file:
  *	host_image_t	a view of the image: the page last read and where it is
@@ -105,7 +106,10 @@ static __always_inline __u32 walk_begin(host_image_t *image, const struct image_
 	return unit ? unit[slot & 7] : RULE_NONE;
 }
 
-/* The search for the number of a zone by its tag; the host runs the steps, as those of a walk, for at most ZONES_MAX zones. */
+/*
+ * The search for the number of a zone by its tag; the host runs the steps, as those of a walk, for
+ * at most ZONES_MAX zones.
+ */
 struct zone_search {
 	__u32 tag;
 	__u32 zone; /* ZONE_UNKNOWN at first, and when the policy has no such zone */

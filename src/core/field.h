@@ -2,9 +2,9 @@
 /*
  * The fields a rule can speak about, as 32-bit words in host byte order.
  *
- * One numbering for everybody: the packet parser fills these words, rules constrain them, the reference
- * evaluator compares them and decision nodes index them. An address is four words, most significant first; an
- * IPv4 address is in the first word and the other three are zero.
+ * One numbering for everybody: the packet parser fills these words, rules constrain them, the
+ * reference evaluator compares them and decision nodes index them. An address is four words, most
+ * significant first; an IPv4 address is in the first word and the other three are zero.
  */
 #ifndef REEVE_CORE_FIELD_H
 #define REEVE_CORE_FIELD_H

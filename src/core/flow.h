@@ -2,16 +2,20 @@
 /*
  * Flows: one record for both directions of a conversation.
  *
- * A record is found under one canonical key: the endpoint (address, port) that sorts lower comes first, whoever
- * spoke first. FLOW_ORIGIN_HIGH in the record says that the originator is the second endpoint. The record is bound to the two
- * zones (by their stable tags): a packet with the right tuple that comes from elsewhere is not part of it.
+ * A record is found under one canonical key: the endpoint (address, port) that sorts lower comes
+ * first, whoever spoke first. FLOW_ORIGIN_HIGH in the record says that the originator is the second
+ * endpoint. The record is bound to the two zones (by their stable tags): a packet with the right
+ * tuple that comes from elsewhere is not part of it.
  */
 #ifndef REEVE_CORE_FLOW_H
 #define REEVE_CORE_FLOW_H
 
 #include "core/types.h"
 
-/* 40 bytes. Addresses as in FIELD_SRC (host order words), ports in host order; ICMP echo: the identifier in both ports. */
+/*
+ * 40 bytes. Addresses as in FIELD_SRC (host order words), ports in host order; ICMP echo: the
+ * identifier in both ports.
+ */
 struct flow_key {
 	__u32 low[4], high[4];
 	__u16 low_port, high_port;
@@ -21,8 +25,9 @@ struct flow_key {
 };
 
 /*
- * The key of a tuple: its ends in canonical order. Returns 1 if the sender is key->high. Ports in host order. The key is written word by word, so
- * that no byte of it is left over from anything else.
+ * The key of a tuple: its ends in canonical order. Returns 1 if the sender is key->high. Ports in
+ * host order. The key is written word by word, so that no byte of it is left over from anything
+ * else.
  */
 static __always_inline __u32 flow_key_order(struct flow_key *key, const __u32 *src, const __u32 *dst,
 					    __u32 src_port, __u32 dst_port, __u32 protocol,
@@ -62,7 +67,8 @@ enum flow_flags {
 };
 
 /*
- * Connection states. TCP's after RFC 9293 section 3.3.2, seen from between the two ends, under the names conntrack uses.
+ * Connection states. TCP's after RFC 9293 section 3.3.2, seen from between the two ends, under the
+ * names conntrack uses.
  */
 enum flow_state {
 	FLOW_NONE = 0,
@@ -90,7 +96,10 @@ enum flow_end_flags {
 	END_SCALES = 8,	 /* its SYN had the window scale option */
 };
 
-/* What is known of the sequence numbers of one end of a TCP connection (core/window.h). All zero: nothing. */
+/*
+ * What is known of the sequence numbers of one end of a TCP connection (core/window.h). All zero:
+ * nothing.
+ */
 struct flow_end {
 	__u32 end;     /* highest sequence number it has sent, + 1 */
 	__u32 max_end; /* how far the other end lets it send: highest acknowledgement + window */
@@ -105,8 +114,8 @@ struct flow_count {
 };
 
 /*
- * 128 bytes; times are CLOCK_MONOTONIC in nanoseconds. What each packet touches comes first, right behind the key: with many
- * flows every further cache line costs.
+ * 128 bytes; times are CLOCK_MONOTONIC in nanoseconds. What each packet touches comes first, right
+ * behind the key: with many flows every further cache line costs.
  */
 struct flow {
 	__u16 from_tag, to_tag; /* zones of originator and responder, see struct zone.tag */
@@ -126,8 +135,8 @@ struct flow {
 };
 
 /*
- * The first fragment of a packet that was let pass: later ones follow it. RFC 791, 8200 section 4.5: they belong together by
- * addresses and identification, in IPv4 also by protocol (else 0).
+ * The first fragment of a packet that was let pass: later ones follow it. RFC 791, 8200 section
+ * 4.5: they belong together by addresses and identification, in IPv4 also by protocol (else 0).
  */
 struct fragment_key {
 	__u32 src[4], dst[4];

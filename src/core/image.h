@@ -3,24 +3,27 @@
  * The image: a compiled policy, plain data in host byte order.
  *
  * An image is an array of 32-byte units. References are 32-bit words: a kind in the upper 4 bits, a
- * number in the lower 28 (a unit index for nodes, a rule number for REF_RULE). In the kernel an image is stored as pages of
- * IMAGE_PAGE bytes, so no node straddles a page: a switch is aligned to its own size.
+ * number in the lower 28 (a unit index for nodes, a rule number for REF_RULE). In the kernel an
+ * image is stored as pages of IMAGE_PAGE bytes, so no node straddles a page: a switch is aligned to
+ * its own size.
  *
- * Units 0 and 1 hold the header. The dispatch table gives, for a kind of walk, a pair of zones and a family, the
- * reference at which the walk begins. The walk goes on until it meets REF_RULE:
+ * Units 0 and 1 hold the header. The dispatch table gives, for a kind of walk, a pair of zones and
+ * a family, the reference at which the walk begins. The walk goes on until it meets REF_RULE:
  *
  *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
  *	REF_TEST    one field: yes if ((field & mask) - lo) <= span (unsigned), else no
  *	REF_SET     walk the tree `root`, which ends in REF_MEMBER 0 or 1; go on at no or yes. Not nested.
  *	REF_TUPLES, REF_LIMIT  reserved
  *
- * Children always have a smaller unit index than their parent, so every walk ends. The longest walk, counted in nodes visited
- * (those of set trees included, and REF_MEMBER as one more), is header.walk_max and at most IMAGE_WALK_MAX.
+ * Children always have a smaller unit index than their parent, so every walk ends. The longest
+ * walk, counted in nodes visited (those of set trees included, and REF_MEMBER as one more), is
+ * header.walk_max and at most IMAGE_WALK_MAX.
  *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
- * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the bucket of an ifindex is
- * image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry. An interface that is not in it is ZONE_OTHER.
+ * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the
+ * bucket of an ifindex is image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry.
+ * An interface that is not in it is ZONE_OTHER.
  */
 #ifndef REEVE_CORE_IMAGE_H
 #define REEVE_CORE_IMAGE_H
@@ -144,9 +147,10 @@ static __always_inline __u32 image_hash(__u32 ifindex)
 #ifndef __bpf__
 #include <stddef.h>
 /*
- * Makes any byte string safe to walk: 0 if the image is whole, in bounds, acyclic, within the limits above
- * and every walk ends in a rule that exists; else -EBADMSG, or -EPROTONOSUPPORT for another version. *why is then a
- * short static text. `image` is aligned to 4 bytes. Does not check the digest (the writer's business). -ENOMEM without memory.
+ * Makes any byte string safe to walk: 0 if the image is whole, in bounds, acyclic, within the
+ * limits above and every walk ends in a rule that exists; else -EBADMSG, or -EPROTONOSUPPORT for
+ * another version. *why is then a short static text. `image` is aligned to 4 bytes. Does not check
+ * the digest (the writer's business). -ENOMEM without memory.
  */
 int image_validate(const void *image, size_t size, const char **why);
 #endif

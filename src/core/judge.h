@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * The judge: what happens to a packet, on arrival and at departure. Every engine calls these two functions.
+ * The judge: what happens to a packet, on arrival and at departure. Every engine calls these two
+ * functions.
  *
- * The order of truth: malformed packets are dropped; a packet of a known flow that agrees with its zones, its direction and the
- * state machine passes; everything else meets the rules (built-in rules, the file's, defaults), of which one always matches.
+ * The order of truth: malformed packets are dropped; a packet of a known flow that agrees with its
+ * zones, its direction and the state machine passes; everything else meets the rules (built-in
+ * rules, the file's, defaults), of which one always matches.
  *
- * Arrival knows where the packet comes from, not where it goes. If it belongs to a flow, the flow tells. If not, the host is asked for its
- * route: what is for this host is judged here (X -> self), the rest is deferred to departure, where both zones are known. The outcome
- * travels in two bits of the mark (enum mark_state).
+ * Arrival knows where the packet comes from, not where it goes. If it belongs to a flow, the flow
+ * tells. If not, the host is asked for its route: what is for this host is judged here (X -> self),
+ * the rest is deferred to departure, where both zones are known. The outcome travels in two bits of
+ * the mark (enum mark_state).
  *
  * A packet advances its flow where the flow decides it: exactly once.
  *
- * A flow is allowed by the policy of its time. After an apply each flow is looked at once more, when its next packet comes: if the
- * policy that runs now would not have let it begin, it ends, and its packet meets the rules (flow_recheck()).
+ * A flow is allowed by the policy of its time. After an apply each flow is looked at once more,
+ * when its next packet comes: if the policy that runs now would not have let it begin, it ends, and
+ * its packet meets the rules (flow_recheck()).
  *
- * ICMP errors that quote a packet of a live flow pass by that flow (core/quoted.h). Later fragments have no ports: they follow their first fragment,
- * where that was decided; without one only rules that say `fragment` can let them pass.
+ * ICMP errors that quote a packet of a live flow pass by that flow (core/quoted.h). Later fragments
+ * have no ports: they follow their first fragment, where that was decided; without one only rules
+ * that say `fragment` can let them pass.
  *
- * The including host header defines first, besides what packet.h and classify.h ask for, a type host_t and:
+ * The including host header defines first, besides what packet.h and classify.h ask for, a type
+ * host_t and:
  *	host_t		  has the members `packet` (struct packet *), `header` (const struct image_header *), `image` (host_image_t)
  *	__u64 host_now(host_t *)
  *	__u32 host_classify(host_t *, enum walk_kind)	  rule number, or RULE_NONE
@@ -40,8 +46,8 @@
  *	void host_event(host_t *, enum event_kind, const struct judgement *)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)	  every sample-th becomes an event
  *
- * and behind it, because it has them as functions of their own or not (in the kernel a program's stack is short, and the verifier looks at
- * each way through it):
+ * and behind it, because it has them as functions of their own or not (in the kernel a program's
+ * stack is short, and the verifier looks at each way through it):
  *	int host_recheck(host_t *, const struct flow_key *, struct found *)			flow_recheck()
  *	int host_related(host_t *, struct judgement *, __u32 from_tag, __u32 to_tag)		judge_related()
  *	int host_fragment_follow(host_t *, struct judgement *), host_fragment_note(host_t *, struct judgement *, from_tag, to_tag)
@@ -138,7 +144,10 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	refused = flow->state == FLOW_SYN_SENT && next == (FLOW_CLOSE | LEARN);
 	flow_take(flow, next, &p->numbers, p->fields.word[FIELD_TCP_FLAGS], found->direction, now);
 	count = found->direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
-	/* Not atomic: one direction of a flow is the business of one CPU at a time, and two atomic additions cost a third of the lookup. */
+	/*
+	 * Not atomic: one direction of a flow is the business of one CPU at a time, and two atomic
+	 * additions cost a third of the lookup.
+	 */
 	count->packets += p->segments;
 	count->bytes += p->length;
 	j->outcome = OUTCOME_PASS;
@@ -152,7 +161,9 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	} else if (found->embryonic) {
 		if (found->direction == DIRECTION_REPLY && !(flow->flags & FLOW_REPLIED))
 			flow->flags |= FLOW_REPLIED;
-		/* The record is gone behind a promotion: its room may already be somebody else's. */
+		/*
+		 * The record is gone behind a promotion: its room may already be somebody else's.
+		 */
 		if (flow_promotable(flow, found->direction)) {
 			if (!host_flow_promote(host, key, flow))
 				host_count(host, STAT_FLOW_PROMOTED);
@@ -164,7 +175,10 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	return 0;
 }
 
-/* The packet as if its flow's other end had sent it, where only what a flow's record holds is looked at. Twice is as before. */
+/*
+ * The packet as if its flow's other end had sent it, where only what a flow's record holds is
+ * looked at. Twice is as before.
+ */
 static __always_inline void packet_turn(struct packet *p, __u32 original_type)
 {
 	__u32 *word = p->fields.word, port = word[FIELD_SRC_PORT], i;
@@ -212,7 +226,10 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
 }
 
-/* Looks at a flow of an older policy. 0: it lives on, under the rule that allows it now. -1: it is gone. */
+/*
+ * Looks at a flow of an older policy. 0: it lives on, under the rule that allows it now. -1: it is
+ * gone.
+ */
 static __always_inline int flow_recheck(host_t *host, const struct flow_key *key,
 					struct found *found)
 {
@@ -240,8 +257,9 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 }
 
 /*
- * Does an ICMP error belong to a live flow? It comes from where the quoted packet went, or from this host itself on its way, and goes to its
- * sender. At arrival `to_tag` is 0: unknown. 1 when it passes.
+ * Does an ICMP error belong to a live flow? It comes from where the quoted packet went, or from
+ * this host itself on its way, and goes to its sender. At arrival `to_tag` is 0: unknown. 1 when it
+ * passes.
  */
 static __always_inline int judge_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag)
 {
@@ -313,7 +331,10 @@ static __always_inline void fragment_note(host_t *host, struct judgement *j, __u
 	host_fragment_put(host, &key, &first);
 }
 
-/* A later fragment: does it follow a first one? Otherwise it meets the rules that say `fragment`. 1 when it is decided. */
+/*
+ * A later fragment: does it follow a first one? Otherwise it meets the rules that say `fragment`. 1
+ * when it is decided.
+ */
 static __always_inline int fragment_follow(host_t *host, struct judgement *j)
 {
 	const struct fragment *first;
@@ -342,9 +363,10 @@ static __always_inline int first_fragment(const struct packet *p)
 }
 
 /*
- * The packet has a flow's tuple but is not part of it: it meets the rules. If they allow it, may it take the tuple over? From an embryonic
- * flow, yes. From a replied one if that is over, or if its own originator now leaves by another zone (a route has changed: the
- * zones do not `agree`); otherwise a forged packet could end somebody's connection.
+ * The packet has a flow's tuple but is not part of it: it meets the rules. If they allow it, may it
+ * take the tuple over? From an embryonic flow, yes. From a replied one if that is over, or if its
+ * own originator now leaves by another zone (a route has changed: the zones do not `agree`);
+ * otherwise a forged packet could end somebody's connection.
  */
 static __always_inline void flow_estrange(struct found *found, __u16 from_tag, int agree)
 {
@@ -360,7 +382,10 @@ static __always_inline void flow_estrange(struct found *found, __u16 from_tag, i
 		found->taken = 1;
 }
 
-/* A rule has allowed the packet: makes its flow. Negative when it may not pass without one, or when there is no memory for one. */
+/*
+ * A rule has allowed the packet: makes its flow. Negative when it may not pass without one, or when
+ * there is no memory for one.
+ */
 static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 				      const struct found *found, struct judgement *j)
 {
@@ -452,7 +477,8 @@ static __always_inline int flow_searchable(const struct packet *p)
 }
 
 /*
- * On arrival. The packet is parsed; j->ifindex, in_ifindex, hook, generation are set, the rest is zero.
+ * On arrival. The packet is parsed; j->ifindex, in_ifindex, hook, generation are set, the rest is
+ * zero.
  */
 static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 {
@@ -488,8 +514,9 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					      there != IMAGE_TAG_SELF;
 
 				/*
-				 * A fragment has no proof. A flow whose rule sets the mark gets it at departure, as its
-				 * first packet did: before routing it could choose another route.
+				 * A fragment has no proof. A flow whose rule sets the mark gets it
+				 * at departure, as its first packet did: before routing it could
+				 * choose another route.
 				 */
 				if (forward && ((p->flags & PACKET_FRAGMENT) || (flow->flags & FLOW_MARKS))) {
 					j->outcome = OUTCOME_PASS;
@@ -523,8 +550,9 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 }
 
 /*
- * At departure, for what does not pass by what arrival has decided. j->in_ifindex is the arriving interface, 0 for the host's own packets;
- * `taken_in` says that arrival has taken the packet into the flow of its tuple.
+ * At departure, for what does not pass by what arrival has decided. j->in_ifindex is the arriving
+ * interface, 0 for the host's own packets; `taken_in` says that arrival has taken the packet into
+ * the flow of its tuple.
  */
 static __always_inline void judge_depart(host_t *host, struct judgement *j, int taken_in)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * What arrival tells departure and the guard: in tc_index, in two bits of the mark, and by the proof in the hash (core/proof.h).
+ * What arrival tells departure and the guard: in tc_index, in two bits of the mark, and by the
+ * proof in the hash (core/proof.h).
  *
  *	tc_index (xor witness)	mark		means
  *	IMAGE_TAG_SELF		MARK_SELF	judged for this host
@@ -11,9 +12,11 @@
  *						zone and the proof is right
  *	TAG_ANSWER		MARK_REPLY	reeve's own answer
  *
- * tc_index is the first witness: nft and iptables cannot write it, while rules that set or restore a whole mark are everywhere. tc filters can:
- * they leave the minor of a class there. So what reeve writes is changed by a secret, `witness`, which no minor in use comes near. Departure believes
- * tc_index alone; without it, it judges anew, which costs time and no more. The guard at local_in believes the mark where tc_index says nothing.
+ * tc_index is the first witness: nft and iptables cannot write it, while rules that set or restore
+ * a whole mark are everywhere. tc filters can: they leave the minor of a class there. So what reeve
+ * writes is changed by a secret, `witness`, which no minor in use comes near. Departure believes
+ * tc_index alone; without it, it judges anew, which costs time and no more. The guard at local_in
+ * believes the mark where tc_index says nothing.
  */
 #ifndef REEVE_CORE_MARK_H
 #define REEVE_CORE_MARK_H

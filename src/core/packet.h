@@ -2,11 +2,13 @@
 /*
  * Packet headers to fields.
  *
- * The host says where the IP header begins and what the EtherType is (devices differ: Ethernet, tun, tags); from there on
- * everything is decided here, the same for every engine. Headers are read through host_read(), which sees the whole
- * packet, paged or not: a header counts as truncated only when the packet really ends.
+ * The host says where the IP header begins and what the EtherType is (devices differ: Ethernet,
+ * tun, tags); from there on everything is decided here, the same for every engine. Headers are read
+ * through host_read(), which sees the whole packet, paged or not: a header counts as truncated only
+ * when the packet really ends.
  *
- * Sources: RFC 791, 8200 (IP), 7112 (first fragments), 1858 (tiny fragments), 9293 (TCP), 768, 9260 (SCTP), 792, 4443.
+ * Sources: RFC 791, 8200 (IP), 7112 (first fragments), 1858 (tiny fragments), 9293 (TCP), 768, 9260
+ * (SCTP), 792, 4443.
  *
  * The including host header defines, before this file:
  *	host_packet_t		what the engine is called with
@@ -128,8 +130,9 @@ static __always_inline int tcp_flags_insane(__u32 flags)
 }
 
 /*
- * The search for the window scale among a SYN's options (RFC 9293, 3.1; RFC 7323, 2.2): `room` bytes from `offset` on. Options out of shape end it:
- * the receiver will not understand them either.
+ * The search for the window scale among a SYN's options (RFC 9293, 3.1; RFC 7323, 2.2): `room`
+ * bytes from `offset` on. Options out of shape end it: the receiver will not understand them
+ * either.
  */
 struct scale_search {
 	host_packet_t *host;
@@ -338,8 +341,9 @@ static __always_inline int parse_ipv4(host_packet_t *host, struct packet *p, __u
 }
 
 /*
- * Walks the extension headers. Afterwards FIELD_PROTOCOL is the upper protocol, p->l4 its header and *used the bytes behind the
- * fixed header. A later fragment ends the walk: its data is not a header.
+ * Walks the extension headers. Afterwards FIELD_PROTOCOL is the upper protocol, p->l4 its header
+ * and *used the bytes behind the fixed header. A later fragment ends the walk: its data is not a
+ * header.
  */
 static __always_inline int parse_extensions(host_packet_t *host, struct packet *p, __u32 next,
 					    __u32 room, __u32 *used)
@@ -441,8 +445,9 @@ static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u
 }
 
 /*
- * Fills `p`, of which the host has set l3, flags (GSO, GROUP, ARRIVING), segments, and of the fields MARK and MAC; all else is zero.
- * `ethertype` is that of the IP header, `length` that of the whole frame from offset 0 on. Returns p->sanity.
+ * Fills `p`, of which the host has set l3, flags (GSO, GROUP, ARRIVING), segments, and of the
+ * fields MARK and MAC; all else is zero. `ethertype` is that of the IP header, `length` that of the
+ * whole frame from offset 0 on. Returns p->sanity.
  */
 static __always_inline int packet_parse(host_packet_t *host, struct packet *p, __u32 ethertype,
 					__u32 length)

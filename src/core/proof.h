@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * The proof: a keyed fingerprint of a packet's tuple, by which departure knows that nobody has translated what arrival decided.
+ * The proof: a keyed fingerprint of a packet's tuple, by which departure knows that nobody has
+ * translated what arrival decided.
  *
- * A forwarded packet of a known flow is taken into its flow on arrival. What departure still has to know is that it leaves by the zone the
- * flow goes to (tc_index holds its tag) and that it is still the same tuple: arrival puts the proof into the packet's hash, which
- * nobody else changes on the way. Then departure needs neither headers in full, nor the flow. Where anything differs departure judges as if it knew nothing.
+ * A forwarded packet of a known flow is taken into its flow on arrival. What departure still has to
+ * know is that it leaves by the zone the flow goes to (tc_index holds its tag) and that it is still
+ * the same tuple: arrival puts the proof into the packet's hash, which nobody else changes on the
+ * way. Then departure needs neither headers in full, nor the flow. Where anything differs departure
+ * judges as if it knew nothing.
  *
- * It is a multilinear hash (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): a random key of 64 bits for each word, the upper half of the sum. The
- * keys are secret, or else somebody could look for two tuples with one proof. All packets that are deferred get the proof as their hash,
- * also those without a flow yet: the hash chooses among equal routes (fib_multipath_hash_policy 1), and must not change in mid-flow. That
- * choice leaves out the lowest bit, which here says whether the packet was taken into its flow: so that none is counted twice, even where
- * others have changed tc_index.
+ * It is a multilinear hash (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): a
+ * random key of 64 bits for each word, the upper half of the sum. The keys are secret, or else
+ * somebody could look for two tuples with one proof. All packets that are deferred get the proof as
+ * their hash, also those without a flow yet: the hash chooses among equal routes
+ * (fib_multipath_hash_policy 1), and must not change in mid-flow. That choice leaves out the lowest
+ * bit, which here says whether the packet was taken into its flow: so that none is counted twice,
+ * even where others have changed tc_index.
  */
 #ifndef REEVE_CORE_PROOF_H
 #define REEVE_CORE_PROOF_H
@@ -121,8 +126,9 @@ static __always_inline int proof_of_ipv6(const struct wire_ipv6_ports *head, con
 }
 
 /*
- * Of a frame, without parsing it: TCP and UDP in plain IP headers, which is nearly everything. Negative for all else. Arrival has looked at
- * every header of this packet, so what is read here is there and whole.
+ * Of a frame, without parsing it: TCP and UDP in plain IP headers, which is nearly everything.
+ * Negative for all else. Arrival has looked at every header of this packet, so what is read here is
+ * there and whole.
  */
 static __always_inline int proof_of_frame(host_packet_t *skb, __u32 ethernet,
 					  const __u64 *keys, __u32 *proof)

@@ -2,10 +2,12 @@
 /*
  * The quick way: packets of live flows, which are nearly all there are.
  *
- * On arrival a plain TCP or UDP packet (no options of IP, no fragment, no tags) whose flow is in the table of replied flows is taken in with no
- * more work than that needs: no struct packet is filled, no image is opened. At departure a forwarded packet passes by what arrival has
- * left on it. Anything else (odd, new, over, from elsewhere) is none of the quick way's business: it answers 0 and has changed nothing, and the full way
- * of checkpoint.h begins. So every test here may only be stricter than the full way's, never looser.
+ * On arrival a plain TCP or UDP packet (no options of IP, no fragment, no tags) whose flow is in
+ * the table of replied flows is taken in with no more work than that needs: no struct packet is
+ * filled, no image is opened. At departure a forwarded packet passes by what arrival has left on
+ * it. Anything else (odd, new, over, from elsewhere) is none of the quick way's business: it
+ * answers 0 and has changed nothing, and the full way of checkpoint.h begins. So every test here
+ * may only be stricter than the full way's, never looser.
  *
  * The including host header defines, besides what proof.h and judge.h ask for:
  *	int host_start(host_t *)		 opens what is below; negative when nothing runs
@@ -164,7 +166,10 @@ static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, struct
 	return ethertype == ETHERTYPE_IPV6 ? brief_ipv6(skb, l3, brief) : -1;
 }
 
-/* Takes the packet in and leaves on it what departure and the guard look for. 1, or 0 when it is none of ours. */
+/*
+ * Takes the packet in and leaves on it what departure and the guard look for. 1, or 0 when it is
+ * none of ours.
+ */
 static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struct brief *brief,
 					 struct flow *flow, __u32 from)
 {
@@ -217,7 +222,10 @@ static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 
 	struct flow *flow;
 	__u32 from;
 
-	/* A device that has moved to another namespace meets no live flow of this one, or does it no harm: host_foreign() can wait. */
+	/*
+	 * A device that has moved to another namespace meets no live flow of this one, or does it
+	 * no harm: host_foreign() can wait.
+	 */
 	if (host_start(host) ||
 	    (skb->tc_index ^ host_witness(host)) == TAG_ANSWER)
 		return 0;

@@ -2,7 +2,8 @@
 /*
  * The packet that an ICMP or ICMPv6 error quotes, as far as it tells of which flow it was.
  *
- * RFC 792 and RFC 4443 have the sender of an error quote the IP header and at least 8 bytes behind it: ports and, of TCP, the sequence number.
+ * RFC 792 and RFC 4443 have the sender of an error quote the IP header and at least 8 bytes behind
+ * it: ports and, of TCP, the sequence number.
  */
 #ifndef REEVE_CORE_QUOTED_H
 #define REEVE_CORE_QUOTED_H
@@ -18,8 +19,8 @@ struct quoted {
 };
 
 /*
- * Errors that belong to the flow they quote. Redirects tell hosts to route otherwise, and source quench is obsolete (RFC 6633): both meet the
- * rules.
+ * Errors that belong to the flow they quote. Redirects tell hosts to route otherwise, and source
+ * quench is obsolete (RFC 6633): both meet the rules.
  */
 static __always_inline int quotes_flow(const struct packet *p)
 {
@@ -118,7 +119,10 @@ static __always_inline int quoted_ipv6(host_packet_t *host, struct quoted *quote
 	return quoted_transport(host, quoted, next, 1, offset, end, ip.src, ip.dst);
 }
 
-/* Reads the quote of an error for which quotes_flow() says yes. 0, or negative when it names no flow. */
+/*
+ * Reads the quote of an error for which quotes_flow() says yes. 0, or negative when it names no
+ * flow.
+ */
 static __always_inline int quoted_parse(host_packet_t *host, const struct packet *p,
 					struct quoted *quoted)
 {
@@ -128,7 +132,9 @@ static __always_inline int quoted_parse(host_packet_t *host, const struct packet
 						   quoted_ipv4(host, quoted, offset, end);
 }
 
-/* Of which direction of the flow was the quoted packet, and can it have been sent? Negative if not. */
+/*
+ * Of which direction of the flow was the quoted packet, and can it have been sent? Negative if not.
+ */
 static __always_inline int quoted_direction(const struct quoted *quoted, const struct flow *flow)
 {
 	__u32 direction = quoted->sender_high == (flow->flags & FLOW_ORIGIN_HIGH) ?

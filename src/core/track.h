@@ -2,18 +2,21 @@
 /*
  * Flow tracking: keys, states, timeouts. What a flow is, is in core/flow.h.
  *
- * Life of a flow. The first packet that a rule allows makes an embryonic record. Packets of either direction that fit the state machine
- * pass by it. When the other side has answered and the originator has then spoken again (TCP: the handshake is through), the record is
- * promoted to the table of replied flows: inserted there first, then deleted here, so that there is always one. Records end by timeout,
- * which is looked at when a packet meets them (lazily) and by whoever lists them.
+ * Life of a flow. The first packet that a rule allows makes an embryonic record. Packets of either
+ * direction that fit the state machine pass by it. When the other side has answered and the
+ * originator has then spoken again (TCP: the handshake is through), the record is promoted to the
+ * table of replied flows: inserted there first, then deleted here, so that there is always one.
+ * Records end by timeout, which is looked at when a packet meets them (lazily) and by whoever lists
+ * them.
  *
- * TCP's states are a table, [state][direction][kind of segment] -> next state, after RFC 9293, figure 5, as seen from a point
- * between the two ends, where a segment seen may still be lost behind us: so a repeated SYN, FIN or ACK changes nothing. Entries:
+ * TCP's states are a table, [state][direction][kind of segment] -> next state, after RFC 9293,
+ * figure 5, as seen from a point between the two ends, where a segment seen may still be lost
+ * behind us: so a repeated SYN, FIN or ACK changes nothing. Entries:
  *	a state	  pass, and go there
  *	SAME	  pass, nothing changes (a retransmission, or a segment that its receiver will judge)
  *	REJUDGE	  not part of this connection: the packet meets the rules as if there were no flow, and may start a new one
- * A segment that the table lets pass must have numbers that fit the connection (core/window.h): otherwise it is OUTSIDE, and dropped, for
- * no rule can tell it from an attack on the connection.
+ * A segment that the table lets pass must have numbers that fit the connection (core/window.h):
+ * otherwise it is OUTSIDE, and dropped, for no rule can tell it from an attack on the connection.
  */
 #ifndef REEVE_CORE_TRACK_H
 #define REEVE_CORE_TRACK_H
@@ -120,8 +123,9 @@ static __always_inline __u32 tcp_step(const struct flow *flow, const struct numb
 	forget(state);
 	next = tcp_next[state & (TCP_ROWS - 1)][direction & 1][segment];
 	/*
-	 * What others forward elsewhere after it was let in here (a published port) is never answered under this tuple:
-	 * the answer belongs to the flow behind the translation. The flow stays embryonic.
+	 * What others forward elsewhere after it was let in here (a published port) is never
+	 * answered under this tuple: the answer belongs to the flow behind the translation. The
+	 * flow stays embryonic.
 	 */
 	if (state == FLOW_SYN_SENT && direction == DIRECTION_ORIGINAL && segment == SEGMENT_ACK &&
 	    flow->to_tag == IMAGE_TAG_SELF)
@@ -139,8 +143,8 @@ static __always_inline __u32 tcp_step(const struct flow *flow, const struct numb
 }
 
 /*
- * The state behind a packet with these flags (of TCP; enum packet_flags) and, if it is TCP, these numbers; or SAME, either with LEARN added; or
- * REJUDGE, or OUTSIDE.
+ * The state behind a packet with these flags (of TCP; enum packet_flags) and, if it is TCP, these
+ * numbers; or SAME, either with LEARN added; or REJUDGE, or OUTSIDE.
  */
 static __always_inline __u32 flow_step(const struct flow *flow, __u32 protocol,
 				       const struct numbers *n, __u32 tcp_flags, __u32 packet_flags,
@@ -185,7 +189,10 @@ static __always_inline void flow_take(struct flow *flow, __u32 next, const struc
 	flow->seen = now;
 }
 
-/* Was the flow last allowed by a policy before `since`, the generation from which on flows need not be looked at again? */
+/*
+ * Was the flow last allowed by a policy before `since`, the generation from which on flows need not
+ * be looked at again?
+ */
 static __always_inline int flow_stale(const struct flow *flow, __u32 since)
 {
 	return (__s16)(__u16)(flow->policy - since) < 0;
@@ -214,7 +221,10 @@ static __always_inline __u32 flow_first_state(const struct packet *p)
 	return next & REJUDGE ? FLOW_NONE : next;
 }
 
-/* Is it time to move an embryonic flow to the table of replied ones? `direction` is that of the packet just taken in. */
+/*
+ * Is it time to move an embryonic flow to the table of replied ones? `direction` is that of the
+ * packet just taken in.
+ */
 static __always_inline int flow_promotable(const struct flow *flow, __u32 direction)
 {
 	if (!(flow->flags & FLOW_REPLIED) || direction != DIRECTION_ORIGINAL)

@@ -11,7 +11,10 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
-/* The compiler forgets what it knows of a value, so that a bound check on it stays where the verifier sees it. */
+/*
+ * The compiler forgets what it knows of a value, so that a bound check on it stays where the
+ * verifier sees it.
+ */
 #define forget(value) __asm__ volatile("" : "+r"(value))
 
 typedef __u16 be16;

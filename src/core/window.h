@@ -1,28 +1,34 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * Sequence numbers of TCP, as seen from between the two ends: what a live connection's segment may look like.
+ * Sequence numbers of TCP, as seen from between the two ends: what a live connection's segment may
+ * look like.
  *
- * After RFC 9293, 3.10.7.4, and RFC 5961, told from outside as G. van Rooij does in "Real stateful TCP packet filtering in IP Filter" (2001), which
- * conntrack follows too. For a segment [seq, seq + length) with acknowledgement `ack`, between a sender and a receiver:
+ * After RFC 9293, 3.10.7.4, and RFC 5961, told from outside as G. van Rooij does in "Real stateful
+ * TCP packet filtering in IP Filter" (2001), which conntrack follows too. For a segment [seq, seq +
+ * length) with acknowledgement `ack`, between a sender and a receiver:
  *
  *	I	it ends what the receiver lets it send:		seq <= sender.max_end
  *	II	it is not older than a window:			end >= sender.end - receiver.window
  *	III	it acknowledges what was sent:			ack <= receiver.end
  *	IV	and not what was long ago:			ack >= receiver.end - max(sender.window, 66000)
  *
- * The handshake is stricter: SYN-ACK and the ACK that ends the handshake must acknowledge what the other end has sent and nothing older, so somebody
- * who does not see the packets cannot complete it.
+ * The handshake is stricter: SYN-ACK and the ACK that ends the handshake must acknowledge what the
+ * other end has sent and nothing older, so somebody who does not see the packets cannot complete
+ * it.
  *
- * Resets (RFC 5961, 3.2): one with exactly the next number ends the connection; one elsewhere in the window passes, and its receiver answers it with a challenge; one
- * outside is dropped. "The next number" is what the receiver has acknowledged last, or what the sender has sent last.
+ * Resets (RFC 5961, 3.2): one with exactly the next number ends the connection; one elsewhere in
+ * the window passes, and its receiver answers it with a challenge; one outside is dropped. "The
+ * next number" is what the receiver has acknowledged last, or what the sender has sent last.
  *
- * A SYN amid a connection (RFC 5961, 4.2) passes and changes nothing: its receiver answers with a challenge, and if that end has really begun
- * anew, it resets the old connection by the book.
+ * A SYN amid a connection (RFC 5961, 4.2) passes and changes nothing: its receiver answers with a
+ * challenge, and if that end has really begun anew, it resets the old connection by the book.
  *
- * Each field of an end is written by the packets of one direction only. Two packets of one direction on two CPUs at once may lose an
- * update; the next one makes up for it, at worst a retransmission.
+ * Each field of an end is written by the packets of one direction only. Two packets of one
+ * direction on two CPUs at once may lose an update; the next one makes up for it, at worst a
+ * retransmission.
  *
- * Not looked at: selective acknowledgements and timestamps. What they say is not needed for any of these checks.
+ * Not looked at: selective acknowledgements and timestamps. What they say is not needed for any of
+ * these checks.
  */
 #ifndef REEVE_CORE_WINDOW_H
 #define REEVE_CORE_WINDOW_H
@@ -64,7 +70,10 @@ static __always_inline __u32 end_window(const struct flow_end *end)
 	return (__u32)end->window << (end->scale & 15);
 }
 
-/* Has `receiver` sent what this acknowledges, and is it not older than what it had to acknowledge first? */
+/*
+ * Has `receiver` sent what this acknowledges, and is it not older than what it had to acknowledge
+ * first?
+ */
 static __always_inline int handshake_ack(const struct flow_end *sender,
 					 const struct flow_end *receiver, const struct numbers *n)
 {
@@ -92,7 +101,10 @@ static __always_inline enum numbers_verdict reset_check(const struct flow *flow,
 {
 	__u32 liberal = flow->flags & (FLOW_PICKED_UP | FLOW_LIBERAL);
 
-	/* Nobody has answered: the originator may give up; the responder has to show that it saw the SYN. */
+	/*
+	 * Nobody has answered: the originator may give up; the responder has to show that it saw
+	 * the SYN.
+	 */
 	if (flow->state == FLOW_SYN_SENT) {
 		if (!reply)
 			return NUMBERS_RIGHT;
@@ -119,7 +131,10 @@ static __always_inline enum numbers_verdict data_check(const struct flow *flow,
 {
 	__u32 window;
 
-	/* The responder still has an old connection: the originator resets that (RFC 9293, 3.5.1, figure 9). */
+	/*
+	 * The responder still has an old connection: the originator resets that (RFC 9293, 3.5.1,
+	 * figure 9).
+	 */
 	if (flow->state == FLOW_SYN_SENT && reply)
 		return NUMBERS_KEEP;
 
@@ -140,7 +155,9 @@ static __always_inline enum numbers_verdict data_check(const struct flow *flow,
 		       NUMBERS_WRONG : NUMBERS_RIGHT;
 }
 
-/* Is this segment with TCP `flags` one of the connection's? `reply`: it comes from the responder. */
+/*
+ * Is this segment with TCP `flags` one of the connection's? `reply`: it comes from the responder.
+ */
 static __always_inline enum numbers_verdict numbers_check(const struct flow *flow,
 							  const struct numbers *n, __u32 flags,
 							  __u32 reply)

@@ -16,8 +16,8 @@
 
 /*
  * The tree of source number `source`. Returns 0 (there may be warnings in *diagnostics), -EINVAL
- * when there were errors, -ENOMEM. The tree keeps no pointer into the source's text. With -EINVAL *tree
- * is what had no errors, so that the rest can be looked at in the same run, or NULL.
+ * when there were errors, -ENOMEM. The tree keeps no pointer into the source's text. With -EINVAL
+ * *tree is what had no errors, so that the rest can be looked at in the same run, or NULL.
  */
 int tree_parse(const struct source_set *sources, uint32_t source, struct arena *arena,
 	       struct diagnostics *diagnostics, const struct tree **tree);

@@ -2,14 +2,16 @@
 /*
  * Rules: a policy with every name resolved.
  *
- * A rule is a pair of zone sets, a list of clauses and an action. It matches a packet when the packet's zones are in the
- * sets and at least one clause matches. A clause is a conjunction: every field must lie in that field's
- * list of ranges; an empty list means any value. So `allow { 80/tcp, 443/tcp, 53 } from @admins` becomes a few
- * clauses, one for each protocol and family that differ, never a cross product.
+ * A rule is a pair of zone sets, a list of clauses and an action. It matches a packet when the
+ * packet's zones are in the sets and at least one clause matches. A clause is a conjunction: every
+ * field must lie in that field's list of ranges; an empty list means any value. So `allow { 80/tcp,
+ * 443/tcp, 53 } from @admins` becomes a few clauses, one for each protocol and family that differ,
+ * never a cross product.
  *
- * The ruleset lists rules in the order in which they are judged (first match wins): built-in rules, the file's rules, the
- * file's defaults, the built-in defaults. The last ones match everything, so every packet has a rule.
- * A rule's index in the list is its number in the image, in counters and in events.
+ * The ruleset lists rules in the order in which they are judged (first match wins): built-in rules,
+ * the file's rules, the file's defaults, the built-in defaults. The last ones match everything, so
+ * every packet has a rule. A rule's index in the list is its number in the image, in counters and
+ * in events.
  */
 #ifndef REEVE_POLICY_RULE_H
 #define REEVE_POLICY_RULE_H
@@ -32,7 +34,9 @@ struct ranges {
 	uint32_t n;		   /* 0: any value */
 };
 
-/* A range of addresses, ends included; words as in FIELD_SRC. For IPv4 lo[1..3] and hi[1..3] are 0. */
+/*
+ * A range of addresses, ends included; words as in FIELD_SRC. For IPv4 lo[1..3] and hi[1..3] are 0.
+ */
 struct address_range {
 	uint32_t lo[4], hi[4];
 };
@@ -58,8 +62,9 @@ enum family_bits {
 struct clause {
 	uint8_t families; /* family_bits; never 0. A clause with src or dst has exactly one bit */
 	/*
-	 * By field number. Only PROTOCOL, SRC_PORT, DST_PORT, FRAGMENT, LENGTH, DSCP, TTL, EXPECTED and STATE are used here; the others
-	 * are n == 0. A clause that constrains ports, ICMP types or TCP flags also has FRAGMENT = 0.
+	 * By field number. Only PROTOCOL, SRC_PORT, DST_PORT, FRAGMENT, LENGTH, DSCP, TTL, EXPECTED
+	 * and STATE are used here; the others are n == 0. A clause that constrains ports, ICMP
+	 * types or TCP flags also has FRAGMENT = 0.
 	 */
 	struct ranges field[FIELD_SRC];
 	const struct addresses *src, *dst; /* NULL: any */
@@ -132,11 +137,13 @@ struct ruleset {
 #define RULES_MAX 250000u
 
 /*
- * Parses and resolves the policy `name` (a file, or the first source of a sealed set). Takes ownership of *sources, also on failure (it
- * ends in ruleset->sources). On failure (-EINVAL: errors are in *diagnostics; -ENOMEM) the ruleset holds
- * only the sources, for printing the diagnostics, and must still be freed.
+ * Parses and resolves the policy `name` (a file, or the first source of a sealed set). Takes
+ * ownership of *sources, also on failure (it ends in ruleset->sources). On failure (-EINVAL: errors
+ * are in *diagnostics; -ENOMEM) the ruleset holds only the sources, for printing the diagnostics,
+ * and must still be freed.
  *
- * Parts of the language that no engine can carry out yet are errors of their line ("not supported yet").
+ * Parts of the language that no engine can carry out yet are errors of their line ("not supported
+ * yet").
  */
 int policy_load(const char *name, struct source_set *sources, struct ruleset *ruleset,
 		struct diagnostics *diagnostics);
@@ -147,7 +154,10 @@ int ruleset_zone(const struct ruleset *ruleset, const char *name);
 /* The zone of an interface name: the first zone one of whose patterns matches, else ZONE_OTHER. Two zones that
  * match one name by exact names are an error of policy_load; a name beats a pattern. */
 uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *interface);
-/* Does some zone name the interface itself, not by a pattern? (Loopback and ports are covered only then: `"*"` means no harm.) */
+/*
+ * Does some zone name the interface itself, not by a pattern? (Loopback and ports are covered only
+ * then: `"*"` means no harm.)
+ */
 bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * Answers to rejected packets: a TCP reset (RFC 9293, 3.10.7.1) or an ICMP error (RFC 792, 4443), built in the packet itself.
+ * Answers to rejected packets: a TCP reset (RFC 9293, 3.10.7.1) or an ICMP error (RFC 792, 4443),
+ * built in the packet itself.
  *
  * Which way an answer goes:
  *	rejected on arrival		   back out of the device it came from, to the link-layer sender
@@ -8,8 +9,9 @@
  *	rejected at departure, own	   in by the device it was about to leave by, as if the other end had sent it
  *	the same, forwarded and already translated by others (masquerade)	likewise: they translate the answer back
  *
- * The source address is always the one the sender spoke to, so no other address of this host shows and no route says "martian". Never answered: ICMP
- * errors, resets, broadcast, multicast, later fragments, packets without a source (RFC 1122, 3.2.2).
+ * The source address is always the one the sender spoke to, so no other address of this host shows
+ * and no route says "martian". Never answered: ICMP errors, resets, broadcast, multicast, later
+ * fragments, packets without a source (RFC 1122, 3.2.2).
  */
 #ifndef REEVE_ENGINE_BPF_ANSWER_BPF_H
 #define REEVE_ENGINE_BPF_ANSWER_BPF_H
@@ -101,7 +103,9 @@ static __always_inline int answer_allowed(void)
 	return __sync_fetch_and_add(&budget->used, 1) < ANSWERS_PER_SECOND;
 }
 
-/* RFC 9293, 3.10.7.1: the reset takes its number from the ACK, or else acknowledges all that came. */
+/*
+ * RFC 9293, 3.10.7.1: the reset takes its number from the ACK, or else acknowledges all that came.
+ */
 static __always_inline void answer_tcp(const struct packet *p, struct wire_tcp *tcp)
 {
 	const __u32 *src = &p->fields.word[FIELD_SRC], *dst = &p->fields.word[FIELD_DST];
@@ -185,13 +189,17 @@ static __always_inline __u32 answer_ip(const struct packet *p, __u32 protocol, _
 }
 
 /*
- * A packet that came without a checksum (over veth, virtio, from our own sockets) has one pending: whoever sends it writes the sum to
- * where it was in that packet, amid the answer. The kernel forgets it when the place to begin summing lies before the data: so the
- * headers are moved over it. What the packet held is lost. 0, or negative.
+ * A packet that came without a checksum (over veth, virtio, from our own sockets) has one pending:
+ * whoever sends it writes the sum to where it was in that packet, amid the answer. The kernel
+ * forgets it when the place to begin summing lies before the data: so the headers are moved over
+ * it. What the packet held is lost. 0, or negative.
  */
 static __always_inline int checksum_forget(struct __sk_buff *skb, const struct packet *p)
 {
-	/* Behind tags in the frame the helper does not know IP; there are no pending checksums either, for nobody makes such frames up. */
+	/*
+	 * Behind tags in the frame the helper does not know IP; there are no pending checksums
+	 * either, for nobody makes such frames up.
+	 */
 	if (skb->protocol != bpf_htons(ETHERTYPE_IPV4) && skb->protocol != bpf_htons(ETHERTYPE_IPV6))
 		return 0;
 	if (bpf_skb_change_tail(skb, p->l4 + CHECKSUM_ROOM, 0))
@@ -202,7 +210,10 @@ static __always_inline int checksum_forget(struct __sk_buff *skb, const struct p
 	return (int)bpf_skb_adjust_room(skb, -4, BPF_ADJ_ROOM_MAC, 0);
 }
 
-/* Puts the answer in place of the packet. `l2` is the length of the link-layer header in front. 0, or negative. */
+/*
+ * Puts the answer in place of the packet. `l2` is the length of the link-layer header in front. 0,
+ * or negative.
+ */
 static __always_inline int answer_store(struct __sk_buff *skb, struct answer_buffer *buffer,
 					__u32 l2, __u32 ip, __u32 length)
 {
@@ -234,7 +245,10 @@ static __always_inline void skb_mark_answer(struct __sk_buff *skb, __u32 shift, 
 	skb->tc_index = TAG_ANSWER ^ witness;
 }
 
-/* Is the source of a packet that is being forwarded one of our own addresses? Then somebody has translated it. */
+/*
+ * Is the source of a packet that is being forwarded one of our own addresses? Then somebody has
+ * translated it.
+ */
 static __always_inline int translated(struct __sk_buff *skb, const struct packet *p, __u32 in,
 				      struct bpf_fib_lookup *fib)
 {
@@ -287,7 +301,10 @@ static __noinline int answer(struct __sk_buff *skb, struct packet *p, struct jud
 	if (checksum_forget(skb, p))
 		return TC_ACT_SHOT;
 	if (j->hook == HOOK_DEPART && !back && !l2) {
-		/* The neighbour's address is put into an Ethernet header, which this device does not have. */
+		/*
+		 * The neighbour's address is put into an Ethernet header, which this device does
+		 * not have.
+		 */
 		if (bpf_skb_change_head(skb, 14, 0))
 			return TC_ACT_SHOT;
 		l2 = 14;

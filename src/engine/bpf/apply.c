@@ -2,10 +2,11 @@
 /*
  * Changing what runs: apply and down.
  *
- * The order of an apply is that of safety. Everything that can fail for the policy's sake (compiling, loading) comes before anything changes.
- * Then the image goes into the free slot; new interfaces get their programs (under the old policy they belong to `other`); the flip;
- * last, what is not needed any more is taken away. The first apply fills the slot before any program is attached, so
- * no packet ever meets a program without a policy.
+ * The order of an apply is that of safety. Everything that can fail for the policy's sake
+ * (compiling, loading) comes before anything changes. Then the image goes into the free slot; new
+ * interfaces get their programs (under the old policy they belong to `other`); the flip; last, what
+ * is not needed any more is taken away. The first apply fills the slot before any program is
+ * attached, so no packet ever meets a program without a policy.
  */
 #include "engine/bpf/attach.h"
 #include "engine/bpf/flow_table.h"

@@ -2,14 +2,14 @@
 /*
  * Attaching: the links that hold programs on their hooks, and what the guard is told.
  *
- * A link lives as long as its pin, arrive_<ifindex>, depart_<ifindex> or guard_<hook>_<family>. Whether
- * it still does what it is for is asked every time, never remembered: the device may be gone and its
- * index used again, somebody may have detached it, it may run the programs of a policy that was
- * forgotten. What is not right is made anew beside the old link, which is then detached, so that the
- * hook is never empty.
+ * A link lives as long as its pin, arrive_<ifindex>, depart_<ifindex> or guard_<hook>_<family>.
+ * Whether it still does what it is for is asked every time, never remembered: the device may be
+ * gone and its index used again, somebody may have detached it, it may run the programs of a policy
+ * that was forgotten. What is not right is made anew beside the old link, which is then detached,
+ * so that the hook is never empty.
  *
- * The guard is told last. Its word of an interface only counts together with the device's own hooks,
- * which it looks at itself; so neither order of events opens anything.
+ * The guard is told last. Its word of an interface only counts together with the device's own
+ * hooks, which it looks at itself; so neither order of events opens anything.
  */
 #include "engine/bpf/attach.h"
 
@@ -81,7 +81,10 @@ static uint32_t program_id(int program)
 	return bpf_obj_get_info_by_fd(program, &info, &size) ? 0 : info.id;
 }
 
-/* Is the pinned link on this interface (0: wherever it is)? With a `program`, does it run that one, and not a forgotten one? */
+/*
+ * Is the pinned link on this interface (0: wherever it is)? With a `program`, does it run that one,
+ * and not a forgotten one?
+ */
 static bool link_alive(const struct pins *pins, const char *name, uint32_t ifindex, int program)
 {
 	cleanup_fd int fd = pins_get(pins, name);
@@ -185,9 +188,9 @@ bool guard_attached(const struct pins *pins)
 }
 
 /*
- * Pins the link under its name and notes the name, so that a failure later can undo it. One that was
- * pinned there is detached: losing its pin would do it too, but some time later, and until then both
- * judge.
+ * Pins the link under its name and notes the name, so that a failure later can undo it. One that
+ * was pinned there is detached: losing its pin would do it too, but some time later, and until then
+ * both judge.
  */
 static int link_keep(const struct pins *pins, const char *name, int fd, struct name_vector *made)
 {
@@ -296,8 +299,8 @@ static int attach_interface(struct loaded *loaded, const struct pins *pins,
 }
 
 /*
- * Tells the guard, once everything is attached, so that a refused apply has told it nothing. It asks the devices themselves too, so an
- * interface that vanished meanwhile does no harm.
+ * Tells the guard, once everything is attached, so that a refused apply has told it nothing. It
+ * asks the devices themselves too, so an interface that vanished meanwhile does no harm.
  */
 static int cover_all(struct loaded *loaded, const struct link_vector *links,
 		     const struct ruleset *ruleset, struct problem *problem)

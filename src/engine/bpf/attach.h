@@ -12,24 +12,29 @@
 enum coverage link_coverage(const struct link *link, const struct ruleset *ruleset);
 
 /*
- * Attaches programs to every interface that should have them and has not, then the guard, and tells the guard. On failure what this call
- * attached is taken off again. Interfaces that vanish meanwhile are skipped.
+ * Attaches programs to every interface that should have them and has not, then the guard, and tells
+ * the guard. On failure what this call attached is taken off again. Interfaces that vanish
+ * meanwhile are skipped.
  */
 int attach_all(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 	       const struct ruleset *ruleset, struct problem *problem);
 /*
- * The same for a policy that runs already: what cannot be attached holds up nothing else, and nothing is taken off again. The first failure is
- * told. It stops when it has attached to `most` interfaces; *last is the index of the last one it came to, UINT32_MAX when it was through.
+ * The same for a policy that runs already: what cannot be attached holds up nothing else, and
+ * nothing is taken off again. The first failure is told. It stops when it has attached to `most`
+ * interfaces; *last is the index of the last one it came to, UINT32_MAX when it was through.
  */
 int attach_again(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		 const struct ruleset *ruleset, uint32_t most, uint32_t *last,
 		 struct problem *problem);
-/* Takes programs off interfaces that should not have them any more, and forgets interfaces that are gone. */
+/*
+ * Takes programs off interfaces that should not have them any more, and forgets interfaces that are
+ * gone.
+ */
 int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		const struct ruleset *ruleset);
 /*
- * Takes all of this namespace's programs off their hooks, the guard first, so that nothing is dropped for want of a judgement.
- * Removing a link's pin would do it too, but some time later.
+ * Takes all of this namespace's programs off their hooks, the guard first, so that nothing is
+ * dropped for want of a judgement. Removing a link's pin would do it too, but some time later.
  */
 void detach_all(const struct pins *pins);
 /* Are both programs of this interface in place? */
@@ -44,8 +49,8 @@ bool links_pinned(const struct pins *pins);
 struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
 struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);
 /*
- * Are all links of the guard in place? The kernel does not tell that a link was detached by hand, so its place is tried: it is taken as long as
- * the link holds it.
+ * Are all links of the guard in place? The kernel does not tell that a link was detached by hand,
+ * so its place is tried: it is taken as long as the link holds it.
  */
 bool guard_attached(const struct pins *pins);
 

@@ -2,11 +2,13 @@
 /*
  * The BPF engine: reeve in the kernel, for the network namespace of the calling process.
  *
- * What is running lives in pinned objects under /run/reeve/bpf/<namespace cookie>/ and nowhere else; these functions read and change it.
- * No process has to stay. Every function that a person waits for fills a struct problem when it fails: what is wrong, and what to do about it.
+ * What is running lives in pinned objects under /run/reeve/bpf/<namespace cookie>/ and nowhere
+ * else; these functions read and change it. No process has to stay. Every function that a person
+ * waits for fills a struct problem when it fails: what is wrong, and what to do about it.
  *
- * Errors common to all: -EPERM (the problem names the missing capability), -ENOSYS (the kernel lacks something), -ENOENT (nothing is
- * applied in this namespace), -EPROTO (what is pinned belongs to another version of reeve).
+ * Errors common to all: -EPERM (the problem names the missing capability), -ENOSYS (the kernel
+ * lacks something), -ENOENT (nothing is applied in this namespace), -EPROTO (what is pinned belongs
+ * to another version of reeve).
  */
 #ifndef REEVE_ENGINE_BPF_ENGINE_H
 #define REEVE_ENGINE_BPF_ENGINE_H
@@ -49,14 +51,20 @@ struct engine_interface {
 
 VECTOR(interface_vector, struct engine_interface);
 
-/* The interfaces of this namespace, sorted by index, as this policy would have them: what is wrong with them (COVERAGE_MISSING and what follows it) is not told here. */
+/*
+ * The interfaces of this namespace, sorted by index, as this policy would have them: what is wrong
+ * with them (COVERAGE_MISSING and what follows it) is not told here.
+ */
 int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *interfaces,
 		      struct problem *problem);
 
 /* A flow as seen from user space. Borrowed for the time of the call. Return non-zero to stop. */
 typedef int flow_visitor(void *context, const struct flow_key *key, const struct flow *flow,
 			 bool embryonic);
-/* The interface by which the kernel routes packets of this host to an address (words as in FIELD_SRC; family 4 or 6). -errno. */
+/*
+ * The interface by which the kernel routes packets of this host to an address (words as in
+ * FIELD_SRC; family 4 or 6). -errno.
+ */
 int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex);
 
 struct apply_options {
@@ -77,18 +85,23 @@ struct apply_report {
 };
 
 /*
- * Makes `ruleset` the running policy: compiles it for the interfaces of this moment, loads and attaches what is missing,
- * flips. On failure the old policy goes on untouched. With options->dry_run everything is done but attaching and flipping.
+ * Makes `ruleset` the running policy: compiles it for the interfaces of this moment, loads and
+ * attaches what is missing, flips. On failure the old policy goes on untouched. With
+ * options->dry_run everything is done but attaching and flipping.
  */
 int engine_apply(const struct ruleset *ruleset, const struct apply_options *options,
 		 struct apply_report *report, struct problem *problem);
 
-/* Takes everything of this namespace away: links, maps, pins, the mount when no other namespace uses it. Idempotent; -ENOENT when there was nothing. */
+/*
+ * Takes everything of this namespace away: links, maps, pins, the mount when no other namespace
+ * uses it. Idempotent; -ENOENT when there was nothing.
+ */
 int engine_down(struct problem *problem);
 
 /*
- * Takes away what was left behind by namespaces that nobody can reach any more: no process is in them, no file or mount names
- * them. (The guard's links keep such a namespace and its devices alive.) *removed is how many there were.
+ * Takes away what was left behind by namespaces that nobody can reach any more: no process is in
+ * them, no file or mount names them. (The guard's links keep such a namespace and its devices
+ * alive.) *removed is how many there were.
  */
 int engine_down_gone(uint32_t *removed, struct problem *problem);
 
@@ -98,7 +111,10 @@ struct engine;
 int engine_open(struct engine **engine, struct problem *problem);
 void engine_close(struct engine *engine);
 
-/* The sources the running policy was made of (sealed); load them with policy_load. The set is the caller's. */
+/*
+ * The sources the running policy was made of (sealed); load them with policy_load. The set is the
+ * caller's.
+ */
 int engine_sources(struct engine *engine, struct source_set *sources, struct problem *problem);
 /* The running image, a copy of the caller's. */
 int engine_image(struct engine *engine, struct image *image, struct problem *problem);
@@ -115,7 +131,10 @@ struct engine_status {
 	uint64_t map_bytes;		    /* kernel memory of all maps */
 };
 
-/* Only what is wrong at this moment: interfaces (all of them, as in status) and guard. Cheap; `ruleset` is the running one. */
+/*
+ * Only what is wrong at this moment: interfaces (all of them, as in status) and guard. Cheap;
+ * `ruleset` is the running one.
+ */
 struct engine_health {
 	struct interface_vector interfaces;
 	bool guard;
@@ -131,22 +150,35 @@ struct rule_counter {
 	uint64_t last_ns;	 /* CLOCK_MONOTONIC of the last hit; 0 never */
 };
 
-/* One for each rule of the running ruleset; malloc'ed array of *n. Counts survive an apply for rules whose id stays. */
+/*
+ * One for each rule of the running ruleset; malloc'ed array of *n. Counts survive an apply for
+ * rules whose id stays.
+ */
 int engine_counters(struct engine *engine, struct rule_counter **counters, uint32_t *n,
 		    struct problem *problem);
 
-/* Every live (not expired) flow; the tables are read in batches, so memory does not grow with them. */
+/*
+ * Every live (not expired) flow; the tables are read in batches, so memory does not grow with them.
+ */
 int engine_flows(struct engine *engine, flow_visitor *visit, void *context, struct problem *problem);
 
-/* Ends the live flows for which `choose` returns non-zero; *killed is how many. Their next packets meet the rules. */
+/*
+ * Ends the live flows for which `choose` returns non-zero; *killed is how many. Their next packets
+ * meet the rules.
+ */
 int engine_flows_kill(struct engine *engine, flow_visitor *choose, void *context, uint64_t *killed,
 		      struct problem *problem);
 
-/* Events as they come. `lost` counts events that did not fit the ring since the last call. Return non-zero to stop. */
+/*
+ * Events as they come. `lost` counts events that did not fit the ring since the last call. Return
+ * non-zero to stop.
+ */
 typedef int event_visitor(void *context, const struct event *event, uint64_t lost);
 /* Called every 200 ms, for what happens without an event. Return non-zero to stop. */
 typedef int tick_visitor(void *context);
-/* Reads events until a visitor stops it, or until *stop becomes non-zero (looked at every 200 ms). */
+/*
+ * Reads events until a visitor stops it, or until *stop becomes non-zero (looked at every 200 ms).
+ */
 int engine_watch(struct engine *engine, event_visitor *visit, tick_visitor *tick, void *context,
 		 const volatile int *stop, struct problem *problem);
 

@@ -8,12 +8,15 @@
 #include "engine/bpf/engine.h"
 
 /*
- * Calls `visit` for every live flow of a table, until it returns non-zero: then *stopped. `visit` may be NULL: then the entries are only
- * counted. *total goes up by the entries that were read, expired ones included. 0 or -errno.
+ * Calls `visit` for every live flow of a table, until it returns non-zero: then *stopped. `visit`
+ * may be NULL: then the entries are only counted. *total goes up by the entries that were read,
+ * expired ones included. 0 or -errno.
  */
 int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
 		    bool *stopped);
-/* Deletes the live flows for which `choose` returns non-zero; *killed goes up by each. 0 or -errno. */
+/*
+ * Deletes the live flows for which `choose` returns non-zero; *killed goes up by each. 0 or -errno.
+ */
 int flow_table_kill(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *killed);
 
 #endif

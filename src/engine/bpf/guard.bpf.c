@@ -2,11 +2,13 @@
 /*
  * The guard: on Netfilter's local_in and post_routing, drops what no checkpoint has judged.
  *
- * A forwarded packet meets it once, at post_routing, where both its interfaces are known: a hook costs ten times what the check does, and
- * behind post_routing there is only departure. (A third program on `forward` would stop the same packets one step earlier.)
+ * A forwarded packet meets it once, at post_routing, where both its interfaces are known: a hook
+ * costs ten times what the check does, and behind post_routing there is only departure. (A third
+ * program on `forward` would stop the same packets one step earlier.)
  *
- * Without it a packet could slip in whose destination somebody changed behind arrival (an nft redirect), one that came out of a tunnel on an
- * interface without programs, or anything on an interface that appeared after the last apply.
+ * Without it a packet could slip in whose destination somebody changed behind arrival (an nft
+ * redirect), one that came out of a tunnel on an interface without programs, or anything on an
+ * interface that appeared after the last apply.
  *
  * An object of its own: it needs kernel 6.4 (netfilter links), the tc programs do not.
  */
@@ -89,7 +91,10 @@ static __always_inline const volatile struct control_slot *running_slot(void)
 	return &control.slot[*(volatile __u32 *)&control.active & 1];
 }
 
-/* Who it was from and to. The skb's pointers are not for direct reading here: a copy, and zeros where it fails. */
+/*
+ * Who it was from and to. The skb's pointers are not for direct reading here: a copy, and zeros
+ * where it fails.
+ */
 static __always_inline void event_addresses(struct event *event, struct sk_buff *skb)
 {
 	const unsigned char *network = skb->head + skb->network_header;
@@ -175,8 +180,9 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, enum statistic sta
 }
 
 /*
- * Interface indices are used again, so the map's word is not enough: the device must have programs on its hook. (Somebody else's
- * would do; but then reeve's were taken away by hand, and `status` says so.)
+ * Interface indices are used again, so the map's word is not enough: the device must have programs
+ * on its hook. (Somebody else's would do; but then reeve's were taken away by hand, and `status`
+ * says so.)
  */
 SEC("netfilter")
 int guard_local_in(struct bpf_nf_ctx *ctx)
@@ -198,8 +204,8 @@ int guard_local_in(struct bpf_nf_ctx *ctx)
 }
 
 /*
- * Did the packet come in where arrival sees it? Its marks need no look: departure, which follows, judges all that arrival has not decided. Own
- * packets have no arriving interface.
+ * Did the packet come in where arrival sees it? Its marks need no look: departure, which follows,
+ * judges all that arrival has not decided. Own packets have no arriving interface.
  */
 static __always_inline int arrival_covered(struct bpf_nf_ctx *ctx, __u32 out)
 {
@@ -211,7 +217,10 @@ static __always_inline int arrival_covered(struct bpf_nf_ctx *ctx, __u32 out)
 	entry = coverage(in);
 	if (entry.bits & COVERED_EXEMPT)
 		return 1;
-	/* Between ports of one bridge; what is routed through it meets departure of the bridge in any case. */
+	/*
+	 * Between ports of one bridge; what is routed through it meets departure of the bridge in
+	 * any case.
+	 */
 	if ((entry.bits & COVERED_PORT) && entry.master == out)
 		return 1;
 	return entry.bits & COVERED_PROGRAMS;

@@ -28,7 +28,8 @@ int links_read(struct link_vector *links, struct problem *problem);
 bool xfrm_policies_exist(void);
 
 /*
- * How the kernel routes to an address (words as in FIELD_SRC; family 4 or 6): by which interface, and whether it is one of this host's own.
+ * How the kernel routes to an address (words as in FIELD_SRC; family 4 or 6): by which interface,
+ * and whether it is one of this host's own.
  * -errno.
  */
 int route_lookup(uint8_t family, const uint32_t *address, uint32_t *ifindex, bool *local);

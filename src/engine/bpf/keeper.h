@@ -61,8 +61,8 @@ struct keeper;
 /* -EPERM, and what is missing, where this process may not keep anything. */
 int keeper_permitted(struct problem *problem);
 /*
- * One that `stays` prepares for the next change, which makes that one quicker, and neither waits for
- * the lock of changes nor keeps it for long: see `more`.
+ * One that `stays` prepares for the next change, which makes that one quicker, and neither waits
+ * for the lock of changes nor keeps it for long: see `more`.
  */
 int keeper_new(bool stays, struct keeper **keeper, struct problem *problem);
 void keeper_free(struct keeper *keeper);

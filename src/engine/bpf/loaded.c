@@ -191,7 +191,9 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		loaded_close(loaded);
 		return err;
 	}
-	/* Minors of classes are small numbers, or large ones: neither comes near a word in between. */
+	/*
+	 * Minors of classes are small numbers, or large ones: neither comes near a word in between.
+	 */
 	loaded->control->witness = 0x0800u + witness % 0x7000u;
 	err = namespace_cookie(&cookie, problem);
 	if (err) {

@@ -46,19 +46,23 @@ extern const char *const loaded_map_names[MAP_COUNT];
 
 /* Nothing open. */
 void loaded_init(struct loaded *loaded);
-/* Loads and verifies everything anew. Nothing is pinned yet. -ENOSYS when the kernel lacks something. */
+/*
+ * Loads and verifies everything anew. Nothing is pinned yet. -ENOSYS when the kernel lacks
+ * something.
+ */
 int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		struct problem *problem);
 /* Pins what loaded_load made. */
 int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem);
 /*
- * Finds it by its pins. -ENOENT when there is none, or an unfinished one; -EPROTO when it belongs to another version. The control map is
- * mapped for writing.
+ * Finds it by its pins. -ENOENT when there is none, or an unfinished one; -EPROTO when it belongs
+ * to another version. The control map is mapped for writing.
  */
 int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem);
 /*
- * Visits the name of each map and program whose pin is missing though it is open here; with `put` it is pinned again first. Stops at the first
- * failure or non-zero return and hands it on; -ENOENT when the folder itself is gone.
+ * Visits the name of each map and program whose pin is missing though it is open here; with `put`
+ * it is pinned again first. Stops at the first failure or non-zero return and hands it on; -ENOENT
+ * when the folder itself is gone.
  */
 int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
 		 int (*missing)(void *context, const char *name), void *context);

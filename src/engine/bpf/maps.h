@@ -14,8 +14,8 @@
 #define LAYOUT_VERSION 2u /* of everything pinned; another one is refused, never misread */
 
 /*
- * Interfaces with an index below this have their coverage and their zone's tag in `control`, where programs reach them at once; the others in the
- * hash `covered_far`, and in the image.
+ * Interfaces with an index below this have their coverage and their zone's tag in `control`, where
+ * programs reach them at once; the others in the hash `covered_far`, and in the image.
  */
 #define INTERFACES_NEAR 1024u
 
@@ -64,8 +64,8 @@ struct control {
 };
 
 /*
- * A value of a counters map; its index is cpu * rules + rule. Behind the rows of the CPUs comes one more, which programs do not
- * touch: what earlier policies counted for rules of the same id.
+ * A value of a counters map; its index is cpu * rules + rule. Behind the rows of the CPUs comes one
+ * more, which programs do not touch: what earlier policies counted for rules of the same id.
  */
 struct counter {
 	__u64 packets, bytes, last_ns;

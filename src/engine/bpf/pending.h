@@ -2,10 +2,11 @@
 /*
  * A policy that waits for confirmation: what to go back to, and when.
  *
- * Kept in one file, /run/reeve/pending-<cookie>, beside the mount of the pins, in the mount namespace of PID 1. It is written whole under another name
- * and then renamed, before the policy is changed; it is removed when the policy is confirmed, or after the former one is
- * back. So whatever is killed in between, the file says that something is pending, and holds all that going back needs.
- * Whoever acts on it holds its lock (flock), and looks again whether it is still there.
+ * Kept in one file, /run/reeve/pending-<cookie>, beside the mount of the pins, in the mount
+ * namespace of PID 1. It is written whole under another name and then renamed, before the policy is
+ * changed; it is removed when the policy is confirmed, or after the former one is back. So whatever
+ * is killed in between, the file says that something is pending, and holds all that going back
+ * needs. Whoever acts on it holds its lock (flock), and looks again whether it is still there.
  */
 #ifndef REEVE_ENGINE_BPF_PENDING_H
 #define REEVE_ENGINE_BPF_PENDING_H
@@ -27,8 +28,9 @@ struct pending {
 /* CLOCK_BOOTTIME now. */
 uint64_t pending_now(void);
 /*
- * Reads what is pending in this network namespace. With `lock` it is locked first. 0; -ENOENT when nothing is; -EBADMSG when the file is damaged
- * (*pending is then empty, but locked if asked for). Free with pending_close.
+ * Reads what is pending in this network namespace. With `lock` it is locked first. 0; -ENOENT when
+ * nothing is; -EBADMSG when the file is damaged (*pending is then empty, but locked if asked for).
+ * Free with pending_close.
  */
 int pending_read(bool lock, struct pending *pending, struct problem *problem);
 /* Writes it, in place of what was there. `bundle` NULL: nothing was running. */

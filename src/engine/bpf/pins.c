@@ -80,8 +80,8 @@ static int parent_of(int pid)
 }
 
 /*
- * A process in the mount namespace that everybody shares: PID 1; or kthreadd, which stays in the first one, where PID 1 does not let
- * itself be looked at; or else the furthest ancestor that does.
+ * A process in the mount namespace that everybody shares: PID 1; or kthreadd, which stays in the
+ * first one, where PID 1 does not let itself be looked at; or else the furthest ancestor that does.
  */
 static int root_process(void)
 {
@@ -139,7 +139,10 @@ static int unmount_here(void)
 	return 0;
 }
 
-/* Runs `work` in the common mount namespace, in a child, because a mount namespace is entered for good. */
+/*
+ * Runs `work` in the common mount namespace, in a child, because a mount namespace is entered for
+ * good.
+ */
 static int in_root_namespace(const struct pins *pins, int (*work)(void))
 {
 	char path[PIN_PATH_MAX];
@@ -178,7 +181,10 @@ static int mount_ensure(const struct pins *pins, struct problem *problem)
 	return err;
 }
 
-/* One try; -EAGAIN when the folder that was locked is not the one at this path any more: `down` removes it. */
+/*
+ * One try; -EAGAIN when the folder that was locked is not the one at this path any more: `down`
+ * removes it.
+ */
 static int lock_once(struct pins *pins, const char *path, int how)
 {
 	struct stat locked, there;
@@ -372,7 +378,10 @@ static int remove_visit(void *context, const char *name)
 	return pins_remove(context, name);
 }
 
-/* Is there nothing but `.`, `..` and, where `files` may stay, files? (The kernel puts some of its own into every bpffs.) */
+/*
+ * Is there nothing but `.`, `..` and, where `files` may stay, files? (The kernel puts some of its
+ * own into every bpffs.)
+ */
 static bool folder_empty(const char *path, bool files)
 {
 	DIR *folder = opendir(path);

@@ -44,7 +44,10 @@ static const struct {
 	{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN" },
 };
 
-/* The effective set of this process, from procfs; all of them when it cannot be read, so that the kernel decides. */
+/*
+ * The effective set of this process, from procfs; all of them when it cannot be read, so that the
+ * kernel decides.
+ */
 static uint64_t effective_capabilities(void)
 {
 	cleanup_file FILE *file = fopen("/proc/self/status", "re");

@@ -7,12 +7,18 @@
 
 #include "engine/bpf/engine.h"
 
-/* Sets the text and returns `error` (negative errno), whose meaning is appended when `what` ends in ": ". The hint is cleared. */
+/*
+ * Sets the text and returns `error` (negative errno), whose meaning is appended when `what` ends in
+ * ": ". The hint is cleared.
+ */
 int problem_set(struct problem *problem, int error, const char *what, ...)
 	__attribute__((format(printf, 3, 4)));
 void problem_hint(struct problem *problem, const char *hint, ...)
 	__attribute__((format(printf, 2, 3)));
-/* -EPERM with the names of the missing ones, when this process lacks a capability that reeve needs; else 0. */
+/*
+ * -EPERM with the names of the missing ones, when this process lacks a capability that reeve needs;
+ * else 0.
+ */
 int problem_capabilities(struct problem *problem);
 
 #endif

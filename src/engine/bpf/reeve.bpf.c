@@ -2,9 +2,11 @@
 /*
  * The tc programs: arrival and departure, each for devices with and without an Ethernet header.
  *
- * They are loaded once; a policy is the image they read. TCX_NEXT, never TCX_PASS, lets other people's programs on the hook run.
+ * They are loaded once; a policy is the image they read. TCX_NEXT, never TCX_PASS, lets other
+ * people's programs on the hook run.
  */
 #include "engine/bpf/host_bpf.h"
+#include "engine/bpf/steps.bpf.h"
 
 #include "engine/bpf/answer.bpf.h"
 
@@ -57,8 +59,9 @@ static __always_inline int depart_full(struct __sk_buff *skb, __u32 ethernet)
 }
 
 /*
- * The full ways are programs of their own, which the quick ones end in: each has the whole stack, and is verified by itself. They are in the map
- * as long as that is pinned; without them nothing passes that is not of a live flow.
+ * The full ways are programs of their own, which the quick ones end in: each has the whole stack,
+ * and is verified by itself. They are in the map as long as that is pinned; without them nothing
+ * passes that is not of a live flow.
  */
 int arrive_full_ethernet(struct __sk_buff *skb);
 int arrive_full_raw(struct __sk_buff *skb);

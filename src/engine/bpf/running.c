@@ -79,7 +79,10 @@ static uint32_t running_slot(const struct engine *engine)
 	return engine->loaded.control->active & 1;
 }
 
-/* Reads something of the running slot; anew when another one has become the running one meanwhile and this one was emptied. */
+/*
+ * Reads something of the running slot; anew when another one has become the running one meanwhile
+ * and this one was emptied.
+ */
 #define READ_RUNNING(engine, read)                                                                 \
 	({                                                                                         \
 		uint32_t slot, tries = 0;                                                          \
@@ -368,7 +371,10 @@ static int watch_lock(const struct engine *engine, struct problem *problem)
 	return fd;
 }
 
-/* Is the ring that we read still the one in use? After `down` nobody writes to it any more; a pin removed by hand changes nothing. */
+/*
+ * Is the ring that we read still the one in use? After `down` nobody writes to it any more; a pin
+ * removed by hand changes nothing.
+ */
 static bool still_running(const struct engine *engine)
 {
 	cleanup_fd int fd = pins_get(&engine->pins, loaded_map_names[MAP_EVENTS]);

@@ -2,15 +2,19 @@
 /*
  * Seeding, before the first policy's programs are attached: what lives shall not be cut.
  *
- * Two sources know what lives. Sockets (sock_diag): who began a TCP connection is told by whether its local port is one that is listened on. And
- * conntrack, where something else has made it run: it also knows what is forwarded. Its reply tuple, turned around, is what departure sees of the
- * original direction, whatever is translated on the way, and departure is where reeve knows forwarded flows.
+ * Two sources know what lives. Sockets (sock_diag): who began a TCP connection is told by whether
+ * its local port is one that is listened on. And conntrack, where something else has made it run:
+ * it also knows what is forwarded. Its reply tuple, turned around, is what departure sees of the
+ * original direction, whatever is translated on the way, and departure is where reeve knows
+ * forwarded flows.
  *
- * Which zone an end is in, the kernel's routes say: the interface by which it is reached. Answers are remembered by address, for many
- * connections go to few peers. What is reached by an interface that the policy leaves alone is left out.
+ * Which zone an end is in, the kernel's routes say: the interface by which it is reached. Answers
+ * are remembered by address, for many connections go to few peers. What is reached by an interface
+ * that the policy leaves alone is left out.
  *
- * The records hold no sequence numbers: those are learnt from the next packets (core/window.h). They are of policy 0, which is older than any, so the
- * policy that runs looks at each once, as after any other apply.
+ * The records hold no sequence numbers: those are learnt from the next packets (core/window.h).
+ * They are of policy 0, which is older than any, so the policy that runs looks at each once, as
+ * after any other apply.
  */
 #include "engine/bpf/seed.h"
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Slots, in the maps: three maps of two inner maps each (images, counters, sources), and a row of the
- * control block for each slot.
+ * Slots, in the maps: three maps of two inner maps each (images, counters, sources), and a row of
+ * the control block for each slot.
  *
- * Setting an entry of a map of maps waits until no program runs that could have seen the old one. That
- * is why a slot can be filled again at any time, and why each such step takes milliseconds: those
- * before the flip are what an interface that has just come has to wait for (slots_reimage).
+ * Setting an entry of a map of maps waits until no program runs that could have seen the old one.
+ * That is why a slot can be filled again at any time, and why each such step takes milliseconds:
+ * those before the flip are what an interface that has just come has to wait for (slots_reimage).
  *
- * Two ways lead to the flip. An apply fills the other slot with all three and counts a generation up. A
- * change of interfaces alone brings an image, and lets the other slot share counters and sources with
- * the running one: nothing is to be carried over, and nothing is counted twice.
+ * Two ways lead to the flip. An apply fills the other slot with all three and counts a generation
+ * up. A change of interfaces alone brings an image, and lets the other slot share counters and
+ * sources with the running one: nothing is to be carried over, and nothing is counted twice.
  */
 #include "engine/bpf/slots.h"
 
@@ -195,7 +195,10 @@ static int counters_carry(struct loaded *loaded, const struct ruleset *old,
 	return 0;
 }
 
-/* Counters are a comfort: that they could not be carried over is no reason to refuse a policy that already runs. */
+/*
+ * Counters are a comfort: that they could not be carried over is no reason to refuse a policy that
+ * already runs.
+ */
 static void counters_move(struct loaded *loaded, const struct ruleset *ruleset, uint32_t from,
 			  uint32_t to)
 {
@@ -228,7 +231,10 @@ int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t sl
 	__atomic_store_n(&control->active, slot, __ATOMIC_RELEASE);
 	if (!running || old == slot)
 		return 0;
-	/* Setting the entry again changes nothing but waits for the programs that still see the old slot. */
+	/*
+	 * Setting the entry again changes nothing but waits for the programs that still see the old
+	 * slot.
+	 */
 	if (!bpf_map_lookup_elem(loaded->maps[MAP_SOURCES], &slot, &id)) {
 		fd = bpf_map_get_fd_by_id(id);
 		if (fd >= 0) {

@@ -2,9 +2,9 @@
 /*
  * Slots: the two places for a policy in the kernel, of which one is running.
  *
- * A policy is put whole into the other slot (image, counters, sources; image and sources frozen), then one word is written. A packet
- * reads that word once, so it is judged by the old policy or by the new. The old slot is emptied after every program that may still
- * read it has ended.
+ * A policy is put whole into the other slot (image, counters, sources; image and sources frozen),
+ * then one word is written. A packet reads that word once, so it is judged by the old policy or by
+ * the new. The old slot is emptied after every program that may still read it has ended.
  */
 #ifndef REEVE_ENGINE_BPF_SLOTS_H
 #define REEVE_ENGINE_BPF_SLOTS_H
@@ -15,17 +15,21 @@
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
 	       uint32_t *slot, struct problem *problem);
 /*
- * Makes `slot` the running one, carries over the counters of rules that stay, and empties the other. Live flows are judged by the new policy at their next
- * packet, unless `keep_flows`.
+ * Makes `slot` the running one, carries over the counters of rules that stay, and empties the
+ * other. Live flows are judged by the new policy at their next packet, unless `keep_flows`.
  */
 int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot, bool keep_flows,
 	       struct problem *problem);
 /*
- * The policy that runs, with an image for other interfaces: the other slot gets the image, shares counters and sources with the running
- * one, and becomes the running one. Generation and time of apply stay: rule numbers mean what they meant.
+ * The policy that runs, with an image for other interfaces: the other slot gets the image, shares
+ * counters and sources with the running one, and becomes the running one. Generation and time of
+ * apply stay: rule numbers mean what they meant.
  */
 int slots_reimage(struct loaded *loaded, const struct image *image, struct problem *problem);
-/* Does what slots_reimage can do beforehand, so that it takes less time when an interface waits for it. */
+/*
+ * Does what slots_reimage can do beforehand, so that it takes less time when an interface waits for
+ * it.
+ */
 int slots_reimage_prepare(struct loaded *loaded);
 /* Frees the image before, once no program can see it; until then the other slot is not for use. */
 int slots_reimage_done(struct loaded *loaded, struct problem *problem);

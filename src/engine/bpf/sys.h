@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Thin wrappers over bpf(2) for what libbpf 1.1 does not know yet: tcx and netfilter links (Documentation/bpf in the kernel).
+ * Thin wrappers over bpf(2) for what libbpf 1.1 does not know yet: tcx and netfilter links
+ * (Documentation/bpf in the kernel).
  */
 #ifndef REEVE_ENGINE_BPF_SYS_H
 #define REEVE_ENGINE_BPF_SYS_H

@@ -21,7 +21,9 @@ struct fragment_table {
 /* NULL when there is none. Borrowed until the next put. */
 const struct fragment *fragment_table_find(const struct fragment_table *table,
 					   const struct fragment_key *key);
-/* Puts a copy into the table, in place of what the key had. Without memory nothing is remembered. */
+/*
+ * Puts a copy into the table, in place of what the key had. Without memory nothing is remembered.
+ */
 void fragment_table_put(struct fragment_table *table, const struct fragment_key *key,
 			const struct fragment *fragment);
 void fragment_table_clear(struct fragment_table *table);

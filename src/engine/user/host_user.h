@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The core's host in user space: how the user engine reads images, flows and clocks. Included once, by engine.c, after
- * it has defined struct user_engine.
+ * The core's host in user space: how the user engine reads images, flows and clocks. Included once,
+ * by engine.c, after it has defined struct user_engine.
  */
 #ifndef REEVE_ENGINE_USER_HOST_USER_H
 #define REEVE_ENGINE_USER_HOST_USER_H

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The full way in the kernel: what it works with, and the judge's big steps as functions of their
+ * own.
+ *
+ * A program has 512 bytes of stack over all functions in a row, and the verifier follows each way
+ * through a function that is not global. So packet, judgement and key lie in a map (struct room),
+ * and the steps are global functions, each verified once, whoever calls it. Pointers to map values
+ * cannot be handed to such functions inside a struct: each step opens the image of the same slot
+ * again.
+ *
+ * Included once, by reeve.bpf.c, behind host_bpf.h.
+ */
+#ifndef REEVE_ENGINE_BPF_STEPS_BPF_H
+#define REEVE_ENGINE_BPF_STEPS_BPF_H
+
+#include "engine/bpf/host_bpf.h"
+
+/* Programs of one CPU do not interrupt each other. */
+struct room {
+	struct packet packet;
+	struct judgement judgement;
+	struct quoted quoted;
+	struct flow_key key;
+	__u32 proof;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct room);
+} rooms SEC(".maps");
+
+static __always_inline struct room *room_get(host_t *host, struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
+
+	if (!room)
+		return 0;
+	memset(room, 0, sizeof(*room));
+	host->skb = skb;
+	host->room = room;
+	host->packet = &room->packet;
+	return room;
+}
+
+static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, struct room *room,
+				       __u32 slot)
+{
+	host->skb = skb;
+	host->room = room;
+	host->packet = &room->packet;
+	host->slot = slot & 1;
+	return host_open_slot(host);
+}
+
+__noinline int step_proof(struct __sk_buff *skb, struct room *room, __u32 ethernet)
+{
+	return room ? proof_of_frame(skb, ethernet, (const __u64 *)control.proof_keys, &room->proof) : -1;
+}
+
+static __always_inline int host_frame_proof(host_t *host, struct __sk_buff *skb, __u32 ethernet,
+					    __u32 *proof)
+{
+	if (step_proof(skb, host->room, ethernet))
+		return -1;
+	*proof = host->room->proof;
+	return 0;
+}
+
+__noinline int step_event(struct room *room, __u32 kind)
+{
+	struct statistics *row;
+	struct event *event;
+	__u32 zero = 0;
+
+	if (!room)
+		return 0;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		row = bpf_map_lookup_elem(&stats, &zero);
+		if (row)
+			row->count[STAT_EVENT_LOST]++;
+		return 0;
+	}
+	event_fill(event, kind, &room->packet, &room->judgement, bpf_ktime_get_ns());
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+__noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
+{
+	struct found found = { 0 };
+	struct flow_key *key;
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return -1;
+	key = &room->key;
+	found.sender_high = (__u32)flow_key_make(&room->packet, key);
+	found.embryonic = unreplied;
+	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
+	if (!found.flow)
+		return -1;
+	if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
+		found.direction = DIRECTION_REPLY;
+	return flow_recheck(&host, key, &found);
+}
+
+static __always_inline struct flow_key *host_key(host_t *host)
+{
+	return &host->room->key;
+}
+
+static __always_inline int host_recheck(host_t *host, const struct flow_key *key,
+					struct found *found)
+{
+	if (!step_recheck(host->room, host->slot, found->embryonic))
+		return 0;
+	found->flow = 0;
+	return -1;
+}
+
+/* An error that quotes a packet is read by a function of its own: the stack is short. */
+__noinline int step_quoted(struct __sk_buff *skb, struct room *room)
+{
+	return room ? quoted_parse(skb, &room->packet, &room->quoted) : -1;
+}
+
+static __always_inline const struct quoted *host_quoted(host_t *host)
+{
+	return &host->room->quoted;
+}
+
+__noinline int step_related(struct room *room, __u32 slot, __u32 tags)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	return judge_related(&host, &room->judgement, tags & 0xffff, tags >> 16);
+}
+
+static __always_inline int host_related(host_t *host, struct judgement *j, __u32 from_tag,
+					__u32 to_tag)
+{
+	return !step_quoted(host->skb, host->room) &&
+	       step_related(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
+}
+
+__noinline int step_fragment_follow(struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	return fragment_follow(&host, &room->judgement);
+}
+
+static __always_inline int host_fragment_follow(host_t *host, struct judgement *j)
+{
+	return step_fragment_follow(host->room, host->slot);
+}
+
+__noinline int step_fragment_note(struct room *room, __u32 slot, __u32 tags)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	fragment_note(&host, &room->judgement, tags & 0xffff, tags >> 16);
+	return 0;
+}
+
+static __always_inline void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag,
+					       __u32 to_tag)
+{
+	step_fragment_note(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
+}
+
+__noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
+{
+	struct found found = { .taken = taken, .replace = replace };
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, room, slot))
+		return 0;
+	found.sender_high = (__u32)flow_key_make(&room->packet, &room->key);
+	judge_by_rules(&host, &room->key, &found, &room->judgement);
+	return 0;
+}
+
+static __always_inline void host_rules(host_t *host, const struct flow_key *key,
+				       const struct found *found, struct judgement *j)
+{
+	j->outcome = OUTCOME_DROP; /* whatever happens */
+	step_rules(host->room, host->slot, found->taken, found->replace);
+}
+
+#endif
