@@ -104,13 +104,19 @@ static const char *mean_address(const struct tree_address *address, struct text 
 	return text_error(hint) ? NULL : text_string(hint);
 }
 
-static int fail_mapped(struct parser *parser, struct position position, const struct words *words)
+/* The hint names the same addresses as IPv4: one, or `prefix` bits of it, or up to `last`. */
+static int fail_mapped(struct parser *parser, struct position position, const struct words *first,
+		       const struct words *last, unsigned prefix)
 {
-	struct tree_address inner = { 0 };
-	struct words ipv4 = { .family = 4, .word = { words->word[3] } };
+	struct words ipv4 = { .family = 4, .word = { first->word[3] } };
 	cleanup(text_free) struct text hint = TEXT_INIT(256);
+	struct tree_address inner = { 0 };
 
-	set_prefix(&inner, &ipv4, 32);
+	set_prefix(&inner, &ipv4, prefix);
+	if (compare_words(first->word, last->word) < 0) {
+		inner.kind = TREE_ADDRESS_RANGE;
+		inner.hi[0] = last->word[3];
+	}
 	return fail(parser, position, "bad-address", mean_address(&inner, &hint),
 		    "IPv4-mapped IPv6 address: no packet has one");
 }
@@ -196,7 +202,7 @@ static int read_range(struct parser *parser, const struct token *token, const ch
 			    "the ends of the range %s are of different families",
 			    shown(token, buffer));
 	if (is_mapped(&lo) && is_mapped(&hi))
-		return fail_mapped(parser, token->position, &lo);
+		return fail_mapped(parser, token->position, &lo, &hi, 32);
 	if (compare_words(lo.word, hi.word) > 0) {
 		snprintf(hint, sizeof(hint), "did you mean `%.*s-%.*s`?", (int)last_len, last,
 			 (int)dash, text);
@@ -224,7 +230,7 @@ static int read_single_or_range(struct parser *parser, const struct token *token
 	if (!read_address(text, len, &words))
 		return not_an_address(parser, token);
 	if (is_mapped(&words))
-		return fail_mapped(parser, token->position, &words);
+		return fail_mapped(parser, token->position, &words, &words, 32);
 	set_prefix(address, &words, family_bits(words.family));
 	return 0;
 }
@@ -246,7 +252,7 @@ static int parse_prefix(struct parser *parser, struct tree_address *address)
 		return err;
 	address->position = span_from(parser, first.position.offset);
 	if (is_mapped(&words) && prefix > 96)
-		return fail_mapped(parser, address->position, &words);
+		return fail_mapped(parser, address->position, &words, &words, prefix - 96);
 	if (set_prefix(address, &words, prefix)) {
 		cleanup(text_free) struct text hint = TEXT_INIT(256);
 
