@@ -5,6 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/cleanup.h"
 #include "core/image.h"
 #include "core/mark.h"
 
@@ -174,7 +175,8 @@ int resolve_zones(struct resolver *resolver, const struct statement_vector *stat
 	return result;
 }
 
-static int unknown_zone(struct resolver *resolver, const struct tree_word *word)
+static int unknown_zone(struct resolver *resolver, const struct tree_word *word,
+			const char *otherwise)
 {
 	const char *names[ZONES_MAX + 1], *hint;
 	size_t n = 0;
@@ -186,8 +188,20 @@ static int unknown_zone(struct resolver *resolver, const struct tree_word *word)
 		names[n++] = resolver->zones[i].name;
 	hint = resolve_suggestion(resolver, nearest_word(word->text, names, n));
 	return resolve_error(resolver, word->position, "unknown-zone",
-			     hint ? hint : "define it: zone NAME = INTERFACE", "unknown zone `%s`",
-			     word->text);
+			     hint ? hint : otherwise, "unknown zone `%s`", word->text);
+}
+
+/* "the zones are `self`, `other`, `wan`": a question cannot define one. */
+static const char *zones_there(struct resolver *resolver)
+{
+	cleanup(text_free) struct text list = TEXT_INIT(TEXT_CAP_DEFAULT);
+
+	text_puts(&list, "the zones are ");
+	for (uint32_t i = 0; i < resolver->zone_n; i++)
+		text_printf(&list, "%s`%s`", i ? ", " : "", resolver->zones[i].name);
+	if (text_error(&list))
+		return NULL;
+	return arena_copy(&resolver->scratch, text_string(&list), list.len);
 }
 
 int resolve_zone(struct resolver *resolver, const struct tree_word *word, uint32_t *zone)
@@ -199,7 +213,7 @@ int resolve_zone(struct resolver *resolver, const struct tree_word *word, uint32
 				     "a packet comes from one zone and goes to one zone",
 				     "`any` is not one zone");
 	if (number < 0)
-		return unknown_zone(resolver, word);
+		return unknown_zone(resolver, word, zones_there(resolver));
 	*zone = (uint32_t)number;
 	return 0;
 }
@@ -220,7 +234,8 @@ int resolve_side(struct resolver *resolver, const struct tree_words *words, uint
 		else if (!strcmp(word->text, "any") && !word->quoted)
 			found |= every & ~(UINT64_C(1) << ZONE_SELF);
 		else
-			result = unknown_zone(resolver, word);
+			result = unknown_zone(resolver, word,
+					      "define it: zone NAME = INTERFACE");
 	}
 	if (!result)
 		*zones = found;
