@@ -401,9 +401,10 @@ static bool singled_out(const struct addresses *named, const uint32_t address[4]
 	return true;
 }
 
-/* The same over all rules of the pair. */
-static bool any_singles_out(const struct filling *f, bool source, const uint32_t address[4],
-			    const struct address_range *within, uint32_t behind[4])
+/* The same over all rules of the pair; with `both`, also by what they name on the other side. */
+static bool any_singles_out(const struct filling *f, bool source, bool both,
+			    const uint32_t address[4], const struct address_range *within,
+			    uint32_t behind[4])
 {
 	unsigned family = f->fields->word[FIELD_FAMILY];
 	bool found = singled_out(&specials[FAMILY_INDEX(family)], address, within, behind);
@@ -412,39 +413,55 @@ static bool any_singles_out(const struct filling *f, bool source, const uint32_t
 		const struct rule *rule = &f->ruleset->rules[i];
 
 		for (uint32_t n = 0; of_pair(f, rule) && n < rule->clause_n; n++) {
-			const struct addresses *named = source ? rule->clauses[n].src :
-								 rule->clauses[n].dst;
+			const struct clause *clause = &rule->clauses[n];
+			const struct addresses *own = source ? clause->src : clause->dst;
+			const struct addresses *other = source ? clause->dst : clause->src;
 
-			if (named && named->family == family)
-				found |= singled_out(named, address, within, behind);
+			if (own && own->family == family)
+				found |= singled_out(own, address, within, behind);
+			/* A complement names what it leaves out; all the rest is not special there. */
+			if (both && other && other->family == family && !other->negated)
+				found |= singled_out(other, address, within, behind);
 		}
 	}
 	return found;
 }
 
 /*
- * Leaps from `start` through `within` until nothing singles the address out; `start` itself if that
- * leads nowhere.
+ * Leaps from `start` through `within` until nothing singles the address out; false if that leads
+ * nowhere.
  */
-static void choose_address(const struct filling *f, bool source, const uint32_t start[4],
-			   const struct address_range *within, uint32_t chosen[4])
+static bool leap(const struct filling *f, bool source, bool both, const uint32_t start[4],
+		 const struct address_range *within, uint32_t chosen[4])
 {
 	unsigned family = f->fields->word[FIELD_FAMILY];
 	uint32_t address[4], behind[4];
 
 	memcpy(address, start, sizeof(address));
-	memcpy(chosen, start, sizeof(address));
-	for (int leap = 0; leap < LEAPS_MAX; leap++) {
+	for (int leaps = 0; leaps < LEAPS_MAX; leaps++) {
 		memcpy(behind, address, sizeof(behind));
-		if (!any_singles_out(f, source, address, within, behind)) {
+		if (!any_singles_out(f, source, both, address, within, behind)) {
 			memcpy(chosen, address, sizeof(address));
-			return;
+			return true;
 		}
 		/* Behind the end, on from the beginning. */
 		if (!address_next(behind, family) || address_order(behind, within->hi) > 0)
 			memcpy(behind, within->lo, sizeof(behind));
 		memcpy(address, behind, sizeof(address));
 	}
+	return false;
+}
+
+/*
+ * An address that no rule of the pair names, on either side: one of @admins would be a strange choice
+ * for this host's own. If there is none, one that is not named on this side; or else `start` itself.
+ */
+static void choose_address(const struct filling *f, bool source, const uint32_t start[4],
+			   const struct address_range *within, uint32_t chosen[4])
+{
+	if (!leap(f, source, true, start, within, chosen) &&
+	    !leap(f, source, false, start, within, chosen))
+		memcpy(chosen, start, 4 * sizeof(*start));
 }
 
 /*

@@ -36,7 +36,8 @@ static const char policy[] = "zone wan = eth0; zone lan = lan0; zone \"d m-z\" =
 			     "policy lan -> wan default allow {\n"
 			     "    drop from !{ 10.0.0.0/8, fd00::/8 } id foreign\n"
 			     "    allow { 1/sctp, proto gre } id odd\n"
-			     "}\n";
+			     "}\n"
+			     "policy wan -> lan { allow 5/tcp from 198.51.100.7-198.51.100.20 id friends }\n";
 
 struct row {
 	const char *question;
@@ -127,6 +128,10 @@ static const struct row rows[] = {
 	  NULL },
 	{ "lan -> wan proto gre from 10.1.1.1",
 	  "allow rule odd: lan -> wan proto 47 from 10.1.1.1 to 198.51.100.20", NULL },
+	/* Who is named as a source is no ordinary destination. */
+	{ "wan -> lan 5/tcp",
+	  "drop builtin-default *: wan -> lan 5/tcp from 203.0.113.9 port 49152 to 198.51.100.21",
+	  NULL },
 	/* Sanity comes before any rule. */
 	{ "lan -> self tcp flags fin,psh,urg/fin,syn,rst,psh,ack,urg",
 	  "drop sanity none of SYN, ACK and RST is set: *", NULL },
