@@ -9,6 +9,7 @@
 #include "policy/resolve.h"
 
 #define FILE_RULES_MAX (RULES_MAX - 16) /* leaves room for the built-in ones */
+#define DEFAULTS_LOOKED_AT 1024	       /* whether one of them covers a later one */
 #define ID_DIGITS 10
 #define ID_MASK ((UINT64_C(1) << (ID_DIGITS * 4)) - 1)
 
@@ -165,6 +166,29 @@ static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
 
 /* --- policies ------------------------------------------------------------------ */
 
+/*
+ * A default all of whose pairs an earlier one has is no error: `any` and lists overlap for good
+ * reasons. But it never decides, and its author thinks that it does.
+ */
+static void warn_of_covered(struct resolver *resolver, const struct tree_policy *tree,
+			    const struct pair *pair, const struct rule_vector *defaults)
+{
+	size_t n = defaults->n < DEFAULTS_LOOKED_AT ? defaults->n : DEFAULTS_LOOKED_AT;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct rule *earlier = &defaults->items[i];
+
+		if (pair->from & ~earlier->from || pair->to & ~earlier->to)
+			continue;
+		diagnose(resolver->diagnostics, DIAGNOSTIC_WARNING, tree->default_position,
+			 "covered-default",
+			 "the first default whose pair matches decides: put this one before it",
+			 "this default never decides: `%s` has one at %s", earlier->pair,
+			 resolve_place(resolver, earlier->position));
+		return;
+	}
+}
+
 /* The default of a policy; `pairs` finds an earlier one of the same pair. */
 static int resolve_default(struct resolver *resolver, const struct tree_policy *tree,
 			   const struct pair *pair, struct name_table *pairs,
@@ -191,6 +215,7 @@ static int resolve_default(struct resolver *resolver, const struct tree_policy *
 		return resolve_error(resolver, tree->default_position, "duplicate-default", NULL,
 				     "`%s` already has a default at %s", pair->text,
 				     resolve_place(resolver, defaults->items[earlier].position));
+	warn_of_covered(resolver, tree, pair, defaults);
 	if (name_table_put(pairs, &resolver->scratch, key, (uint32_t)defaults->n))
 		return -ENOMEM;
 	format_default(tree, fresh_text(resolver));
