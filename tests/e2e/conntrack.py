@@ -258,10 +258,12 @@ def _(world):
 
 
 def both(world, players, scripts, port, patience):
-    def play():
-        return [players.play(segments, port + i, patience) for i, segments in enumerate(scripts)]
+    def play(first):
+        return [players.play(segments, first + i, patience) for i, segments in enumerate(scripts)]
 
-    return with_conntrack(world, play), with_reeve(world, play)
+    # Other ports for reeve: at the first apply it takes over what conntrack still knows.
+    return (with_conntrack(world, lambda: play(port)),
+            with_reeve(world, lambda: play(port + 10000)))
 
 
 def differences(scripts, conntrack, reeve):

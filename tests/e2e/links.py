@@ -306,6 +306,25 @@ def _(world):
         raise Skip("the kernel has no bridge-nf-call; the rest holds")
 
 
+@test("a bridge that is made behind an apply bridges, and nothing of it reaches this host")
+def _(world):
+    host = world.host
+    one, _ = world.stations
+    for name in ("iptables", "ip6tables"):
+        if os.path.exists(f"/proc/sys/net/bridge/bridge-nf-call-{name}"):
+            host.sysctl(f"net.bridge.bridge-nf-call-{name}", 1)
+    host.apply(POLICY)
+    try:
+        host.ip("link add late1 type bridge forward_delay 0", "link set late1 up",
+                "addr add 10.66.0.9/24 dev late1", "link set port1 master late1",
+                "link set port2 master late1")
+        expect({address: ("open", tcp, one, address, ALLOWED)
+                for address in ("10.66.0.12", "2001:db8:66::12")})
+        expect({"its own address": ("timeout", tcp, one, "10.66.0.9", ALLOWED)})
+    finally:
+        host.ip("link set port1 master br0", "link set port2 master br0", "link del late1")
+
+
 @test("a zone of every interface, all of it open, cuts neither loopback nor the bridge")
 def _(world):
     host = world.host

@@ -33,6 +33,7 @@ struct net_device {
 } __attribute__((preserve_access_index));
 
 struct sk_buff {
+	struct net_device *dev;
 	__u32 len;
 	__u32 mark;
 	int skb_iif;
@@ -234,6 +235,13 @@ int guard_post_routing(struct bpf_nf_ctx *ctx)
 	struct coverage_entry entry;
 
 	if (!slot->guard || !out)
+		return NF_ACCEPT;
+	/*
+	 * A frame between ports of one bridge, which `bridge-nf-call-iptables` shows here: it
+	 * leaves by a port, the bridge stands in for it. Such traffic is not filtered, also while
+	 * nobody has covered the bridge yet.
+	 */
+	if (ctx->skb->dev->ifindex != out->ifindex)
 		return NF_ACCEPT;
 	entry = coverage((__u32)out->ifindex);
 	if (!(entry.bits & COVERED_EXEMPT) &&

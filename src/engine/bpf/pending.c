@@ -88,7 +88,9 @@ int pending_read(bool lock, struct pending *pending, struct problem *problem)
 	int err;
 
 	*pending = (struct pending)PENDING_NONE;
-	err = pins_state_path("pending", path, problem);
+	err = problem_capabilities(problem);
+	if (!err)
+		err = pins_state_path("pending", false, path, problem);
 	if (err)
 		return err;
 	pending->fd = open_file(path, lock);
@@ -122,7 +124,7 @@ int pending_write(uint64_t deadline_ns, const unsigned char *bundle, size_t bund
 	cleanup_fd int fd = -1;
 	int err;
 
-	err = pins_state_path("pending", path, problem);
+	err = pins_state_path("pending", true, path, problem);
 	if (err)
 		return err;
 	snprintf(new, sizeof(new), "%s.new", path);
@@ -142,7 +144,7 @@ int pending_write(uint64_t deadline_ns, const unsigned char *bundle, size_t bund
 int pending_remove(struct problem *problem)
 {
 	char path[PIN_PATH_MAX];
-	int err = pins_state_path("pending", path, problem);
+	int err = pins_state_path("pending", false, path, problem);
 
 	if (err)
 		return err;

@@ -120,10 +120,14 @@ static bool mounted(const struct pins *pins)
 }
 
 /* In the child, inside the common mount namespace. The exit status is an errno. */
+/*
+ * Where a folder cannot be made because the one above is missing, that is no -ENOENT: nothing will
+ * bring it.
+ */
 static int mount_here(void)
 {
 	if ((mkdir(HOME, MODE) && errno != EEXIST) || (mkdir(MOUNT_POINT, MODE) && errno != EEXIST))
-		return errno;
+		return errno == ENOENT ? ENOTDIR : errno;
 	if (mount("bpf", MOUNT_POINT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 		return errno;
 	return 0;
@@ -173,6 +177,11 @@ static int mount_ensure(const struct pins *pins, struct problem *problem)
 	err = in_root_namespace(pins, mount_here);
 	if (!err && !mounted(pins))
 		err = -EIO;
+	if (err == -ENOTDIR) {
+		problem_set(problem, err, "cannot make " MOUNT_POINT ", for a folder above it is missing: ");
+		problem_hint(problem, "is /run there, and " HOME " a folder? nothing was changed");
+		return err;
+	}
 	if (err) {
 		problem_set(problem, err, "cannot mount a bpf file system at " MOUNT_POINT ": ");
 		problem_hint(problem, "reeve keeps its programs there, in the mount namespace of "
@@ -300,7 +309,8 @@ int pins_each_namespace(const struct pins *home,
 	return stop;
 }
 
-int pins_state_path(const char *kind, char path[PIN_PATH_MAX], struct problem *problem)
+int pins_state_path(const char *kind, bool create, char path[PIN_PATH_MAX],
+		    struct problem *problem)
 {
 	struct pins pins = PINS_CLOSED;
 	char home[PIN_PATH_MAX];
@@ -311,7 +321,7 @@ int pins_state_path(const char *kind, char path[PIN_PATH_MAX], struct problem *p
 		return err;
 	pins.root = root_process();
 	root_path(&pins, HOME, home);
-	if (mkdir(home, MODE) && errno != EEXIST)
+	if (create && mkdir(home, MODE) && errno != EEXIST)
 		return problem_set(problem, -errno, "cannot make " HOME ": ");
 	if (snprintf(path, PIN_PATH_MAX, "%s/%s-%" PRIx64, home, kind, cookie) >= PIN_PATH_MAX)
 		return problem_set(problem, -ENAMETOOLONG, "cannot name a file in " HOME ": ");

@@ -38,10 +38,11 @@ struct pins {
  */
 int pins_open(struct pins *pins, bool create, struct problem *problem);
 /*
- * The path of a file of this network namespace's beside the mount: <kind>-<cookie>; its folder is
- * made if it is missing.
+ * The path of a file of this network namespace's beside the mount: <kind>-<cookie>; with `create`
+ * its folder is made if it is missing.
  */
-int pins_state_path(const char *kind, char path[PIN_PATH_MAX], struct problem *problem);
+int pins_state_path(const char *kind, bool create, char path[PIN_PATH_MAX],
+		    struct problem *problem);
 /* SO_NETNS_COOKIE of this network namespace. */
 int namespace_cookie(uint64_t *cookie, struct problem *problem);
 /*

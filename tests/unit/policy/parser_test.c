@@ -51,7 +51,7 @@ static const struct {
 	{ "set a = example.org", "example.org", "bad-address", "`@example.org`" },
 	{ "set a = any", "any", "bad-address", "leave it out" },
 	{ "set a = ::ffff:10.0.0.1", "::ffff:10.0.0.1", "bad-address", "`10.0.0.1`" },
-	{ "set a = ::ffff:10.0.0.0/104", "::ffff:10.0.0.0/104", "bad-address", "`10.0.0.0`" },
+	{ "set a = ::ffff:10.0.0.0/104", "::ffff:10.0.0.0/104", "bad-address", "`10.0.0.0/8`" },
 	{ "set a = 10.0.0.9-10.0.0.1", "10.0.0.9-10.0.0.1", "bad-range", "`10.0.0.1-10.0.0.9`" },
 	{ "set a = 10.0.0.1-20", "10.0.0.1-20", "bad-range", "`10.0.0.1-10.0.0.20`" },
 	{ "set a = 10.0.0.1-::1", "10.0.0.1-::1", "bad-range", NULL },
