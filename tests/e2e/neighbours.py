@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 
+import programs
 from e2e import (Echo, Skip, expect, holds, libc, main, ping, router_world, same, tcp, test,
                  try_run, udp)
 
@@ -242,27 +243,12 @@ def _(world):
 
 # --- other programs on the hook -----------------------------------------------------------------
 
-BPF_MAP_CREATE, BPF_MAP_LOOKUP, BPF_PROG_LOAD, BPF_LINK_CREATE = 0, 1, 5, 28
-BPF_PROG_TYPE_SCHED_CLS, TCX_INGRESS, TCX_EGRESS = 3, 46, 47
-SYS_BPF = {"x86_64": 321, "aarch64": 280}
-
-
-def bpf(command, attributes):
-    number = SYS_BPF.get(os.uname().machine)
-    if number is None:
-        raise Skip("the number of bpf(2) is not known here")
-    buffer = ctypes.create_string_buffer(attributes.ljust(144, b"\0"), 144)
-    result = libc.syscall(number, command, buffer, 144)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), f"bpf({command}): {os.strerror(ctypes.get_errno())}")
-    return result
-
 
 class Counter:
     """A program that counts packets and lets the next one go on: somebody else's."""
 
     def __init__(self, world):
-        self.map = bpf(BPF_MAP_CREATE, struct.pack("IIII", 2, 4, 8, 1))
+        self.map = programs.bpf(programs.MAP_CREATE, struct.pack("IIII", 2, 4, 8, 1))
         world.closers.append(lambda: os.close(self.map))
         lines = [
             (0xb7, 0x01, 0, 0),            # r1 = 0
@@ -277,31 +263,20 @@ class Counter:
             (0xb7, 0x00, 0, -1),           # r0 = TCX_NEXT
             (0x95, 0, 0, 0),               # exit
         ]
-        code = b"".join(struct.pack("BBhi", *line) for line in lines)
-        self.code = ctypes.create_string_buffer(code, len(code))
-        self.licence = ctypes.create_string_buffer(b"GPL")
-        self.program = bpf(BPF_PROG_LOAD, struct.pack(
-            "IIQQ", BPF_PROG_TYPE_SCHED_CLS, len(lines), ctypes.addressof(self.code),
-            ctypes.addressof(self.licence)))
+        self.program = programs.load(programs.SCHED_CLS, lines)
         world.closers.append(lambda: os.close(self.program))
 
     def attach(self, namespace, interface, where):
         with namespace:
-            try:
-                link = bpf(BPF_LINK_CREATE, struct.pack(
-                    "IIII", self.program, socket.if_nametoindex(interface), where, 0))
-            except OSError as error:
-                if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-                    raise Skip("the kernel has no tcx") from error
-                raise
+            link = programs.link(self.program, socket.if_nametoindex(interface), where)
         namespace.world.closers.append(lambda: os.close(link))
         return link
 
     def value(self):
         key = ctypes.create_string_buffer(4)
         value = ctypes.create_string_buffer(8)
-        bpf(BPF_MAP_LOOKUP, struct.pack("IIQQ", self.map, 0, ctypes.addressof(key),
-                                        ctypes.addressof(value)))
+        programs.bpf(programs.MAP_LOOKUP, struct.pack(
+            "IIQQ", self.map, 0, ctypes.addressof(key), ctypes.addressof(value)))
         return struct.unpack("Q", value.raw)[0]
 
 
@@ -317,7 +292,7 @@ def _(world):
     firewall, client, server = world.firewall, world.client, world.server
     firewall.reeve("down")
     counters = {}
-    for name, where in (("in", TCX_INGRESS), ("out", TCX_EGRESS)):
+    for name, where in (("in", programs.AT_TCX_INGRESS), ("out", programs.AT_TCX_EGRESS)):
         for interface in ("lan0", "wan0"):
             counters[f"before apply, {interface} {name}"] = counter = Counter(world)
             counter.attach(firewall, interface, where)
@@ -328,7 +303,7 @@ def _(world):
 
     talk()
     firewall.apply(OUTBOUND)
-    for name, where in (("in", TCX_INGRESS), ("out", TCX_EGRESS)):
+    for name, where in (("in", programs.AT_TCX_INGRESS), ("out", programs.AT_TCX_EGRESS)):
         counters[f"after apply, {name}"] = counter = Counter(world)
         counter.attach(firewall, "lan0", where)
     same(counting(counters, talk), {name: True for name in counters}, "counted while reeve runs")

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs of BPF that are somebody else's: bpf(2) by its number, no compiler needed."""
+
+import ctypes
+import errno
+import os
+import struct
+
+from e2e import Skip, libc
+
+MAP_CREATE, MAP_LOOKUP, PROG_LOAD, LINK_CREATE = 0, 1, 5, 28
+SCHED_CLS, XDP, CGROUP_SKB, NETFILTER = 3, 6, 8, 32  # types of programs
+AT_CGROUP_INGRESS, AT_XDP, AT_NETFILTER, AT_TCX_INGRESS, AT_TCX_EGRESS = 0, 37, 45, 46, 47
+SYS_BPF = {"x86_64": 321, "aarch64": 280}
+
+
+def bpf(command, attributes):
+    number = SYS_BPF.get(os.uname().machine)
+    if number is None:
+        raise Skip("the number of bpf(2) is not known here")
+    buffer = ctypes.create_string_buffer(attributes.ljust(144, b"\0"), 144)
+    result = libc.syscall(number, command, buffer, 144)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"bpf({command}): {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def load(kind, lines, name="", attach_type=0):
+    """Instructions (code, registers, offset, immediate) as a program's descriptor."""
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=BBhi", *line) for line in lines))
+    licence = ctypes.create_string_buffer(b"GPL")
+    return bpf(PROG_LOAD, struct.pack(
+        "=IIQQIIQII16sII", kind, len(lines), ctypes.addressof(code), ctypes.addressof(licence),
+        0, 0, 0, 0, 0, name.encode(), 0, attach_type))
+
+
+def load_answer(kind, answer, name, attach_type=0):
+    """A program that always gives this answer."""
+    return load(kind, [(0xb7, 0, 0, answer), (0x95, 0, 0, 0)], name, attach_type)
+
+
+def link(program, target, attach_type, more=b""):
+    """A link's descriptor; closing it detaches. Skips where the kernel has no such hook."""
+    try:
+        return bpf(LINK_CREATE, struct.pack("=IIII", program, target, attach_type, 0) + more)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise Skip(f"the kernel has no hook of type {attach_type}") from error
+        raise
