@@ -90,6 +90,7 @@ int command_rules(const struct arguments *arguments);
 int command_flows(const struct arguments *arguments);
 int command_explain(const struct arguments *arguments);
 int command_watch(const struct arguments *arguments);
+int command_hooks(const struct arguments *arguments);
 int command_show(const struct arguments *arguments);
 int command_completions(const struct arguments *arguments);
 

@@ -107,6 +107,13 @@ const struct command command_table[] = {
 	{ "watch", "", "events as they happen: dropped, rejected, logged, new flows",
 	  "One line for each event, until Ctrl-C. With --json each line is one object.\n",
 	  JSON_BIT | OPTION_BIT(OPTION_COUNT), 0, 0, false, command_watch },
+	{ "hooks", "", "what is on the kernel's packet hooks, reeve's and others'",
+	  "Everything that meets packets in this network namespace, in the order a packet meets it: XDP,\n"
+	  "tcx and clsact, Netfilter (BPF, nftables, iptables and, where the kernel lists them, conntrack\n"
+	  "and NAT), programs of cgroups. reeve need not run. What the kernel does not tell is noted at the\n"
+	  "end. A chain's packets are those that came to its policy; a program's runs are only counted\n"
+	  "while sysctl kernel.bpf_stats_enabled is 1.\n",
+	  JSON_BIT, 0, 0, false, command_hooks },
 	{ "show", "", "the text of the running policy",
 	  "As it was applied, with the files it included. On a terminal control characters are escaped;\n"
 	  "elsewhere the bytes come as they were.\n",

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
@@ -14,41 +13,8 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/netlink.h"
 #include "engine/bpf/problem.h"
-
-#define BUFFER_SIZE ((size_t)64 * 1024)
-
-static void socket_close(struct mnl_socket **socket)
-{
-	if (*socket)
-		mnl_socket_close(*socket);
-}
-
-/* Sends a dump request and hands each message to `take`. 0 or -errno. */
-static int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
-{
-	cleanup(socket_close) struct mnl_socket *socket = mnl_socket_open(protocol);
-	cleanup_free char *buffer = malloc(BUFFER_SIZE);
-	unsigned int port;
-	ssize_t len;
-	int more = 1;
-
-	if (!buffer)
-		return -ENOMEM;
-	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
-	    mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
-		return -errno;
-	port = mnl_socket_get_portid(socket);
-	while (more > 0) {
-		len = mnl_socket_recvfrom(socket, buffer, BUFFER_SIZE);
-		if (len < 0)
-			return -errno;
-		more = mnl_cb_run(buffer, (size_t)len, request->nlmsg_seq, port, receive, context);
-		if (more < 0)
-			return -errno;
-	}
-	return 0;
-}
 
 static int link_info_receive(const struct nlattr *attr, void *context)
 {

@@ -96,3 +96,26 @@ int sys_link_info(int link, struct sys_link_info *info)
 	info->priority = raw.netfilter.priority;
 	return 0;
 }
+
+int sys_program_query(uint32_t target, uint32_t attach_type, uint32_t *programs, uint32_t *links,
+		      uint32_t *n)
+{
+	struct {
+		uint32_t target, attach_type, query_flags, attach_flags;
+		uint64_t programs;
+		uint32_t n, pad;
+		uint64_t program_flags, links, link_flags, revision;
+	} attr;
+	int err;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.target = target;
+	attr.attach_type = attach_type;
+	attr.programs = (uint64_t)(uintptr_t)programs;
+	attr.links = (uint64_t)(uintptr_t)links;
+	attr.n = *n;
+	err = sys_bpf(BPF_PROG_QUERY, &attr, sizeof(attr));
+	if (!err)
+		*n = attr.n;
+	return err;
+}

@@ -32,4 +32,13 @@ struct sys_link_info {
 /* 0 or -errno. */
 int sys_link_info(int link, struct sys_link_info *info);
 
+/*
+ * The programs attached to a hook in the order they run, and their links (`links` may be NULL; 0:
+ * no link). `target` is an interface's index for tcx, a descriptor of a cgroup or a network
+ * namespace for their hooks. *n is how many there is room for, and then how many there are. 0 or
+ * -errno.
+ */
+int sys_program_query(uint32_t target, uint32_t attach_type, uint32_t *programs, uint32_t *links,
+		      uint32_t *n);
+
 #endif
