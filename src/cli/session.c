@@ -32,15 +32,28 @@ static void words_of(const uint8_t *bytes, unsigned n, uint32_t words[4])
 			   (uint32_t)bytes[i * 4 + 2] << 8 | bytes[i * 4 + 3];
 }
 
-/* Returns the family, or 0. A link-local address may have its interface behind `%`. */
-static uint8_t address_parse(const char *text, uint32_t words[4])
+/* The interface behind the `%` of a link-local address: its name, or its index. */
+static uint32_t scope_parse(const char *text)
+{
+	uint32_t ifindex = if_nametoindex(text);
+
+	return ifindex ? ifindex : (uint32_t)strtoul(text, NULL, 10);
+}
+
+/* Returns the family, or 0. *ifindex is left alone when the address names no interface. */
+static uint8_t address_parse(const char *text, uint32_t words[4], uint32_t *ifindex)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	char copy[INET6_ADDRSTRLEN + IF_NAMESIZE];
+	char *scope;
 	uint8_t bytes[16];
 
 	snprintf(copy, sizeof(copy), "%s", text);
-	copy[strcspn(copy, "%")] = '\0';
+	scope = strchr(copy, '%');
+	if (scope) {
+		*scope = '\0';
+		*ifindex = scope_parse(scope + 1);
+	}
 	if (inet_pton(AF_INET, copy, bytes) == 1) {
 		words_of(bytes, 1, words);
 		return 4;
@@ -65,8 +78,8 @@ int session_parse(const char *text, struct session *session)
 	if (sscanf(text, "%79s %5u %79s %5u%n", peer, &peer_port, local, &local_port, &end) != 4 ||
 	    text[end] || !peer_port || peer_port > 0xffff || !local_port || local_port > 0xffff)
 		return -EINVAL;
-	found.family = address_parse(peer, found.peer);
-	if (!found.family || address_parse(local, found.local) != found.family)
+	found.family = address_parse(peer, found.peer, &found.ifindex);
+	if (!found.family || address_parse(local, found.local, &found.ifindex) != found.family)
 		return -EINVAL;
 	found.peer_port = (uint16_t)peer_port;
 	found.local_port = (uint16_t)local_port;
@@ -175,12 +188,15 @@ static bool local_here(const struct session *session)
 static bool find_interface(const struct ruleset *ruleset, const struct session *session,
 			   struct session_fate *fate, uint32_t *zone)
 {
+	struct route_question question = { .family = session->family, .ifindex = session->ifindex };
 	struct interface_vector interfaces = { 0 };
 	struct problem ignored;
 	uint32_t ifindex;
 	bool found = false;
 
-	if (engine_route(session->family, session->peer, &ifindex) ||
+	memcpy(question.to, session->peer, sizeof(question.to));
+	memcpy(question.from, session->local, sizeof(question.from));
+	if (engine_route(&question, &ifindex) ||
 	    engine_interfaces(ruleset, &interfaces, &ignored))
 		return false;
 	for (size_t i = 0; i < interfaces.n; i++) {

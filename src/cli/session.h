@@ -16,6 +16,7 @@ struct session {
 	uint8_t family; /* 4 or 6; IPv4-mapped addresses are IPv4 */
 	uint32_t peer[4], local[4];
 	uint16_t peer_port, local_port;
+	uint32_t ifindex; /* of link-local addresses, or 0 */
 };
 
 /* Reads what SSH_CONNECTION holds: "PEER PORT LOCAL PORT". -EINVAL when it is something else. */

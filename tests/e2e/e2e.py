@@ -130,6 +130,13 @@ class Namespace:
         """What `ip -s link show` says of it."""
         return json.loads(run("ip", "-n", self.name, "-j", "-s", "link", "show", interface))[0]
 
+    def link_local(self, interface):
+        """Its IPv6 link-local address; None while it has none."""
+        found = json.loads(run("ip", "-n", self.name, "-j", "addr", "show", interface, "scope",
+                               "link", "-tentative"))
+        return next((address["local"] for one in found for address in one.get("addr_info", ())
+                     if address.get("family") == "inet6"), None)
+
     # --- the command ---
 
     def try_reeve(self, *arguments, **options):

@@ -69,6 +69,22 @@ def _(world):
     same(apply_in(world, OPEN, mapped)[0], 0)
 
 
+@test("a link-local session is in the zone of the interface that it names")
+def _(world):
+    world.link(world.host, "eth1", world.peer, "eth1")
+    try:
+        here, there = (eventually(lambda at=at: at.link_local("eth1"), "an address")
+                       for at in (world.host, world.peer))
+        text = OPEN + "zone dmz = eth1\npolicy dmz -> self default drop { allow 443/tcp }\n"
+        status, said = apply_in(world, text, f"{there}%eth1 50000 {here}%eth1 {SSH}")
+        same((status, f"`dmz -> self {SSH}/tcp" in said), (1, True), said)
+        same(apply_in(world, text.replace("443", str(SSH)),
+                      f"{there}%eth1 50000 {here}%eth1 {SSH}"), (0, ""))
+    finally:
+        world.host.reeve("down")
+        world.host.ip("link del eth1")
+
+
 @test("what is no connection is said, and no reason to refuse")
 def _(world):
     for text in ("nonsense", "10.0.0.1 22 10.0.0.2", "10.0.0.1 0 10.0.0.2 22", "::1 1 10.0.0.1 22",

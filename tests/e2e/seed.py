@@ -3,11 +3,14 @@
 """The first apply takes over what lives: connections of this host, and forwarded ones that conntrack knows."""
 
 import socket
+import struct
 import time
 
-from e2e import Echo, Skip, eventually, holds, main, router_world, run_nft, same, test
+from e2e import (Echo, Skip, eventually, holds, main, router_world, run_nft, same, test)
 
 SSH, OTHER = 22, 23
+PUBLISHED, REDIRECTED = 2222, 2323
+NETLINK_NETFILTER, NLMSG_ERROR = 12, 2
 MID_STREAM = "options { tcp-pickup off }\n"  # without being taken over nothing lives on
 ZONES = "zone lan = lan0\nzone wan = wan0\n" + MID_STREAM
 
@@ -107,6 +110,93 @@ def _(world):
     for sock in socks.values():
         sock.close()
     run_nft(world.firewall, "delete table inet track")
+
+
+def lists_conntrack(world):
+    """Does the kernel hand its entries out (nf_conntrack_netlink)?"""
+    with world.firewall.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as sock:
+        # nlmsghdr: a dump of ctnetlink's (1 << 8 | IPCTNL_MSG_CT_GET); nfgenmsg: any family
+        sock.send(struct.pack("=IHHIIBBH", 20, 1 << 8 | 1, 0x301, 1, 0, 0, 0, 0))
+        return struct.unpack_from("=H", sock.recv(65536), 4)[0] != NLMSG_ERROR
+
+
+def translating(world):
+    """Skips where the kernel has no conntrack, or does not list it; leaves a NAT table behind."""
+    try:
+        run_nft(world.firewall, "add table inet track\n"
+                "add chain inet track p { type nat hook prerouting priority -100; }\n"
+                "add chain inet track n { type nat hook postrouting priority 100; }\n")
+    except (RuntimeError, AssertionError) as error:
+        raise Skip(f"no conntrack here: {error}") from error
+    if not lists_conntrack(world):
+        run_nft(world.firewall, "delete table inet track")
+        raise Skip("the kernel does not list its conntrack")
+
+
+@test("connections to a published port live on: to another host behind it, and to another port here")
+def _(world):
+    world.firewall.reeve("down")
+    translating(world)
+    try:
+        run_nft(world.firewall, "add rule inet track p meta nfproto ipv4 ip daddr "
+                f"{world.firewall.lan[4]} tcp dport {PUBLISHED} dnat ip to "
+                f"{world.server.address[4]}:{SSH}\n"
+                f"add rule inet track p tcp dport {REDIRECTED} redirect to :{OTHER}\n")
+        socks = {(port, family): connect(world.client, world.firewall.lan[family], port)
+                 for port, family in ((PUBLISHED, 4), (REDIRECTED, 4), (REDIRECTED, 6))}
+        said = first_apply(world, ZONES + f"""
+policy lan -> self default drop {{ allow {PUBLISHED}/tcp; allow {REDIRECTED}/tcp }}
+policy lan -> wan default drop {{ allow {SSH}/tcp }}
+policy wan -> any default drop
+""")
+        holds(said["flows_seeded"] > 0, said)
+        same({name: answer(sock) for name, sock in socks.items()}, dict.fromkeys(socks, True))
+        for sock in socks.values():
+            sock.close()
+    finally:
+        run_nft(world.firewall, "delete table inet track")
+
+
+@test("connections over link-local addresses live on, on each interface")
+def _(world):
+    world.firewall.reeve("down")
+    socks = {}
+    for at, interface in ((world.client, "lan0"), (world.server, "wan0")):
+        sock = at.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        sock.connect((world.firewall.link_local(interface), SSH, 0, at.index("eth0")))
+        same(answer(sock), True, "before")
+        socks[interface] = sock
+    first_apply(world, ZONES + f"policy any -> self default drop {{ allow {SSH}/tcp }}\n")
+    same({name: answer(sock) for name, sock in socks.items()}, dict.fromkeys(socks, True))
+    for sock in socks.values():
+        sock.close()
+
+
+@test("where the source address chooses the way, that is the way a connection is looked for")
+def _(world):
+    """The server reaches the firewall's wan address from an address that is routed by lan0 elsewhere."""
+    world.firewall.reeve("down")
+    far = "198.51.100.9"
+    world.server.ip(f"addr add {far}/32 dev eth0")
+    world.firewall.ip(f"route add {far} via {world.client.address[4]}",
+                      f"route add {far} via {world.server.address[4]} table 77",
+                      f"rule add from {world.firewall.wan[4]} table 77")
+    try:
+        sock = world.server.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.bind((far, 0))
+        sock.connect((world.firewall.wan[4], SSH))
+        same(answer(sock), True, "before")
+        first_apply(world, ZONES + f"policy wan -> self default drop {{ allow {SSH}/tcp }}\n"
+                    "policy lan -> self default drop\n")
+        same({(flow["originator"]["zone"], flow["responder"]["zone"])
+              for flow in world.firewall.flows(f"{SSH}/tcp", "from", far)}, {("wan", "self")})
+        same(answer(sock), True)
+        sock.close()
+    finally:
+        world.firewall.ip(f"rule del from {world.firewall.wan[4]} table 77",
+                          f"route del {far} via {world.server.address[4]} table 77",
+                          f"route del {far} via {world.client.address[4]}")
+        world.server.ip(f"addr del {far}/32 dev eth0")
 
 
 def make_world():

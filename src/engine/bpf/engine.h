@@ -61,11 +61,15 @@ int engine_interfaces(const struct ruleset *ruleset, struct interface_vector *in
 /* A flow as seen from user space. Borrowed for the time of the call. Return non-zero to stop. */
 typedef int flow_visitor(void *context, const struct flow_key *key, const struct flow *flow,
 			 bool embryonic);
-/*
- * The interface by which the kernel routes packets of this host to an address (words as in
- * FIELD_SRC; family 4 or 6). -errno.
- */
-int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex);
+/* A way that packets of this host take. Words as in FIELD_SRC; no padding, so comparable. */
+struct route_question {
+	uint32_t family; /* 4 or 6 */
+	uint32_t to[4];
+	uint32_t from[4]; /* the address it speaks with, which can choose the way; all zero: not said */
+	uint32_t ifindex; /* of a link-local address, or that a socket is bound to; or 0 */
+};
+/* The interface by which they leave. -errno. */
+int engine_route(const struct route_question *question, uint32_t *ifindex);
 
 struct apply_options {
 	bool dry_run;

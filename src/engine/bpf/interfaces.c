@@ -184,26 +184,50 @@ static int oif_receive(const struct nlmsghdr *message, void *context)
 		       MNL_CB_ERROR : MNL_CB_STOP;
 }
 
-int route_lookup(uint8_t family, const uint32_t *address, uint32_t *ifindex, bool *local)
+static void address_put(struct nlmsghdr *request, uint16_t attr, uint32_t family,
+			const uint32_t *address)
 {
-	struct route_answer answer = { 0 };
+	uint32_t words[4];
+
+	for (int i = 0; i < 4; i++)
+		words[i] = htonl(address[i]);
+	mnl_attr_put(request, attr, family == 6 ? 16 : 4, words);
+}
+
+static int route_ask(const struct route_question *question, bool with_source,
+		     struct route_answer *answer)
+{
+	uint8_t bits = question->family == 6 ? 128 : 32;
 	struct nlmsghdr *request;
 	struct rtmsg *route;
-	uint32_t words[4];
 	char buffer[256];
 	int err;
 
 	request = request_new(buffer, RTM_GETROUTE, sizeof(*route),
-			      family == 6 ? AF_INET6 : AF_INET);
+			      question->family == 6 ? AF_INET6 : AF_INET);
 	request->nlmsg_flags = NLM_F_REQUEST;
 	route = mnl_nlmsg_get_payload(request);
-	route->rtm_dst_len = family == 6 ? 128 : 32;
-	for (int i = 0; i < 4; i++)
-		words[i] = htonl(address[i]);
-	mnl_attr_put(request, RTA_DST, family == 6 ? 16 : 4, words);
-	err = netlink_dump(NETLINK_ROUTE, request, oif_receive, &answer);
-	if (!err && !answer.ifindex)
-		err = -ENETUNREACH;
+	route->rtm_dst_len = bits;
+	address_put(request, RTA_DST, question->family, question->to);
+	if (with_source) {
+		route->rtm_src_len = bits;
+		address_put(request, RTA_SRC, question->family, question->from);
+	}
+	if (question->ifindex)
+		mnl_attr_put_u32(request, RTA_OIF, question->ifindex);
+	err = netlink_dump(NETLINK_ROUTE, request, oif_receive, answer);
+	return !err && !answer->ifindex ? -ENETUNREACH : err;
+}
+
+int route_lookup(const struct route_question *question, uint32_t *ifindex, bool *local)
+{
+	static const uint32_t none[4];
+	bool with_source = memcmp(question->from, none, sizeof(none)) != 0;
+	struct route_answer answer = { 0 };
+	int err = route_ask(question, with_source, &answer);
+
+	if (err && with_source)
+		err = route_ask(question, false, &answer);
 	if (err)
 		return err;
 	*ifindex = answer.ifindex;
@@ -211,11 +235,11 @@ int route_lookup(uint8_t family, const uint32_t *address, uint32_t *ifindex, boo
 	return 0;
 }
 
-int engine_route(uint8_t family, const uint32_t *address, uint32_t *ifindex)
+int engine_route(const struct route_question *question, uint32_t *ifindex)
 {
 	bool local;
 
-	return route_lookup(family, address, ifindex, &local);
+	return route_lookup(question, ifindex, &local);
 }
 
 static int policy_receive(const struct nlmsghdr *message, void *context)

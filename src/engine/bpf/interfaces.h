@@ -28,10 +28,9 @@ int links_read(struct link_vector *links, struct problem *problem);
 bool xfrm_policies_exist(void);
 
 /*
- * How the kernel routes to an address (words as in FIELD_SRC; family 4 or 6): by which interface,
- * and whether it is one of this host's own.
- * -errno.
+ * Which way the kernel sends packets of this host, and whether `to` is one of its own addresses.
+ * When there is no way from `from`, it is asked without. -errno.
  */
-int route_lookup(uint8_t family, const uint32_t *address, uint32_t *ifindex, bool *local);
+int route_lookup(const struct route_question *question, uint32_t *ifindex, bool *local);
 
 #endif
