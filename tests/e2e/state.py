@@ -218,7 +218,8 @@ table inet redirected {
         world.firewall.nft("flush ruleset\n")
     texts = {(event["kind"], event["destination_port"]):
              (event["verdict"], event["rule"]["text"], event["rule"]["line"])
-             for event in events() if event["kind"] in ("reject", "log", "drop")}
+             for event in events()
+             if event["kind"] in ("reject", "log", "drop") and event["rule"]}
     lines = POLICY.splitlines()
     same(texts.get(("reject", REJECTED)), ("reject", "reject 1003",
                                            lines.index("    reject 1003") + 1))
