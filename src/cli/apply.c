@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* apply and down: the commands that change what the kernel does. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "cli/confirm.h"
-#include "cli/filter.h"
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
@@ -50,6 +46,9 @@ static void apply_warnings(const struct apply_report *report,
 		say(context, "default-route-in-other", text_string(&text));
 		text_free(&text);
 	}
+	if (report->flows_left)
+		say(context, "flows-left",
+		    "the policy runs, but not all live flows could be ended: `reeve flows kill all` tries again");
 	if (report->xfrm_policies)
 		say(context, "ipsec",
 		    "IPsec policies exist: departure sees packets encrypted, and transport mode is not filtered inside");
@@ -214,28 +213,9 @@ static int flows_how(const struct arguments *arguments, enum flows_how *how)
 static int not_the_session(void *context, const struct flow_key *key, const struct flow *flow,
 			   bool embryonic)
 {
-	const struct session *session = context;
-	struct flow_ends ends;
-
+	(void)flow;
 	(void)embryonic;
-	if (!session || key->protocol != IPPROTO_TCP || key->family != session->family)
-		return 1;
-	flow_ends(key, flow, &ends);
-	return ends.from_port != session->peer_port || ends.to_port != session->local_port ||
-	       memcmp(ends.from, session->peer, sizeof(session->peer)) != 0 ||
-	       memcmp(ends.to, session->local, sizeof(session->local)) != 0;
-}
-
-/* Finds it; false when there is none. */
-static bool session_known(struct session *session)
-{
-	cleanup_free char *text = NULL;
-	int err = session_find(session, &text);
-
-	if (err == -EINVAL)
-		complain("warning: SSH_CONNECTION holds `%s`, which is no connection: your session is not looked after",
-			 text);
-	return !err;
+	return !context || !session_has_flow(context, key);
 }
 
 /* Would the policy cut the session? *problem then says which rule does, and what to do. */
@@ -249,7 +229,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	char question[256];
 
 	session_judge(&loaded->ruleset, session, &fate);
-	if (!fate.here || (fate.opens && (fate.lives || how != FLOWS_RECHECK)))
+	if (!fate.here || (fate.opens && (fate.lives || how == FLOWS_KEEP)))
 		return false;
 	rule = &loaded->ruleset.rules[fate.rule];
 	session_question(&loaded->ruleset, session, &fate, question, sizeof(question));

@@ -12,6 +12,7 @@
 #include "cli/names.h"
 #include "cli/output.h"
 #include "cli/running.h"
+#include "cli/session.h"
 #include "policy/protocols.h"
 
 #define ROWS_AT_ONCE 512
@@ -199,7 +200,8 @@ static int list(struct listing *listing, struct problem *problem)
 
 struct killing {
 	struct filter filter;
-	bool count_only;
+	const struct session *session; /* it is spared; NULL: none */
+	bool count_only, spared;
 	uint64_t counted;
 };
 
@@ -209,22 +211,30 @@ static int choose(void *context, const struct flow_key *key, const struct flow *
 
 	if (!filter_matches(&killing->filter, key, flow, embryonic))
 		return 0;
+	if (killing->session && session_has_flow(killing->session, key)) {
+		killing->spared = true;
+		return 0;
+	}
 	killing->counted++;
 	return !killing->count_only;
 }
 
-static int kill_report(const struct arguments *arguments, uint64_t n, bool dry_run)
+static int kill_report(const struct arguments *arguments, uint64_t n, const struct killing *killing)
 {
+	bool dry_run = killing->count_only;
 	struct text out = TEXT_INIT(1 << 12);
 
 	if (arguments->json) {
-		output_json_take(json_pack("{s:b, s:b, s:I}", "ok", 1, "dry_run", dry_run, "flows",
-					   (json_int_t)n),
+		output_json_take(json_pack("{s:b, s:b, s:I, s:b}", "ok", 1, "dry_run", dry_run,
+					   "flows", (json_int_t)n, "session_spared", killing->spared),
 				 false);
 		return STATUS_DONE;
 	}
 	text_plural(&out, n, "flow");
 	text_puts(&out, dry_run ? " would end (dry run: nothing was changed)\n" : " ended\n");
+	if (killing->spared)
+		text_puts(&out, dry_run ? "your ssh session would be left alone (--force: ends too)\n"
+					: "your ssh session was left alone (--force ends it too)\n");
 	output_write(&out);
 	return STATUS_DONE;
 }
@@ -238,10 +248,13 @@ static int flows_kill(const struct arguments *arguments, const char **words, int
 	struct problem problem = { 0 };
 	int status = STATUS_DONE, err;
 	struct running running;
+	struct session session;
 	uint64_t killed;
 
 	if (!word_n)
 		return usage_error(arguments, "which ones? `flows kill FILTER`; or `flows kill all`");
+	if (!arguments->option[OPTION_FORCE] && session_known(&session))
+		killing.session = &session;
 	err = running_open(&running, &problem);
 	if (err)
 		return complain_problem(arguments, err, &problem);
@@ -252,7 +265,7 @@ static int flows_kill(const struct arguments *arguments, const char **words, int
 		status = complain_problem(arguments, -EIO, &problem);
 	else
 		status = kill_report(arguments, killing.count_only ? killing.counted : killed,
-				     killing.count_only);
+				     &killing);
 	text_free(&why);
 	running_close(&running);
 	return status;
@@ -275,8 +288,9 @@ int command_flows(const struct arguments *arguments)
 		return STATUS_USAGE;
 	if (arguments->word_n && strcmp(arguments->words[0], "kill") == 0)
 		return flows_kill(arguments, arguments->words + 1, arguments->word_n - 1);
-	if (arguments->option[OPTION_DRY_RUN])
-		return usage_error(arguments, "--dry-run goes with `flows kill FILTER`");
+	if (arguments->option[OPTION_DRY_RUN] || arguments->option[OPTION_FORCE])
+		return usage_error(arguments, "--%s goes with `flows kill FILTER`",
+				   arguments->option[OPTION_FORCE] ? "force" : "dry-run");
 	err = running_open(&running, &problem);
 	if (err)
 		return complain_problem(arguments, err, &problem);

@@ -32,7 +32,7 @@ const struct option_row option_table[OPTIONS] = {
 	[OPTION_BUILTIN] = { "builtin", 'b', NULL, "the built-in rules instead of the file's text" },
 	[OPTION_IMAGE] = { "image", 'i', NULL, "figures of the compiled policy instead of its text" },
 	[OPTION_FLOWS] = { "flows", 0, "HOW", "what becomes of live flows: recheck (the default), keep, kill" },
-	[OPTION_FORCE] = { "force", 0, NULL, "also a policy that would cut the session it is typed in" },
+	[OPTION_FORCE] = { "force", 0, NULL, "even if it cuts the session that this is typed in" },
 	[OPTION_CONFIRM] = { "confirm", 0, "TIME", "go back after so long (60s, 5m) unless `reeve confirm` comes first" },
 	[OPTION_ABORT] = { "abort", 0, NULL, "go back at once" },
 	[OPTION_GONE] = { "gone", 'g', NULL, "namespaces that nobody can reach any more, instead of this one" },
@@ -95,9 +95,11 @@ const struct command command_table[] = {
 	  "  state established  embryonic    the state; flows not answered yet\n"
 	  "With --json each line is one object.\n"
 	  "`flows kill FILTER` ends them: what comes then meets the rules. `flows kill all` ends all of\n"
-	  "them; with --dry-run they are only counted.\n",
-	  JSON_BIT | OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_DRY_RUN), 0, -1, false,
-	  command_flows },
+	  "them; with --dry-run they are only counted. The ssh session that this is typed in is left\n"
+	  "alone, unless --force.\n",
+	  JSON_BIT | OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_DRY_RUN) |
+		  OPTION_BIT(OPTION_FORCE),
+	  0, -1, false, command_flows },
 	{ "explain", "QUESTION", "what happens to a packet, and why",
 	  "QUESTION is a packet, said as a rule says it, in quotes:\n"
 	  "  reeve explain 'wan -> self 22/tcp from 203.0.113.9'\n"

@@ -14,6 +14,7 @@
 
 #include "analysis/evaluate.h"
 #include "base/cleanup.h"
+#include "cli/output.h"
 #include "core/field.h"
 #include "engine/bpf/engine.h"
 
@@ -148,6 +149,26 @@ int session_find(struct session *session, char **text)
 		return err;
 	}
 	return -ENOENT;
+}
+
+bool session_known(struct session *session)
+{
+	cleanup_free char *text = NULL;
+	int err = session_find(session, &text);
+
+	if (err == -EINVAL)
+		complain("warning: SSH_CONNECTION holds `%s`, which is no connection: your session is not looked after",
+			 text);
+	return !err;
+}
+
+bool session_has_flow(const struct session *session, const struct flow_key *key)
+{
+	struct flow_key own;
+
+	flow_key_order(&own, session->peer, session->local, session->peer_port, session->local_port,
+		       IPPROTO_TCP, session->family);
+	return !memcmp(&own, key, sizeof(own));
 }
 
 /* --- what a policy would do to it --- */

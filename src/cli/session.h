@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/flow.h"
 #include "policy/rule.h"
 
 /* One TCP connection; addresses as in FIELD_SRC, ports in host order. */
@@ -27,6 +28,11 @@ int session_parse(const char *text, struct session *session);
  * holds.
  */
 int session_find(struct session *session, char **text);
+
+/* The same; says what does not parse, and is false when there is no session. */
+bool session_known(struct session *session);
+/* Is this its flow, whoever is thought to have begun it? */
+bool session_has_flow(const struct session *session, const struct flow_key *key);
 
 /* What a policy would do to it. */
 struct session_fate {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Nobody is locked out: what apply says to an ssh session that the new policy would cut."""
 
+import json
 import os
 import pty
 import signal
@@ -108,6 +109,9 @@ def _(world):
     text = OPEN.replace("drop {", f"drop {{ drop {SSH}/tcp length 1000-2000;")
     status, said = apply_in(world, text, session(world))
     same((status, "cut your ssh session" in said), (1, True), said)
+    # The flow is spared by kill, but its next packet would be judged.
+    status, said = apply_in(world, text, session(world), "--flows", "kill")
+    same((status, "cut your ssh session" in said), (1, True), said)
     same(apply_in(world, text, session(world), "--flows", "keep")[0], 0)
 
 
@@ -137,6 +141,39 @@ def _(world):
     same(heard, None, "the other connection")
     mine.close()
     other.close()
+
+
+@test("`flows kill` leaves the session alone, whoever has begun it, unless --force")
+def _(world):
+    def kill(connection, *options):
+        done = world.host.try_reeve("flows", "kill", "all", "--json", *options,
+                                    env=dict(os.environ, SSH_CONNECTION=connection))
+        same(done.returncode, 0, done.stderr)
+        said = json.loads(done.stdout)
+        return said["flows"], said["session_spared"]
+
+    text = OPEN + "policy self -> lan default allow\n"
+    for at, to in ((world.peer, world.host), (world.host, world.peer)):
+        world.host.reeve("down")
+        world.host.apply(text)
+        mine, other = (at.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(2))
+        for sock in (mine, other):
+            sock.connect((to.address[4], SSH))
+            sock.send(b"before")
+            same(sock.recv(100), b"before")
+        port = mine.getsockname()[1]
+        there = (f"{at.address[4]} {port} {to.address[4]} {SSH}" if at is world.peer
+                 else f"{to.address[4]} {SSH} {at.address[4]} {port}")
+        same(kill(there, "--dry-run"), (1, True))
+        same(kill(there), (1, True))
+        mine.send(b"after")
+        same(mine.recv(100), b"after")
+        same(kill(there), (0, True))
+        same(kill(there, "--force"), (1, False))
+        same(kill(there), (0, False))
+        for sock in (mine, other):
+            sock.close()
+    same(world.host.try_reeve("flows", "--force").returncode, 2)
 
 
 # --- --confirm -----------------------------------------------------------------------------------
@@ -248,6 +285,7 @@ def _(world):
 def make_world():
     world = host_world("lockout")
     Echo(world.host, SSH)
+    Echo(world.peer, SSH)
     return world
 
 

@@ -281,9 +281,9 @@ def _(world):
     eventually(lambda: all(talk.rounds > 5 for talk in talks.values()), "conversations")
     words = (f"{PAIR_ALLOWED}/tcp", "to", world.server.address[6], "state", "established")
     same(json.loads(firewall.reeve("flows", "kill", "--dry-run", "--json", *words)),
-         {"ok": True, "dry_run": True, "flows": 1})
+         {"ok": True, "dry_run": True, "flows": 1, "session_spared": False})
     same(json.loads(firewall.reeve("flows", "kill", "--json", *words)),
-         {"ok": True, "dry_run": False, "flows": 1})
+         {"ok": True, "dry_run": False, "flows": 1, "session_spared": False})
     time.sleep(0.1)
     stood, went = talks[6].rounds, talks[4].rounds
     eventually(lambda: talks[4].rounds > went + 20, "the other conversation goes on")

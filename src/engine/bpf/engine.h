@@ -85,6 +85,7 @@ struct apply_report {
 	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
 	uint64_t flows_seeded;	/* live connections taken over; only at the first apply */
 	uint64_t flows_ended;	/* by apply_options.end */
+	bool flows_left;	/* not all of those could be ended */
 	uint64_t compile_ns, load_ns, flip_ns;
 };
 

@@ -62,7 +62,7 @@ int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, 
 	return 0;
 }
 
-int flow_table_kill(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *killed)
+static int table_kill(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *killed)
 {
 	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
 	uint64_t now = now_ns();
@@ -85,4 +85,13 @@ int flow_table_kill(int fd, bool embryonic, flow_visitor *choose, void *context,
 		}
 	}
 	return 0;
+}
+
+int flow_tables_kill(const struct loaded *loaded, flow_visitor *choose, void *context,
+		     uint64_t *killed)
+{
+	/* In this order: a flow that is promoted meanwhile is in the second before it leaves the first. */
+	int err = table_kill(loaded->maps[MAP_EMBRYONIC], true, choose, context, killed);
+
+	return err ? err : table_kill(loaded->maps[MAP_FLOWS], false, choose, context, killed);
 }

@@ -6,6 +6,7 @@
 #define REEVE_ENGINE_BPF_FLOW_TABLE_H
 
 #include "engine/bpf/engine.h"
+#include "engine/bpf/loaded.h"
 
 /*
  * Calls `visit` for every live flow of a table, until it returns non-zero: then *stopped. `visit`
@@ -15,8 +16,10 @@
 int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
 		    bool *stopped);
 /*
- * Deletes the live flows for which `choose` returns non-zero; *killed goes up by each. 0 or -errno.
+ * Deletes the live flows of both tables for which `choose` returns non-zero; *killed goes up by
+ * each. 0 or -errno.
  */
-int flow_table_kill(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *killed);
+int flow_tables_kill(const struct loaded *loaded, flow_visitor *choose, void *context,
+		     uint64_t *killed);
 
 #endif

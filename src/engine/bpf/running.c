@@ -149,10 +149,7 @@ int engine_flows_kill(struct engine *engine, flow_visitor *choose, void *context
 	int err;
 
 	*killed = 0;
-	err = flow_table_kill(engine->loaded.maps[MAP_FLOWS], false, choose, context, killed);
-	if (!err)
-		err = flow_table_kill(engine->loaded.maps[MAP_EMBRYONIC], true, choose, context,
-				      killed);
+	err = flow_tables_kill(&engine->loaded, choose, context, killed);
 	return err ? problem_set(problem, err, "cannot change the flow tables: ") : 0;
 }
 
