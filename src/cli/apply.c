@@ -274,6 +274,35 @@ static int may_apply(const struct arguments *arguments, struct loaded *loaded,
 	return 0;
 }
 
+/* `seconds` 0: for good. */
+static int apply_it(const struct ruleset *ruleset, const struct apply_options *options,
+		    uint32_t seconds, struct apply_report *report, struct problem *problem)
+{
+	struct trial trial = { 0 };
+	struct problem other;
+	int err;
+
+	if (options->dry_run)
+		return engine_apply(ruleset, options, report, problem);
+	if (!seconds) {
+		err = engine_apply(ruleset, options, report, problem);
+		if (!err)
+			confirm_forget(); /* a forced policy needs no confirmation */
+		return err;
+	}
+	err = confirm_prepare(seconds, &trial, problem);
+	if (err)
+		return err;
+	err = engine_apply(ruleset, options, report, problem);
+	if (err)
+		confirm_undo(&trial);
+	else if (confirm_begin(&trial, &other))
+		complain("warning: it may take a minute longer until what ran before is back: %s",
+			 other.what);
+	trial_free(&trial);
+	return err;
+}
+
 int command_apply(const struct arguments *arguments)
 {
 	struct apply_options options = { .dry_run = arguments->option[OPTION_DRY_RUN] != NULL };
@@ -282,7 +311,7 @@ int command_apply(const struct arguments *arguments)
 	enum flows_how how;
 	struct problem problem = { 0 };
 	struct loaded loaded;
-	bool known = false, kept = false;
+	bool known = false;
 	uint32_t seconds = 0;
 	int status, err;
 
@@ -306,15 +335,8 @@ int command_apply(const struct arguments *arguments)
 		return status;
 	}
 	err = may_apply(arguments, &loaded, known ? &session : NULL, how, &problem);
-	if (!err && seconds && !options.dry_run)
-		err = confirm_prepare(seconds, &kept, &problem);
-	if (!err) {
-		err = engine_apply(&loaded.ruleset, &options, &report, &problem);
-		if (err && seconds && !options.dry_run)
-			confirm_undo(kept);
-		else if (!err && !seconds && !options.dry_run)
-			confirm_undo(false); /* a forced policy needs no confirmation */
-	}
+	if (!err)
+		err = apply_it(&loaded.ruleset, &options, seconds, &report, &problem);
 	if (err)
 		status = refused(arguments, &loaded, err, &problem);
 	else
@@ -363,7 +385,7 @@ int command_down(const struct arguments *arguments)
 	err = engine_down(&problem);
 	if (err && err != -ENOENT)
 		return complain_problem(arguments, err, &problem);
-	confirm_undo(false);
+	confirm_forget();
 	if (arguments->json) {
 		output_json_take(json_pack("{s:b, s:b}", "ok", 1, "was_running", !err), false);
 		return STATUS_DONE;

@@ -20,6 +20,7 @@
 
 #define LOOK_NS 200000000 /* how often the waiting process looks */
 #define TRIES 10	  /* to go back, a second apart */
+#define CHANGE_NS 60000000000ull /* more than a change takes */
 
 int confirm_duration(const char *text, uint32_t *seconds)
 {
@@ -50,7 +51,8 @@ int confirm_duration(const char *text, uint32_t *seconds)
 
 static int policy_back(const struct pending *pending, struct problem *problem)
 {
-	struct apply_options options = { 0 };
+	/* The session that the trial has cut is one of those. */
+	struct apply_options options = { .take_over = true };
 	struct apply_report report = { 0 };
 	struct diagnostics diagnostics = { 0 };
 	struct source_set sources = { 0 };
@@ -80,18 +82,14 @@ static int policy_back(const struct pending *pending, struct problem *problem)
 	return err;
 }
 
-/*
- * With `deadline_ns` only if that is still the one, and due. -ECANCELED when it is not; -ENOENT
- * when nothing waits.
- */
-static int go_back(uint64_t deadline_ns, struct problem *problem)
+/* -ENOENT when nothing waits; -EAGAIN when it is not due and ought to be. */
+static int go_back(bool when_due, struct problem *problem)
 {
 	struct pending pending;
 	int err = pending_read(true, &pending, problem);
 
-	if (!err && deadline_ns &&
-	    (pending.deadline_ns != deadline_ns || pending_now() < deadline_ns))
-		err = -ECANCELED;
+	if (!err && when_due && pending_now() < pending.deadline_ns)
+		err = -EAGAIN;
 	if (!err)
 		err = policy_back(&pending, problem);
 	if (!err)
@@ -112,38 +110,31 @@ static void detach(void)
 		_exit(1);
 	for (int fd = 0; fd < 3; fd++)
 		dup2(null, fd);
-	if (null > 2)
-		close(null);
+	/* Also what a caller left open, such as its lock file. */
+	close_range(3, ~0u, 0);
 }
 
-static void wait_and_go_back(uint64_t deadline_ns)
+/* The file says until when: a later trial moves that on, and is waited for by two. */
+static void wait_and_go_back(void)
 {
 	const struct timespec look = { 0, LOOK_NS }, second = { 1, 0 };
 	struct problem ignored;
+	uint64_t deadline_ns;
 
-	for (;;) {
-		struct pending pending;
-		int err = pending_read(false, &pending, &ignored);
-		uint64_t due = pending.deadline_ns;
-
-		pending_close(&pending);
-		if (err || due != deadline_ns)
+	for (int tries = 0; tries < TRIES && !pending_deadline(&deadline_ns, &ignored);) {
+		if (pending_now() < deadline_ns) {
+			nanosleep(&look, NULL);
+			continue;
+		}
+		if (!go_back(true, &ignored))
 			return;
-		if (pending_now() >= deadline_ns)
-			break;
-		nanosleep(&look, NULL);
-	}
-	for (int i = 0; i < TRIES; i++) {
-		int err = go_back(deadline_ns, &ignored);
-
-		if (!err || err == -ENOENT || err == -ECANCELED)
-			return;
+		tries++;
 		nanosleep(&second, NULL);
 	}
 }
 
 /* Twice forked, so that it belongs to nobody whose end could be its own. */
-static int start_waiting(uint64_t deadline_ns)
+static int start_waiting(void)
 {
 	pid_t pid = fork();
 	int status;
@@ -154,7 +145,7 @@ static int start_waiting(uint64_t deadline_ns)
 		detach();
 		pid = fork();
 		if (!pid)
-			wait_and_go_back(deadline_ns);
+			wait_and_go_back();
 		_exit(pid < 0);
 	}
 	while (waitpid(pid, &status, 0) < 0)
@@ -185,53 +176,85 @@ static int running_bundle(unsigned char **bundle, size_t *size, struct problem *
 	return err;
 }
 
-int confirm_prepare(uint32_t seconds, bool *kept, struct problem *problem)
+int confirm_prepare(uint32_t seconds, struct trial *trial, struct problem *problem)
 {
-	uint64_t deadline_ns = pending_now() + (uint64_t)seconds * 1000000000u;
-	cleanup_free unsigned char *bundle = NULL;
+	uint64_t deadline_ns = pending_now() + (uint64_t)seconds * 1000000000u + CHANGE_NS;
+	struct trial made = { .seconds = seconds };
 	struct pending pending;
-	size_t size = 0;
 	int err;
 
-	err = pending_read(false, &pending, problem);
-	*kept = !err;
+	/* Locked until there is another, lest somebody goes back to it in between. */
+	err = pending_read(true, &pending, problem);
+	made.kept = !err;
 	if (!err) {
-		size = pending.bundle_size;
-		bundle = take(pending.bundle);
+		made.kept_deadline_ns = pending.deadline_ns;
+		made.bundle_size = pending.bundle_size;
+		made.bundle = take(pending.bundle);
 	} else {
-		err = running_bundle(&bundle, &size, problem);
+		err = running_bundle(&made.bundle, &made.bundle_size, problem);
 	}
-	pending_close(&pending);
 	if (!err)
-		err = pending_write(deadline_ns, bundle, size, problem);
-	if (err)
-		return err;
-	err = start_waiting(deadline_ns);
-	if (err) {
-		snprintf(problem->what, sizeof(problem->what),
-			 "cannot start the process that would go back: %s", strerror(-err));
-		confirm_undo(*kept);
+		err = pending_write(deadline_ns, made.bundle, made.bundle_size, problem);
+	pending_close(&pending); /* the process that waits would keep the lock */
+	if (!err) {
+		err = start_waiting();
+		if (err) {
+			snprintf(problem->what, sizeof(problem->what),
+				 "cannot start the process that would go back: %s", strerror(-err));
+			confirm_undo(&made);
+		}
 	}
+	if (err)
+		trial_free(&made);
+	else
+		*trial = made;
 	return err;
 }
 
-void confirm_undo(bool kept)
+int confirm_begin(const struct trial *trial, struct problem *problem)
+{
+	uint64_t deadline_ns = pending_now() + (uint64_t)trial->seconds * 1000000000u;
+	struct pending pending;
+	bool gone;
+	int err;
+
+	gone = pending_read(true, &pending, problem) == -ENOENT;
+	err = pending_write(deadline_ns, trial->bundle, trial->bundle_size, problem);
+	pending_close(&pending);
+	/* The change took longer than anybody thought, and has been waited for in vain. */
+	return !err && gone ? start_waiting() : err;
+}
+
+void confirm_undo(const struct trial *trial)
 {
 	struct problem ignored;
 
-	if (!kept)
-		pending_remove(&ignored);
+	if (trial->kept)
+		pending_write(trial->kept_deadline_ns, trial->bundle, trial->bundle_size, &ignored);
+	else
+		confirm_forget();
+}
+
+void confirm_forget(void)
+{
+	struct problem ignored;
+
+	pending_remove(&ignored);
+}
+
+void trial_free(struct trial *trial)
+{
+	free(trial->bundle);
+	*trial = (struct trial){ 0 };
 }
 
 bool confirm_left(uint64_t *left_ns)
 {
+	uint64_t deadline_ns = 0, now = pending_now();
 	struct problem ignored;
-	struct pending pending;
-	int err = pending_read(false, &pending, &ignored);
-	uint64_t now = pending_now();
+	int err = pending_deadline(&deadline_ns, &ignored);
 
-	*left_ns = !err && pending.deadline_ns > now ? pending.deadline_ns - now : 0;
-	pending_close(&pending);
+	*left_ns = !err && deadline_ns > now ? deadline_ns - now : 0;
 	return !err || err == -EBADMSG;
 }
 
@@ -257,7 +280,7 @@ int command_confirm(const struct arguments *arguments)
 	int err;
 
 	if (arguments->option[OPTION_ABORT]) {
-		err = go_back(0, &problem);
+		err = go_back(false, &problem);
 		if (err)
 			return complain_problem(arguments, err, &problem);
 		return report(arguments, "aborted", "taken back: what ran before runs again");

@@ -5,6 +5,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import time
@@ -280,6 +281,71 @@ def _(world):
     eventually(lambda: not waiting(world), "the process that waited ends")
     for words in ("9s", "2h", "x", "-5s", "10d", ""):
         same(world.host.try_reeve("apply", "--confirm", words, "x").returncode, 2, words)
+
+
+@test("a connection that the trial has cut lives on when the former policy is back")
+def _(world):
+    world.host.apply(OPEN)
+    with world.peer.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.connect((world.host.address[4], SSH))
+        sock.send(b"before")
+        same(sock.recv(100), b"before")
+        world.host.reeve("apply", "--confirm", "60s", world.host.policy(SHUT, "shut.reeve"))
+        sock.send(b"after")
+        eventually(lambda: world.host.statistics()["flows-cut"] > 0, "it is cut")
+        world.host.reeve("confirm", "--abort")
+        sock.settimeout(20)  # until TCP tries again
+        same(sock.recv(100), b"after")
+
+
+@test("the time counts from when the policy runs, however long that took", 60)
+def _(world):
+    def notes():
+        return {name for name in os.listdir("/run/reeve")
+                if name.startswith("pending-") and not name.endswith(".new")}
+
+    world.host.apply(OPEN)
+    before = notes()
+    many = "".join(f"    drop 443/tcp from 198.{i // 65536}.{i // 256 % 256}.{i % 256}\n"
+                   for i in range(20000))
+    path = world.host.policy(SHUT.replace("drop {", "drop {\n" + many), "many.reeve")
+    process = world.host.start(REEVE, "apply", "--confirm", TRIAL, path)
+    while not notes() - before:
+        holds(process.poll() is None, "apply ends before it notes anything down")
+    # It is compiling.
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(11)
+    process.send_signal(signal.SIGCONT)
+    same(process.wait(30), 0)
+    holds(0 < (left(world) or 0) <= 10e9, f"time left: {left(world)}")
+    same(tcp(world.peer, world.host.address[4], SSH), "timeout")
+    world.host.reeve("confirm", "--abort")
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
+
+
+@test("the process that waits keeps nothing of its caller open")
+def _(world):
+    world.host.apply(OPEN)
+    ours, theirs = os.pipe()
+    world.host.reeve("apply", "--confirm", "60s", world.host.policy(SHUT, "shut.reeve"),
+                     pass_fds=(theirs,))
+    os.close(theirs)
+    holds(waiting(world), "somebody waits")
+    same(select.select([ours], [], [], 5)[0], [ours], "the end of the pipe is seen")
+    same(os.read(ours, 1), b"")
+    os.close(ours)
+    world.host.reeve("confirm", "--abort")
+
+
+@test("an apply that fails leaves an earlier trial its time")
+def _(world):
+    world.host.apply(OPEN)
+    world.host.reeve("apply", "--confirm", "60s", world.host.policy(SHUT, "shut.reeve"))
+    same(world.host.try_reeve("apply", "--force", "--confirm", "1h", world.host.policy(
+        OPEN + "options { flows 4096 }\n", "other-size.reeve")).returncode, 1)
+    holds(0 < left(world) <= 60e9, f"time left: {left(world)}")
+    world.host.reeve("confirm", "--abort")
+    same(tcp(world.peer, world.host.address[4], SSH), "open")
 
 
 def make_world():

@@ -162,13 +162,17 @@ static int change(struct loaded *loaded, struct pins *pins, const struct link_ve
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && report->first)
-		report->flows_seeded = seed_flows(loaded, links, ruleset);
+		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
 	if (!err && report->first)
 		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 	if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
 	if (!err && !report->first)
 		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	/* Not before the flip: the policy that goes did not let them on. */
+	if (!err && !report->first && options->take_over)
+		report->flows_seeded =
+			seed_flows(loaded, links, ruleset, slots_generation(loaded) - 1);
 	if (!err)
 		attach_tidy(loaded, pins, links, ruleset);
 	report->flip_ns = now_ns() - start;

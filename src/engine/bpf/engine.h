@@ -74,6 +74,7 @@ int engine_route(const struct route_question *question, uint32_t *ifindex);
 struct apply_options {
 	bool dry_run;
 	bool keep_flows;   /* live flows are not judged by the new policy */
+	bool take_over;	   /* live connections without a flow are taken over, as at the first apply */
 	flow_visitor *end; /* after the switch live flows end for which it returns non-zero; or NULL */
 	void *context;	   /* of `end` */
 };
@@ -83,7 +84,7 @@ struct apply_report {
 	struct compile_stats stats;
 	bool first;		/* nothing was running before */
 	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
-	uint64_t flows_seeded;	/* live connections taken over; only at the first apply */
+	uint64_t flows_seeded;	/* live connections taken over, see apply_options.take_over */
 	uint64_t flows_ended;	/* by apply_options.end */
 	bool flows_left;	/* not all of those could be ended */
 	uint64_t compile_ns, load_ns, flip_ns;

@@ -80,30 +80,54 @@ static int open_file(const char *path, bool lock)
 	}
 }
 
-int pending_read(bool lock, struct pending *pending, struct problem *problem)
+/* A descriptor, or -errno. */
+static int open_pending(bool lock, struct problem *problem)
 {
-	cleanup_free unsigned char *bundle = NULL;
 	char path[PIN_PATH_MAX];
-	struct head head;
-	int err;
+	int err = problem_capabilities(problem), fd;
 
-	*pending = (struct pending)PENDING_NONE;
-	err = problem_capabilities(problem);
 	if (!err)
 		err = pins_state_path("pending", false, path, problem);
 	if (err)
 		return err;
-	pending->fd = open_file(path, lock);
+	fd = open_file(path, lock);
+	if (fd == -ENOENT)
+		return problem_set(problem, fd, "no policy waits for confirmation");
+	return fd < 0 ? problem_set(problem, fd, "cannot open %s: ", path) : fd;
+}
+
+static int head_read(int fd, struct head *head)
+{
+	int err = read_all(fd, head, sizeof(*head));
+
+	return !err && (head->magic != MAGIC || head->bundle_size > SIZE_MAX_) ? -EBADMSG : err;
+}
+
+int pending_deadline(uint64_t *deadline_ns, struct problem *problem)
+{
+	cleanup_fd int fd = open_pending(false, problem);
+	struct head head;
+	int err = fd < 0 ? fd : head_read(fd, &head);
+
+	if (!err)
+		*deadline_ns = head.deadline_ns;
+	return err;
+}
+
+int pending_read(bool lock, struct pending *pending, struct problem *problem)
+{
+	cleanup_free unsigned char *bundle = NULL;
+	struct head head;
+	int err;
+
+	*pending = (struct pending)PENDING_NONE;
+	pending->fd = open_pending(lock, problem);
 	if (pending->fd < 0) {
 		err = pending->fd;
 		pending->fd = -1;
-		if (err == -ENOENT)
-			return problem_set(problem, err, "no policy waits for confirmation");
-		return problem_set(problem, err, "cannot open %s: ", path);
+		return err;
 	}
-	err = read_all(pending->fd, &head, sizeof(head));
-	if (!err && (head.magic != MAGIC || head.bundle_size > SIZE_MAX_))
-		err = -EBADMSG;
+	err = head_read(pending->fd, &head);
 	if (!err && head.bundle_size) {
 		bundle = malloc(head.bundle_size);
 		err = bundle ? read_all(pending->fd, bundle, head.bundle_size) : -ENOMEM;

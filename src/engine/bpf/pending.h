@@ -33,6 +33,8 @@ uint64_t pending_now(void);
  * Free with pending_close.
  */
 int pending_read(bool lock, struct pending *pending, struct problem *problem);
+/* Only until when, not locked. Errors as of pending_read. */
+int pending_deadline(uint64_t *deadline_ns, struct problem *problem);
 /* Writes it, in place of what was there. `bundle` NULL: nothing was running. */
 int pending_write(uint64_t deadline_ns, const unsigned char *bundle, size_t bundle_size,
 		  struct problem *problem);

@@ -12,8 +12,8 @@
  * out.
  *
  * The records hold no sequence numbers: those are learnt from the next packets (core/window.h).
- * They are of policy 0, which is older than any, so the policy that runs looks at each once, as
- * after any other apply.
+ * They are of an older policy than the one that runs, which therefore looks at each once, as after
+ * any other apply.
  */
 #include "engine/bpf/seed.h"
 
@@ -52,6 +52,7 @@ struct seeding {
 	const struct ruleset *ruleset;
 	struct place *places; /* ROUTES of them */
 	uint8_t *listening;   /* a bit for each TCP port */
+	uint16_t policy;
 	uint64_t now, n, max;
 };
 
@@ -131,7 +132,11 @@ static bool places_of(struct seeding *seeding, const struct seed *seed, struct p
 /* Non-zero when the table is full enough. */
 static int seed_put(struct seeding *seeding, const struct seed *seed)
 {
-	struct flow flow = { .protocol = seed->protocol, .state = seed->state };
+	struct flow flow = {
+		.protocol = seed->protocol,
+		.state = seed->state,
+		.policy = seeding->policy,
+	};
 	struct place from, to;
 	struct flow_key key;
 
@@ -261,7 +266,7 @@ static void seed_conntrack(struct seeding *seeding)
 }
 
 uint64_t seed_flows(const struct loaded *loaded, const struct link_vector *links,
-		    const struct ruleset *ruleset)
+		    const struct ruleset *ruleset, uint64_t generation)
 {
 	cleanup_free struct place *places = calloc(ROUTES, sizeof(*places));
 	cleanup_free uint8_t *listening = calloc(SEED_PORTS / 8, 1);
@@ -271,6 +276,7 @@ uint64_t seed_flows(const struct loaded *loaded, const struct link_vector *links
 		.ruleset = ruleset,
 		.places = places,
 		.listening = listening,
+		.policy = (uint16_t)generation,
 		.max = ruleset->options.flows_max - ruleset->options.flows_max / 4,
 	};
 	struct timespec now;

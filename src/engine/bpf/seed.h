@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Taking over what lives: flows for the connections that are there when the first policy is
- * applied.
+ * applied, or when a policy comes back after another has cut them.
  */
 #ifndef REEVE_ENGINE_BPF_SEED_H
 #define REEVE_ENGINE_BPF_SEED_H
@@ -12,11 +12,12 @@
 /*
  * Puts records into the table of replied flows: for this host's own TCP connections and connected
  * UDP sockets (sock_diag), and for what the kernel's conntrack knows, where it runs. They count as
- * allowed by no policy yet, so each is judged by the running one when its next packet comes. A
- * source that the kernel does not have is left out; there is no failure. A quarter of the table
- * stays free. Returns how many.
+ * last allowed by the policy of that generation, an older one than runs or is about to, so each is
+ * judged when its next packet comes. Flows that are known stay as they are. A source that the
+ * kernel does not have is left out; there is no failure. A quarter of the table stays free for
+ * others, if it was empty. Returns how many.
  */
 uint64_t seed_flows(const struct loaded *loaded, const struct link_vector *links,
-		    const struct ruleset *ruleset);
+		    const struct ruleset *ruleset, uint64_t generation);
 
 #endif

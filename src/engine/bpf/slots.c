@@ -80,9 +80,14 @@ static int pages_read(int outer, uint32_t slot, size_t size, unsigned char **byt
 	return 0;
 }
 
+uint64_t slots_generation(const struct loaded *loaded)
+{
+	return loaded->control->slot[loaded->control->active & 1].generation;
+}
+
 bool slots_running(const struct loaded *loaded)
 {
-	return loaded->control->slot[loaded->control->active & 1].generation != 0;
+	return slots_generation(loaded) != 0;
 }
 
 void slots_stop(struct loaded *loaded)

@@ -35,6 +35,8 @@ int slots_reimage_prepare(struct loaded *loaded);
 int slots_reimage_done(struct loaded *loaded, struct problem *problem);
 /* From now on no policy counts as running. The programs go on until they are detached. */
 void slots_stop(struct loaded *loaded);
+/* Of the running policy; 0 when there is none. */
+uint64_t slots_generation(const struct loaded *loaded);
 /* Is any policy running? */
 bool slots_running(const struct loaded *loaded);
 
