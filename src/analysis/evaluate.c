@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "analysis/evaluate.h"
 
+#include <netinet/in.h>
+
 static bool ranges_match(const struct ranges *ranges, uint32_t value)
 {
 	if (!ranges->n)
@@ -100,6 +102,25 @@ bool rule_matches(const struct rule *rule, const struct fields *fields)
 bool evaluate_orphan(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule)
 {
 	return fields->word[FIELD_FRAGMENT] && built_in(&ruleset->rules[rule]);
+}
+
+/* No flow begins with a packet to many. */
+static bool to_group(const struct fields *fields)
+{
+	uint32_t first = fields->word[FIELD_DST];
+
+	if (fields->word[FIELD_FAMILY] == 6)
+		return first >> 24 == 0xff;
+	return first >> 28 == 14 || first == 0xffffffff;
+}
+
+bool evaluate_mid_stream(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule)
+{
+	const struct rule *allows = &ruleset->rules[rule];
+
+	return allows->action == ACTION_ALLOW && !allows->stateless && !ruleset->options.pickup &&
+	       fields->word[FIELD_PROTOCOL] == IPPROTO_TCP && !fields->word[FIELD_FRAGMENT] &&
+	       fields->word[FIELD_STATE] == STATE_UNTRACKED && !to_group(fields);
 }
 
 /* The clause as a flow's record can be asked: what it does not hold counts as matching. */

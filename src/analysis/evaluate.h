@@ -22,6 +22,11 @@ uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields);
  */
 bool evaluate_orphan(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule);
 /*
+ * Is it TCP amid a connection that nobody knows, which `rule` allows but may not begin a flow with
+ * (`tcp-pickup off`)? Then it is dropped.
+ */
+bool evaluate_mid_stream(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule);
+/*
  * The rule that would let a live flow begin, of which zones, addresses, protocol, ports and ICMP
  * type are known, and STATE; conditions on anything else count as matching.
  */

@@ -192,25 +192,27 @@ static const char *packet_text(const struct ruleset *ruleset, const struct field
 
 /* --- the answer ------------------------------------------------------------------------ */
 
+static int dropped_by_sanity(struct explanation *e, enum sanity sanity, uint32_t rule)
+{
+	e->sanity = sanity;
+	e->by = EXPLAINED_SANITY;
+	e->verdict = ACTION_DROP;
+	e->rule = rule;
+	return 0;
+}
+
 static int judge(const struct ruleset *ruleset, struct explanation *e)
 {
 	const struct rule *rule;
 
 	e->sanity = judge_sanity(&e->fields, &e->reason);
-	if (e->sanity != SANITY_OK) {
-		e->by = EXPLAINED_SANITY;
-		e->verdict = ACTION_DROP;
-		e->rule = UINT32_MAX;
-		return 0;
-	}
+	if (e->sanity != SANITY_OK)
+		return dropped_by_sanity(e, e->sanity, UINT32_MAX);
 	e->rule = evaluate(ruleset, &e->fields);
-	if (evaluate_orphan(ruleset, &e->fields, e->rule)) {
-		e->sanity = SANITY_ORPHAN;
-		e->by = EXPLAINED_SANITY;
-		e->verdict = ACTION_DROP;
-		e->rule = UINT32_MAX;
-		return 0;
-	}
+	if (evaluate_orphan(ruleset, &e->fields, e->rule))
+		return dropped_by_sanity(e, SANITY_ORPHAN, UINT32_MAX);
+	if (evaluate_mid_stream(ruleset, &e->fields, e->rule))
+		return dropped_by_sanity(e, SANITY_MID_STREAM, e->rule);
 	rule = &ruleset->rules[e->rule];
 	e->by = by_origin[rule->origin];
 	e->verdict = rule->action;

@@ -25,7 +25,7 @@ enum explained_by {
 	EXPLAINED_DEFAULT,	   /* a `default` of the file */
 	EXPLAINED_BUILTIN,	   /* a built-in rule */
 	EXPLAINED_BUILTIN_DEFAULT, /* what holds where no default does */
-	EXPLAINED_SANITY,	   /* malformed: dropped before any rule; see `sanity` */
+	EXPLAINED_SANITY,	   /* dropped whatever the rules say; see `sanity` */
 };
 
 /* Something the question left open. */
@@ -50,7 +50,11 @@ struct explanation {
 	enum explained_by by;
 	enum sanity sanity;  /* SANITY_OK unless by is EXPLAINED_SANITY */
 	const char *reason;  /* for EXPLAINED_SANITY: "SYN together with FIN"; else NULL */
-	uint32_t rule;	     /* number of the deciding rule; UINT32_MAX for EXPLAINED_SANITY */
+	/*
+	 * Number of the deciding rule. For EXPLAINED_SANITY: UINT32_MAX, or in mid-stream the rule that
+	 * would have allowed the packet as the first of a connection.
+	 */
+	uint32_t rule;
 	struct fields fields;/* the packet that was judged */
 	const char *packet;  /* the same as a question that leaves nothing open that matters */
 	const struct explain_filled *filled;

@@ -84,6 +84,23 @@ static void print_rule(struct asked *asked, const struct rule *rule, struct text
 	text_free(&place);
 }
 
+static void print_sanity(struct asked *asked, const struct explanation *explanation,
+			 struct text *out)
+{
+	const char *why = explanation->reason ? explanation->reason
+					      : sanity_text(explanation->sanity);
+
+	if (explanation->rule == UINT32_MAX) {
+		text_toned(out, TONE_PLAIN, "sanity: %s; no rule is asked", why);
+		text_putc(out, '\n');
+		return;
+	}
+	text_toned(out, TONE_PLAIN, "sanity: %s, and `tcp-pickup` is off", why);
+	text_puts(out, "\n        as the first packet of a connection it would be allowed:\n        ");
+	print_rule(asked, &asked->ruleset->rules[explanation->rule], out);
+	text_putc(out, '\n');
+}
+
 static void print_verdict(struct asked *asked, const struct explanation *explanation,
 			  struct text *out)
 {
@@ -98,10 +115,7 @@ static void print_verdict(struct asked *asked, const struct explanation *explana
 	text_toned(out, TONE_PLAIN, "  %s", explanation->packet);
 	text_puts(out, "\nby      ");
 	if (explanation->by == EXPLAINED_SANITY) {
-		text_toned(out, TONE_PLAIN, "sanity: %s; no rule is asked",
-			   explanation->reason ? explanation->reason
-					       : sanity_text(explanation->sanity));
-		text_putc(out, '\n');
+		print_sanity(asked, explanation, out);
 		return;
 	}
 	rule = &asked->ruleset->rules[explanation->rule];
@@ -204,6 +218,7 @@ static json_t *near_json(struct asked *asked, const struct explain_near *near)
 static void print_json(struct asked *asked, const struct explanation *explanation)
 {
 	bool sane = explanation->by != EXPLAINED_SANITY;
+	bool ruled = explanation->rule != UINT32_MAX;
 	bool rejects = explanation->verdict == ACTION_REJECT;
 	json_t *filled = json_array(), *near = json_array();
 
@@ -216,7 +231,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	output_json_take(
 		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
-			  sane ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
+			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),
 			  "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),

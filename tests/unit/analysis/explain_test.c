@@ -29,7 +29,8 @@ static const char policy[] = "zone wan = eth0; zone lan = lan0; zone \"d m-z\" =
 			     "    drop ttl < 5 id short\n"
 			     "    drop length > 1500 id long\n"
 			     "    drop fragment id fragment\n"
-			     "    allow 3/tcp state untracked id untracked\n"
+			     "    allow 3/tcp state untracked stateless id untracked\n"
+			     "    allow 6/tcp id opens\n"
 			     "    allow 4/tcp dscp ef id dscp\n"
 			     "    allow tcp flags fin,psh,urg/fin,syn,rst,psh,ack,urg id xmas\n"
 			     "}\n"
@@ -149,6 +150,14 @@ static const struct row rows[] = {
 	  "drop builtin-default builtin-default-in: \"d m-z\" -> self 22/tcp from 1.1.1.1 port "
 	  "49152 to 2.2.2.2",
 	  NULL },
+	/* Amid a connection that nobody knows, a rule alone does not do; without a flow it does. */
+	{ "lan -> self 6/tcp flags ack", "drop sanity opens: *", NULL },
+	{ "lan -> self 6/tcp flags syn,ack", "drop sanity opens: *", NULL },
+	{ "lan -> self 6/tcp to 224.0.0.9 flags ack", "allow rule opens: *", NULL },
+	{ "lan -> self 6/tcp to 255.255.255.255 flags ack", "allow rule opens: *", NULL },
+	{ "lan -> self 6/tcp to ff02::9 flags ack", "allow rule opens: *", NULL },
+	{ "self -> lan 22/tcp flags ack", "drop sanity builtin-default-out: *", NULL },
+	{ "wan -> self 113/tcp flags ack", "reject rule ident: *", NULL },
 	/* What cannot be. */
 	{ "any -> self", "question:1:1 error zone-any: *", NULL },
 	{ "wam -> self",
