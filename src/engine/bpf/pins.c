@@ -160,7 +160,9 @@ static int in_root_namespace(const struct pins *pins, int (*work)(void))
 	if (!pid) {
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-		_exit(fd < 0 || setns(fd, CLONE_NEWNS) ? errno : work());
+		if (fd < 0) /* no /proc: nothing that a `down` would have removed */
+			_exit(errno == ENOENT ? ESRCH : errno);
+		_exit(setns(fd, CLONE_NEWNS) ? errno : work());
 	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
