@@ -30,6 +30,8 @@
  *	__u32 host_zone(host_t *, __u32 tag)		  by zone_search_step(); ZONE_UNKNOWN when there is none
  *	const struct image_rule *host_image_rule(host_t *, __u32 rule)	  or NULL
  *	struct flow_key *host_key(host_t *)		  room for the packet's
+ *	void host_flow_fetch(host_t *, const struct flow_key *)	  before the two below: where flows are in tables that are being
+ *							  replaced, brings that one over
  *	struct flow *host_flow_find(host_t *, const struct flow_key *)	  in the table of replied flows
  *	struct flow *host_embryonic_find(host_t *, const struct flow_key *)
  *	void host_flow_delete(host_t *, const struct flow_key *), void host_embryonic_delete(…)
@@ -91,6 +93,7 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	found->taken = 0;
 	found->replace = 0;
 	found->direction = DIRECTION_ORIGINAL;
+	host_flow_fetch(host, key);
 	flow = host_flow_find(host, key);
 	if (flow && flow_expired(flow, now)) {
 		host_flow_delete(host, key);
@@ -271,6 +274,7 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 
 	if (!quoted)
 		return 0;
+	host_flow_fetch(host, &quoted->key);
 	flow = host_flow_find(host, &quoted->key);
 	if (!flow)
 		flow = host_embryonic_find(host, &quoted->key);

@@ -128,17 +128,6 @@ def _(world):
          ["open"] * 4, "new connections")
 
 
-@test("a table's size does not change while it runs: refused, and said how")
-def _(world):
-    firewall = world.firewall
-    firewall.reeve("down")
-    firewall.apply(POLICY)
-    path = firewall.policy(POLICY + "options { embryonic-flows 4096 }\n", "size.reeve")
-    done = firewall.try_reeve("apply", path)
-    same((done.returncode, "reeve down" in done.stderr), (1, True), done.stderr)
-    same(firewall.reeve_json("status")["embryonic"]["max"], 65536)
-
-
 @test("forwarded connections older than the first apply, of which nothing tells, live on only with `tcp-pickup on`")
 def _(world):
     client, server, firewall = world.client, world.server, world.firewall

@@ -5,16 +5,13 @@
 import contextlib
 import json
 import socket
-import struct
-import threading
 import time
 
-from e2e import (REEVE, SO_RCVBUFFORCE, Echo, eventually, holds, main, router_world, run, same, tcp,
-                 test)
+from e2e import REEVE, Echo, eventually, holds, main, router_world, run, same, tcp, test
+from traffic import Conversation, Count, Stream, start_all
 
 ALLOWED, DROPPED, PAIR_ALLOWED = 5001, 5002, 5003
 SWAPS = 50
-PACKETS_A_SECOND = 500
 
 HEAD = "zone wan = wan0\nzone lan = lan0\n"
 
@@ -50,127 +47,10 @@ policy self -> any default allow
     return [small, large, defaults]
 
 
-class Stream(threading.Thread):
-    """UDP to one port at a steady pace, each packet from another source port: each one meets the
-    rules, none is saved by a flow."""
-
-    def __init__(self, at, address, port, first_source):
-        super().__init__(daemon=True)
-        six = ":" in address
-        self.sock = at.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW,
-                              socket.IPPROTO_UDP)
-        if six:  # the kernel writes the checksum, which IPv6 demands
-            self.sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, 6)
-        self.to = (address, 0)
-        self.port = port
-        self.first_source = first_source
-        self.sent = 0
-        self.failed = []
-        self.going = True
-
-    def run(self):
-        start = time.monotonic()
-        while self.going:
-            due = int((time.monotonic() - start) * PACKETS_A_SECOND)
-            while self.sent < due and self.going:
-                source = self.first_source + self.sent % 20000
-                packet = struct.pack("!HHHHI", source, self.port, 12, 0, self.sent)
-                try:
-                    self.sock.sendto(packet, self.to)
-                except OSError as error:
-                    self.failed.append(error)
-                self.sent += 1
-            time.sleep(0.002)
-
-    def stop(self):
-        self.going = False
-        self.join()
-        self.sock.close()
-
-
-class Count(threading.Thread):
-    """What arrives at a UDP port, by the number in it."""
-
-    def __init__(self, at, address, port):
-        super().__init__(daemon=True)
-        six = ":" in address
-        self.sock = at.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25)
-        self.sock.bind((address, port))
-        self.sock.settimeout(0.2)
-        self.seen = []
-        self.going = True
-
-    def run(self):
-        while True:
-            try:
-                self.seen.append(struct.unpack("!I", self.sock.recv(100))[0])
-            except socket.timeout:
-                if not self.going:
-                    return
-
-    def stop(self):
-        self.going = False
-        self.join()
-        self.sock.close()
-
-
-class Conversation(threading.Thread):
-    """One TCP connection that says something every few milliseconds and waits for the echo."""
-
-    def __init__(self, at, address, port):
-        super().__init__(daemon=True)
-        self.sock = at.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
-                              socket.SOCK_STREAM)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.connect((address, port))
-        self.sock.settimeout(5)
-        self.rounds = 0
-        self.slowest = 0.0
-        self.error = None
-        self.going = True
-
-    def run(self):
-        try:
-            while self.going:
-                start = time.monotonic()
-                said = struct.pack("!I", self.rounds) * 16
-                self.sock.sendall(said)
-                heard = b""
-                while len(heard) < len(said):
-                    part = self.sock.recv(len(said) - len(heard))
-                    if not part:
-                        raise ConnectionError("closed by the other end")
-                    heard += part
-                if heard != said:
-                    raise ConnectionError("the echo is not what was said")
-                self.slowest = max(self.slowest, time.monotonic() - start)
-                self.rounds += 1
-                time.sleep(0.004)
-        except OSError as error:
-            self.error = error
-
-    def retransmits(self):
-        return struct.unpack_from("I", self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO,
-                                                            192), 100)[0]
-
-    def stop(self):
-        self.going = False
-        self.join()
-        count = self.retransmits()
-        self.sock.close()
-        return count
-
-
 def ends(world):
     """(what, who listens, its addresses): forwarded, and for the firewall itself."""
     return [("forwarded", world.server, world.server.address),
             ("to the firewall", world.firewall, world.firewall.lan)]
-
-
-def start_all(threads):
-    for thread in threads.values():
-        thread.start()
 
 
 @test(f"{SWAPS} swaps under traffic: none lost, none leaked, connections live on", 90)

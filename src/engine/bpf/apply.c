@@ -11,6 +11,7 @@
 #include "engine/bpf/attach.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
 #include "engine/bpf/slots.h"
 
@@ -101,45 +102,23 @@ static int compile_for(const struct ruleset *ruleset, const struct interface_vec
 	return 0;
 }
 
-/* Sizes of tables are given when they are made. */
-static int sizes_check(const struct loaded *loaded, const struct policy_options *options,
-		       struct problem *problem)
-{
-	static const struct {
-		enum loaded_map map;
-		const char *option;
-	} tables[] = { { MAP_FLOWS, "flows" }, { MAP_EMBRYONIC, "embryonic-flows" } };
-	const uint32_t wanted[] = { options->flows_max, options->embryonic_max };
-
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		struct bpf_map_info info = { 0 };
-		uint32_t size = sizeof(info);
-
-		if (bpf_obj_get_info_by_fd(loaded->maps[tables[i].map], &info, &size))
-			return problem_set(problem, -errno, "cannot look at the flow tables: ");
-		if (info.max_entries != wanted[i]) {
-			problem_set(problem, -EBUSY,
-				    "option `%s %u`: the running table has room for %u, and its "
-				    "size cannot change while it runs",
-				    tables[i].option, wanted[i], info.max_entries);
-			problem_hint(problem, "`reeve down`, then apply again (live flows are "
-					      "lost); or `options { %s %u }`",
-				     tables[i].option, info.max_entries);
-			return -EBUSY;
-		}
-	}
-	return 0;
-}
-
-/* Finds what runs or loads it; *first tells which. */
-static int loaded_get(struct loaded *loaded, const struct pins *pins, bool have_pins,
-		      const struct policy_options *options, bool *first, struct problem *problem)
+/*
+ * Finds what runs or loads it; *first tells which. Where flow tables of another size are asked for,
+ * `next` is what brings them.
+ */
+static int loaded_get(struct loaded *loaded, struct loaded *next, const struct pins *pins,
+		      bool have_pins, const struct policy_options *options, bool dry_run,
+		      bool *first, struct problem *problem)
 {
 	int err = have_pins ? loaded_find(loaded, pins, problem) : -ENOENT;
 
 	if (!err && slots_running(loaded)) {
 		*first = false;
-		return sizes_check(loaded, options, problem);
+		if (resize_pending(loaded) && !dry_run)
+			err = resize_finish(loaded, pins, problem);
+		if (!err && resize_wanted(loaded, options))
+			err = resize_load(loaded, options, next, problem);
+		return err;
 	}
 	if (err && err != -ENOENT)
 		return err;
@@ -149,7 +128,8 @@ static int loaded_get(struct loaded *loaded, const struct pins *pins, bool have_
 	return loaded_load(loaded, options, problem);
 }
 
-static int change(struct loaded *loaded, struct pins *pins, const struct link_vector *links,
+static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
+		  const struct link_vector *links,
 		  const struct ruleset *ruleset, const struct image *image,
 		  const struct apply_options *options, struct apply_report *report, struct problem *problem)
 {
@@ -159,6 +139,8 @@ static int change(struct loaded *loaded, struct pins *pins, const struct link_ve
 
 	if (report->first)
 		err = loaded_pin(loaded, pins, problem);
+	if (!err && next->control)
+		err = resize_move(loaded, next, pins, problem);
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && report->first)
@@ -213,15 +195,18 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	bool filtering = have_pins && links_pinned(pins);
 	uint64_t start = now_ns();
 	struct problem ignored;
-	struct loaded loaded;
+	struct loaded loaded, next;
 	int err;
 
 	loaded_init(&loaded);
-	err = loaded_get(&loaded, pins, have_pins, &ruleset->options, &report->first, problem);
+	loaded_init(&next);
+	err = loaded_get(&loaded, &next, pins, have_pins, &ruleset->options, options->dry_run,
+			 &report->first, problem);
 	report->load_ns = now_ns() - start;
 	if (!err && !options->dry_run)
-		err = change(&loaded, pins, &plan->links, ruleset, &plan->image, options, report,
+		err = change(&loaded, &next, pins, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
+	loaded_close(&next);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
 	if (err && report->first && !options->dry_run && !filtering) {

@@ -415,6 +415,40 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 	return first;
 }
 
+struct exchange {
+	const struct pins *pins;
+	const struct loaded *from, *to;
+};
+
+static int exchange_visit(void *context, const char *name)
+{
+	const struct exchange *exchange = context;
+	struct sys_link_info info;
+	cleanup_fd int fd = -1;
+
+	if (!link_visit(NULL, name))
+		return 0;
+	fd = pins_get(exchange->pins, name);
+	if (fd < 0 || sys_link_info(fd, &info) || !info.ifindex)
+		return 0;
+	for (size_t i = 0; i < PROGRAM_COUNT; i++) {
+		if (!loaded_own_program((enum loaded_program)i) ||
+		    program_id(exchange->from->programs[i]) != info.program)
+			continue;
+		/* -ENOLINK: its interface has just vanished. */
+		if (bpf_link_update(fd, exchange->to->programs[i], NULL) && errno != ENOLINK)
+			return -errno;
+	}
+	return 0;
+}
+
+int attach_exchange(const struct pins *pins, const struct loaded *from, const struct loaded *to)
+{
+	struct exchange exchange = { pins, from, to };
+
+	return pins_each(pins, exchange_visit, &exchange);
+}
+
 struct tidy {
 	const struct pins *pins;
 	const struct link_vector *links;

@@ -27,6 +27,11 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 		 const struct ruleset *ruleset, uint32_t most, uint32_t *last,
 		 struct problem *problem);
 /*
+ * Puts the programs of `to` in the place of those of `from`, wherever they are attached; each at
+ * once. 0 or -errno.
+ */
+int attach_exchange(const struct pins *pins, const struct loaded *from, const struct loaded *to);
+/*
  * Takes programs off interfaces that should not have them any more, and forgets interfaces that are
  * gone.
  */

@@ -87,6 +87,30 @@ static int table_kill(int fd, bool embryonic, flow_visitor *choose, void *contex
 	return 0;
 }
 
+int flow_table_move(int from, int to)
+{
+	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
+	uint64_t now = now_ns();
+
+	if (!reading)
+		return -ENOMEM;
+	while (!reading->last) {
+		int err = reading_next(from, reading);
+
+		if (err)
+			return err;
+		for (uint32_t i = 0; i < reading->n; i++) {
+			if (!flow_expired(&reading->flows[i], now) &&
+			    bpf_map_update_elem(to, &reading->keys[i], &reading->flows[i],
+						BPF_NOEXIST) &&
+			    errno != EEXIST)
+				return -errno;
+			bpf_map_delete_elem(from, &reading->keys[i]);
+		}
+	}
+	return 0;
+}
+
 int flow_tables_kill(const struct loaded *loaded, flow_visitor *choose, void *context,
 		     uint64_t *killed)
 {

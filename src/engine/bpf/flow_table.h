@@ -15,6 +15,8 @@
  */
 int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
 		    bool *stopped);
+/* Moves what is live and not known there into the table `to`. 0 or -errno: -E2BIG when that is full. */
+int flow_table_move(int from, int to);
 /*
  * Deletes the live flows of both tables for which `choose` returns non-zero; *killed goes up by
  * each. 0 or -errno.

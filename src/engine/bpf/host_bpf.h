@@ -147,6 +147,38 @@ struct {
 	__type(value, struct flow);
 } embryonic SEC(".maps");
 
+/*
+ * The tables of the programs that these replace, or that replace these, while `control.moving` says
+ * MOVING_FLOWS (engine/bpf/resize.h).
+ */
+struct flows_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct flow_key));
+	__uint(value_size, sizeof(struct flow));
+};
+
+struct embryonic_inner {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(struct flow_key));
+	__uint(value_size, sizeof(struct flow));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__array(values, struct flows_inner);
+} other_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__array(values, struct embryonic_inner);
+} other_embryonic SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, FRAGMENTS_MAX);
@@ -330,6 +362,41 @@ static __always_inline __u32 host_zone(host_t *host, __u32 tag)
 static __always_inline const struct image_rule *host_image_rule(host_t *host, __u32 rule)
 {
 	return host_unit(&host->image, host->header->rule_table + rule);
+}
+
+/*
+ * Inserts before it deletes, and deletes only what it has inserted: whoever else fetches the same
+ * flow at this moment, in whichever direction, one record stays.
+ */
+static __always_inline void fetch(void *outer, void *own, const struct flow_key *key)
+{
+	struct flow *flow;
+	__u32 zero = 0;
+	void *other;
+
+	if (bpf_map_lookup_elem(own, key))
+		return;
+	other = bpf_map_lookup_elem(outer, &zero);
+	if (!other)
+		return;
+	flow = bpf_map_lookup_elem(other, key);
+	if (flow && !bpf_map_update_elem(own, key, flow, BPF_NOEXIST))
+		bpf_map_delete_elem(other, key);
+}
+
+__noinline int step_fetch(const struct flow_key *key)
+{
+	if (!key)
+		return 0;
+	fetch(&other_flows, &flows, key);
+	fetch(&other_embryonic, &embryonic, key);
+	return 0;
+}
+
+static __always_inline void host_flow_fetch(host_t *host, const struct flow_key *key)
+{
+	if (*(volatile __u32 *)&control.moving == MOVING_FLOWS)
+		step_fetch(key);
 }
 
 static __always_inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)

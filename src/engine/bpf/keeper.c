@@ -32,6 +32,7 @@
 #include "base/cleanup.h"
 #include "engine/bpf/attach.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/resize.h"
 #include "engine/bpf/slots.h"
 
 /*
@@ -319,9 +320,15 @@ static uint32_t map_id(int fd)
  */
 static bool replaced(const struct keeper *keeper)
 {
-	cleanup_fd int fd = pins_get(&keeper->pins, loaded_map_names[MAP_CONTROL]);
+	static const enum loaded_map maps[] = { MAP_CONTROL, MAP_FLOWS };
 
-	return fd >= 0 && map_id(fd) != map_id(keeper->loaded.maps[MAP_CONTROL]);
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+		cleanup_fd int fd = pins_get(&keeper->pins, loaded_map_names[maps[i]]);
+
+		if (fd >= 0 && map_id(fd) != map_id(keeper->loaded.maps[maps[i]]))
+			return true;
+	}
+	return false;
 }
 
 static int ruleset_read(struct keeper *keeper, struct problem *problem)
@@ -381,6 +388,9 @@ static int find(struct keeper *keeper, struct upkeep_report *report, bool locked
 		if (err)
 			problem_set(problem, err, "cannot put back what is pinned: ");
 	}
+	if (!err && resize_pending(&keeper->loaded))
+		err = locked ? resize_finish(&keeper->loaded, &keeper->pins, problem) :
+			       problem_set(problem, -EBUSY, "flow tables are being replaced");
 	if (!err && !slots_running(&keeper->loaded)) {
 		let_go(keeper);
 		err = problem_set(problem, -ENOENT, "nothing is applied in this network namespace");

@@ -22,12 +22,13 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_IMAGES] = "images",   [MAP_COUNTERS] = "counters",	  [MAP_SOURCES] = "sources",
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
+	[MAP_OTHER_FLOWS] = "other_flows", [MAP_OTHER_EMBRYONIC] = "other_embryonic",
 	[MAP_FRAGMENTS] = "fragments", [MAP_FULL_WAYS] = "full_ways",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
 	[MAP_CONTROL] = "control",
 };
 
-static const char *const program_names[PROGRAM_COUNT] = {
+const char *const loaded_program_names[PROGRAM_COUNT] = {
 	[PROGRAM_ARRIVE_ETHERNET] = "arrive_ethernet",
 	[PROGRAM_ARRIVE_RAW] = "arrive_raw",
 	[PROGRAM_DEPART_ETHERNET] = "depart_ethernet",
@@ -64,13 +65,17 @@ static int control_map(struct loaded *loaded)
 	return 0;
 }
 
+/* Global data has a section's name, which bpffs would not take. */
+static const char *map_name_in_object(size_t map)
+{
+	return map == MAP_CONTROL ? ".data.control" : loaded_map_names[map];
+}
+
 /* Copies of descriptors: the skeletons close their own. */
 static int keep_maps(struct loaded *loaded, struct bpf_object *object)
 {
 	for (size_t i = 0; i < MAP_COUNT; i++) {
-		/* Global data has a section's name, which bpffs would not take. */
-		const char *name = i == MAP_CONTROL ? ".data.control" : loaded_map_names[i];
-		struct bpf_map *map = bpf_object__find_map_by_name(object, name);
+		struct bpf_map *map = bpf_object__find_map_by_name(object, map_name_in_object(i));
 
 		if (!map || loaded->maps[i] >= 0)
 			continue;
@@ -85,7 +90,7 @@ static int keep_programs(struct loaded *loaded, struct bpf_object *object)
 {
 	for (size_t i = 0; i < PROGRAM_COUNT; i++) {
 		struct bpf_program *program =
-			bpf_object__find_program_by_name(object, program_names[i]);
+			bpf_object__find_program_by_name(object, loaded_program_names[i]);
 
 		if (!program)
 			continue;
@@ -96,18 +101,48 @@ static int keep_programs(struct loaded *loaded, struct bpf_object *object)
 	return 0;
 }
 
+bool loaded_own_map(enum loaded_map map)
+{
+	return map == MAP_FLOWS || map == MAP_EMBRYONIC || map == MAP_OTHER_FLOWS ||
+	       map == MAP_OTHER_EMBRYONIC || map == MAP_FULL_WAYS;
+}
+
+bool loaded_own_program(enum loaded_program program)
+{
+	return program != PROGRAM_GUARD_LOCAL_IN && program != PROGRAM_GUARD_POST_ROUTING;
+}
+
+/* All maps but a set's own are those of `shared`. */
+static int share_maps(struct bpf_object *object, const struct loaded *shared)
+{
+	for (size_t i = 0; i < MAP_COUNT; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, map_name_in_object(i));
+		int err = 0;
+
+		if (map && !loaded_own_map((enum loaded_map)i))
+			err = bpf_map__reuse_fd(map, shared->maps[i]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Beside `shared`, whose maps it uses but for its own; or NULL. */
 static int load_reeve(struct loaded *loaded, const struct policy_options *options,
-		      bool know_namespace)
+		      bool know_namespace, const struct loaded *shared)
 {
 	struct reeve *skeleton = reeve__open();
-	int err;
+	int err = 0;
 
 	if (!skeleton)
 		return -errno;
 	skeleton->rodata->know_namespace = know_namespace;
 	bpf_map__set_max_entries(skeleton->maps.flows, options->flows_max);
 	bpf_map__set_max_entries(skeleton->maps.embryonic, options->embryonic_max);
-	err = reeve__load(skeleton);
+	if (shared)
+		err = share_maps(skeleton->obj, shared);
+	if (!err)
+		err = reeve__load(skeleton);
 	if (!err)
 		err = keep_maps(loaded, skeleton->obj);
 	if (!err)
@@ -144,6 +179,27 @@ static int load_guard(struct loaded *loaded)
 	return err;
 }
 
+static int load_programs(struct loaded *loaded, const struct policy_options *options,
+			 const struct loaded *shared, struct problem *problem)
+{
+	int err;
+
+	err = load_reeve(loaded, options, true, shared);
+	if (err && err != -ENOMEM) {
+		loaded_close(loaded);
+		err = load_reeve(loaded, options, false, shared);
+	}
+	if (err == -ENOMEM) {
+		problem_set(problem, err, "not enough memory for the flow tables (%u + %u flows)",
+			    options->flows_max, options->embryonic_max);
+		problem_hint(problem, "smaller ones: `options { flows N }`");
+	} else if (err) {
+		problem_set(problem, err, "the kernel does not load the packet programs: ");
+		problem_hint(problem, "reeve needs Linux 6.6 or newer with BPF (tcx)");
+	}
+	return err;
+}
+
 int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		struct problem *problem)
 {
@@ -153,19 +209,8 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	uint16_t witness;
 	int err;
 
-	err = load_reeve(loaded, options, true);
-	if (err && err != -ENOMEM) {
-		loaded_close(loaded);
-		err = load_reeve(loaded, options, false);
-	}
-	if (err == -ENOMEM) {
-		problem_set(problem, err, "not enough memory for the flow tables (%u + %u flows)",
-			    options->flows_max, options->embryonic_max);
-		problem_hint(problem, "smaller ones: `options { flows N }`");
-	} else if (err) {
-		problem_set(problem, err, "the kernel does not load the packet programs: ");
-		problem_hint(problem, "reeve needs Linux 6.6 or newer with BPF (tcx)");
-	} else {
+	err = load_programs(loaded, options, NULL, problem);
+	if (!err) {
 		err = load_guard(loaded);
 		if (err) {
 			problem_set(problem, err, "the kernel does not load the guard: ");
@@ -206,13 +251,54 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	return 0;
 }
 
+/* Descriptors for what is not there yet. */
+static int copy_missing(int *to, const int *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (to[i] >= 0 || from[i] < 0)
+			continue;
+		to[i] = dup(from[i]);
+		if (to[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int loaded_copy(struct loaded *copy, const struct loaded *loaded)
+{
+	int err = copy_missing(copy->maps, loaded->maps, MAP_COUNT);
+
+	if (!err)
+		err = copy_missing(copy->programs, loaded->programs, PROGRAM_COUNT);
+	if (!err && !copy->control)
+		err = control_map(copy);
+	return err;
+}
+
+int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
+		       const struct policy_options *options, struct problem *problem)
+{
+	libbpf_print_fn_t print = libbpf_set_print(silent_print);
+	int err = load_programs(beside, options, loaded, problem);
+
+	libbpf_set_print(print);
+	if (!err) {
+		err = loaded_copy(beside, loaded);
+		if (err)
+			problem_set(problem, err, "cannot load programs beside those that run: ");
+	}
+	if (err)
+		loaded_close(beside);
+	return err;
+}
+
 int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem)
 {
 	const char *name = "";
 	int err = 0;
 
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
-		name = program_names[i];
+		name = loaded_program_names[i];
 		err = pins_put(pins, name, loaded->programs[i]);
 	}
 	for (size_t i = 0; !err && i < MAP_COUNT; i++) {
@@ -242,7 +328,7 @@ int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
 	int err = access(pins->folder, F_OK) ? -errno : 0;
 
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++)
-		err = repin_one(pins, program_names[i], loaded->programs[i], put, missing, context);
+		err = repin_one(pins, loaded_program_names[i], loaded->programs[i], put, missing, context);
 	for (size_t i = 0; !err && i < MAP_COUNT; i++)
 		err = repin_one(pins, loaded_map_names[i], loaded->maps[i], put, missing, context);
 	return err;
@@ -257,7 +343,7 @@ int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *
 		err = loaded->maps[i] < 0 ? loaded->maps[i] : 0;
 	}
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
-		loaded->programs[i] = pins_get(pins, program_names[i]);
+		loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
 		err = loaded->programs[i] < 0 ? loaded->programs[i] : 0;
 	}
 	if (!err)

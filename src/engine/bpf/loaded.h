@@ -20,6 +20,8 @@ enum loaded_map {
 	MAP_ANSWERS,
 	MAP_SWEEPS,
 	MAP_FRAGMENTS,
+	MAP_OTHER_FLOWS,
+	MAP_OTHER_EMBRYONIC,
 	MAP_FULL_WAYS, /* its programs stay only while it is pinned */
 	MAP_COVERED_FAR,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
@@ -43,6 +45,14 @@ struct loaded {
 };
 
 extern const char *const loaded_map_names[MAP_COUNT];
+extern const char *const loaded_program_names[PROGRAM_COUNT];
+
+/*
+ * What belongs to the programs for packets and the size of their tables; the rest they can share
+ * with others (loaded_load_beside).
+ */
+bool loaded_own_map(enum loaded_map map);
+bool loaded_own_program(enum loaded_program program);
 
 /* Nothing open. */
 void loaded_init(struct loaded *loaded);
@@ -52,6 +62,14 @@ void loaded_init(struct loaded *loaded);
  */
 int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		struct problem *problem);
+/*
+ * Loads the programs for packets once more, with tables and a way of their own: the rest is that of
+ * `loaded`. Nothing is pinned.
+ */
+int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
+		       const struct policy_options *options, struct problem *problem);
+/* Opens in `copy` what is not open there. 0 or -errno. */
+int loaded_copy(struct loaded *copy, const struct loaded *loaded);
 /* Pins what loaded_load made. */
 int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem);
 /*

@@ -11,7 +11,7 @@
 #define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
-#define LAYOUT_VERSION 2u /* of everything pinned; another one is refused, never misread */
+#define LAYOUT_VERSION 3u /* of everything pinned; another one is refused, never misread */
 
 /*
  * Interfaces with an index below this have their coverage and their zone's tag in `control`, where
@@ -37,6 +37,13 @@ struct statistics {
 	__u64 tick, now; /* the clock as it was read last, and in which tick of the kernel's */
 };
 
+/* Flow tables of another size take the place of those there are, see engine/bpf/resize.h. */
+enum moving {
+	MOVING_NOTHING,
+	MOVING_FLOWS, /* both sets of tables and programs are in use, and pinned */
+	MOVING_PINS,  /* only the new ones are; their pins get the names of the old ones */
+};
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
@@ -56,6 +63,8 @@ struct control {
 	__u64 watch_until; /* CLOCK_MONOTONIC; before it somebody reads events */
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 witness;	   /* random, see core/mark.h */
+	__u32 moving;	   /* enum moving */
+	__u32 reserved;
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */

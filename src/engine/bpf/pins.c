@@ -370,6 +370,15 @@ int pins_remove(const struct pins *pins, const char *name)
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
+int pins_rename(const struct pins *pins, const char *name, const char *to)
+{
+	char path[PIN_PATH_MAX], path_to[PIN_PATH_MAX];
+
+	pins_path(pins, name, path);
+	pins_path(pins, to, path_to);
+	return rename(path, path_to) ? -errno : 0;
+}
+
 int pins_each(const struct pins *pins, int (*visit)(void *context, const char *name), void *context)
 {
 	DIR *folder = opendir(pins->folder);

@@ -68,6 +68,8 @@ int pins_get(const struct pins *pins, const char *name);
 /* Pins a descriptor; an older pin of that name is replaced. 0 or -errno. */
 int pins_put(const struct pins *pins, const char *name, int fd);
 int pins_remove(const struct pins *pins, const char *name);
+/* In one step; what was pinned as `to` is let go. */
+int pins_rename(const struct pins *pins, const char *name, const char *to);
 /*
  * Calls `visit` for each pinned name; it may remove that name. Stops at the first non-zero return
  * and hands it on.

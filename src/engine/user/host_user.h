@@ -133,6 +133,12 @@ static inline const struct image_rule *host_image_rule(host_t *host, uint32_t ru
 	return host_unit(&host->image, host->header->rule_table + rule);
 }
 
+static inline void host_flow_fetch(host_t *host, const struct flow_key *key)
+{
+	(void)host;
+	(void)key;
+}
+
 static inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)
 {
 	return flow_table_find(&host->engine->flows, key);
