@@ -5,6 +5,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 
 from e2e import REEVE, Echo, eventually, holds, main, router_world, run, same, tcp, test
