@@ -446,23 +446,24 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 	j->rule = number;
 	j->action = rule->action;
 	j->reject = rule->reject;
-	host_count(host, STAT_BY_RULE);
-	host_count_rule(host, number);
 	if (rule->action == ACTION_ALLOW) {
-		j->outcome = OUTCOME_PASS;
 		j->mark_mask = rule->mark_mask;
 		j->mark_value = rule->mark_value;
-		host_count(host, STAT_ALLOWED);
+		/* What cannot begin the flow that it needs was not decided by the rule. */
 		if (!(rule->flags & IMAGE_RULE_STATELESS) && flow_startable(p) &&
 		    flow_begin(host, key, found, j))
-			j->outcome = OUTCOME_DROP;
-		if (first_fragment(p) && j->outcome == OUTCOME_PASS)
+			return;
+		j->outcome = OUTCOME_PASS;
+		host_count(host, STAT_ALLOWED);
+		if (first_fragment(p))
 			host_fragment_note(host, j, j->from_tag, j->to_tag);
-	} else if (rule->action == ACTION_REJECT) {
-		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
-	} else {
-		host_count(host, STAT_DROPPED);
 	}
+	host_count(host, STAT_BY_RULE);
+	host_count_rule(host, number);
+	if (rule->action == ACTION_REJECT)
+		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
+	else if (rule->action != ACTION_ALLOW)
+		host_count(host, STAT_DROPPED);
 	if (rule->flags & IMAGE_RULE_LOG)
 		host_log(host, rule->log_sample, j);
 	else if (rule->action != ACTION_ALLOW)

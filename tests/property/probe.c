@@ -480,6 +480,7 @@ static void expect_by_rule(const struct probe *probe, const struct loaded_policy
 		return;
 	if (mid_stream(probe, policy, fields, rule)) {
 		expected->by = BY_SANITY;
+		expected->rule = RULE_NONE; /* which has not decided */
 		return;
 	}
 	expected->action = USER_NEXT;
