@@ -519,28 +519,46 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 struct detaching {
 	const struct pins *pins;
 	const char *prefix;
+	bool found;
 };
 
 static int detach_visit(void *context, const char *name)
 {
-	const struct detaching *detaching = context;
+	struct detaching *detaching = context;
+	struct sys_link_info info;
 	cleanup_fd int fd = -1;
 
 	if (strncmp(name, detaching->prefix, strlen(detaching->prefix)) != 0)
 		return 0;
 	fd = pins_get(detaching->pins, name);
-	if (fd >= 0)
-		bpf_link_detach(fd); /* programs have such names too, and are no links: refused, which is fine */
+	if (fd < 0 || sys_link_info(fd, &info))
+		return 0; /* programs have such names too */
+	bpf_link_detach(fd);
+	if (!pins_remove(detaching->pins, name))
+		detaching->found = true;
 	return 0;
+}
+
+/* Links whose pins begin so. Removing while reading may skip some: until none is left. */
+static void detach_some(const struct pins *pins, const char *prefix)
+{
+	struct detaching detaching = { pins, prefix, true };
+
+	while (detaching.found) {
+		detaching.found = false;
+		pins_each(pins, detach_visit, &detaching);
+	}
 }
 
 void detach_all(const struct pins *pins)
 {
-	static const char *const prefixes[] = { "guard_", "arrive_", "depart_" };
+	static const char *const prefixes[] = { PINS_NEW, "guard_", "arrive_", "depart_" };
 
-	for (size_t i = 0; i < COUNT(prefixes); i++) {
-		struct detaching detaching = { pins, prefixes[i] };
+	for (size_t i = 0; i < COUNT(prefixes); i++)
+		detach_some(pins, prefixes[i]);
+}
 
-		pins_each(pins, detach_visit, &detaching);
-	}
+void detach_unfinished(const struct pins *pins)
+{
+	detach_some(pins, PINS_NEW);
 }

@@ -42,6 +42,8 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
  * dropped for want of a judgement. Removing a link's pin would do it too, but some time later.
  */
 void detach_all(const struct pins *pins);
+/* What a change that was killed has attached beside what was there, and did not get to pin. */
+void detach_unfinished(const struct pins *pins);
 /* Are both programs of this interface in place? */
 bool attached(const struct pins *pins, uint32_t ifindex);
 /* The same, and are they the right ones for what the interface is now? */

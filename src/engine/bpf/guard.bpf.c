@@ -193,7 +193,7 @@ int guard_local_in(struct bpf_nf_ctx *ctx)
 	struct coverage_entry entry;
 	__u32 shift;
 
-	if (!slot->guard || !in)
+	if (!slot->generation || !slot->guard || !in)
 		return NF_ACCEPT;
 	entry = coverage((__u32)in->ifindex);
 	shift = slot->mark_shift & 31;
@@ -234,7 +234,7 @@ int guard_post_routing(struct bpf_nf_ctx *ctx)
 	struct net_device *out = ctx->state->out;
 	struct coverage_entry entry;
 
-	if (!slot->guard || !out)
+	if (!slot->generation || !slot->guard || !out)
 		return NF_ACCEPT;
 	/*
 	 * A frame between ports of one bridge, which `bridge-nf-call-iptables` shows here: it

@@ -294,8 +294,9 @@ int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
 
 int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem)
 {
-	const char *name = "";
-	int err = 0;
+	const char *name = loaded_map_names[MAP_CONTROL];
+	/* First, and pinned last: nothing older, and nothing half, is taken for what runs. */
+	int err = pins_remove(pins, name);
 
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
 		name = loaded_program_names[i];

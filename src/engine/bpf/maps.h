@@ -49,7 +49,7 @@ struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
 	__u32 layout; /* LAYOUT_VERSION */
 	struct control_slot {
-		__u32 generation; /* of the policy in this slot; counts applies; 0: none yet */
+		__u32 generation; /* of the policy in this slot; counts applies; 0: none, and all passes */
 		__u32 rules;	  /* of the image in this slot */
 		__u32 mark_shift; /* as in its header, for the guard */
 		__u32 guard;	  /* 0: the guard lets everything pass */

@@ -42,7 +42,7 @@ int engine_open(struct engine **engine, struct problem *problem)
 
 	if (!new)
 		return problem_set(problem, -ENOMEM, "out of memory");
-	new->pins.lock = -1;
+	new->pins = (struct pins)PINS_CLOSED;
 	loaded_init(&new->loaded);
 	err = pins_open(&new->pins, false, problem);
 	if (!err)
