@@ -127,7 +127,7 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 	}
 	if (err && err != -ENOENT)
 		return err;
-	*filtering = err && have_pins && links_pinned(pins);
+	*filtering = err && have_pins && links_left(pins);
 	/* Nothing, or what an apply left that never got as far as to run. */
 	loaded_close(loaded);
 	*first = true;
