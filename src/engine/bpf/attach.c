@@ -145,11 +145,6 @@ static int link_visit(void *context, const char *name)
 	return sscanf(name, "arrive_%u", &ifindex) == 1 || sscanf(name, "depart_%u", &ifindex) == 1;
 }
 
-bool links_pinned(const struct pins *pins)
-{
-	return pins_each(pins, link_visit, NULL) > 0;
-}
-
 /* With a `program`: does it run that one? */
 static bool guard_alive(const struct pins *pins, size_t hook, size_t family, int program)
 {
@@ -511,9 +506,11 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 		const struct ruleset *ruleset)
 {
 	struct tidy tidy = { pins, links, ruleset };
+	int err = pins_each(pins, tidy_visit, &tidy);
 
+	/* Last: by what the guard was told, the next sync knows that something is to be removed. */
 	covered_tidy(loaded, links);
-	return pins_each(pins, tidy_visit, &tidy);
+	return err;
 }
 
 struct detaching {
@@ -531,8 +528,10 @@ static int detach_visit(void *context, const char *name)
 	if (strncmp(name, detaching->prefix, strlen(detaching->prefix)) != 0)
 		return 0;
 	fd = pins_get(detaching->pins, name);
-	if (fd < 0 || sys_link_info(fd, &info))
-		return 0; /* programs have such names too */
+	/* Programs have such names too. What was on its way to its name goes, whatever it is. */
+	if (fd < 0 || sys_link_info(fd, &info) ||
+	    (!sys_link_is_ours(&info) && strncmp(name, PINS_NEW, strlen(PINS_NEW)) != 0))
+		return 0;
 	bpf_link_detach(fd);
 	if (!pins_remove(detaching->pins, name))
 		detaching->found = true;

@@ -50,8 +50,6 @@ bool attached(const struct pins *pins, uint32_t ifindex);
 bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link);
 /* Is either of its links pinned, alive or not? */
 bool attached_once(const struct pins *pins, uint32_t ifindex);
-/* Is any link of an interface pinned, whatever else is missing? */
-bool links_pinned(const struct pins *pins);
 /* What the guard is told of an interface; what it should be told. */
 struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
 struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);
