@@ -128,7 +128,7 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 	}
 	if (err && err != -ENOENT)
 		return err;
-	*filtering = have_pins && links_filter(pins);
+	*filtering = have_pins && programs_filter(pins);
 	/* Nothing, or what an apply left that never got as far as to run. */
 	loaded_close(loaded);
 	*first = true;
@@ -278,7 +278,7 @@ static void stop(const struct pins *pins)
 	if (!loaded_find(&loaded, pins, &ignored))
 		slots_stop(&loaded);
 	loaded_close(&loaded);
-	links_stop(pins); /* where somebody removed pins, these have another such word */
+	programs_stop(pins); /* where somebody removed pins, these have another such word */
 }
 
 int engine_down(struct problem *problem)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Coverage: which interfaces get programs, and the links that hold them there.
+ * Coverage: which interfaces get programs, and what holds them there: links on tcx, or filters of
+ * clsact (`control.means`).
  */
 #ifndef REEVE_ENGINE_BPF_ATTACH_H
 #define REEVE_ENGINE_BPF_ATTACH_H
@@ -42,14 +43,16 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
  * dropped for want of a judgement. Removing a link's pin would do it too, but some time later.
  */
 void detach_all(const struct pins *pins);
+/* The same for a namespace that cannot be reached any more: only what is pinned. */
+void detach_links(const struct pins *pins);
 /* What a change that was killed has attached beside what was there, and did not get to pin. */
 void detach_unfinished(const struct pins *pins);
 /* Are both programs of this interface in place? */
-bool attached(const struct pins *pins, uint32_t ifindex);
+bool attached(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex);
 /* The same, and are they the right ones for what the interface is now? */
 bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link);
-/* Is either of its links pinned, alive or not? */
-bool attached_once(const struct pins *pins, uint32_t ifindex);
+/* Is either of its links pinned, alive or not, or either filter there? */
+bool attached_once(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex);
 /* What the guard is told of an interface; what it should be told. */
 struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
 struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);

@@ -162,7 +162,7 @@ static int look_at_link(const struct keeper *keeper, struct look *look, const st
 		if (zone != before)
 			return note(report, UPKEEP_ZONE, link->ifindex, name, zone_now,
 				    zone_text(keeper, before));
-	} else if (attached_once(&keeper->pins, link->ifindex)) {
+	} else if (attached_once(&keeper->loaded, &keeper->pins, link->ifindex)) {
 		return note(report, UPKEEP_RELEASED, link->ifindex, name, NULL, NULL);
 	}
 	if (told.bits != wanted.bits || told.master != wanted.master)

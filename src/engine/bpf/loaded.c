@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
+#include "engine/bpf/tc_filter.h"
 
 #include "guard.skel.h"
 #include "reeve.skel.h"
@@ -195,7 +196,7 @@ static int load_programs(struct loaded *loaded, const struct policy_options *opt
 		problem_hint(problem, "smaller ones: `options { flows N }`");
 	} else if (err) {
 		problem_set(problem, err, "the kernel does not load the packet programs: ");
-		problem_hint(problem, "reeve needs Linux 6.6 or newer with BPF (tcx)");
+		problem_hint(problem, "reeve needs Linux 6.1 or newer with BPF");
 	}
 	return err;
 }
@@ -230,6 +231,7 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
+	loaded->control->means = tcx_possible() ? 0 : MEANS_CLSACT;
 	if (getrandom(loaded->control->proof_keys, sizeof(loaded->control->proof_keys), 0) < 0 ||
 	    getrandom(&witness, sizeof(witness), 0) < 0) {
 		err = problem_set(problem, -errno, "cannot get random bytes: ");

@@ -44,6 +44,11 @@ enum moving {
 	MOVING_PINS,  /* only the new ones are; their pins get the names of the old ones */
 };
 
+/* By which means of the kernel programs hang on their hooks; 0: links. */
+enum means {
+	MEANS_CLSACT = 1, /* filters of clsact, where there is no tcx */
+};
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
@@ -64,7 +69,7 @@ struct control {
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 witness;	   /* random, see core/mark.h */
 	__u32 moving;	   /* enum moving */
-	__u32 reserved;
+	__u32 means;	   /* enum means */
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */

@@ -61,7 +61,7 @@ int engine_open(struct engine **engine, struct problem *problem)
 	err = pins_open(&new->pins, false, problem);
 	if (!err)
 		err = find_running(new, problem);
-	if (err == -ENOENT && links_filter(&new->pins)) {
+	if (err == -ENOENT && programs_filter(&new->pins)) {
 		/* Unless an apply was done just now. */
 		err = find_running(new, problem);
 		if (err == -ENOENT) {
@@ -244,7 +244,7 @@ static enum coverage coverage_now(const struct engine *engine, const struct imag
 	interface->zone_running = interface->zone;
 	if (interface->coverage != COVERAGE_COVERED)
 		return interface->coverage;
-	if (!attached(&engine->pins, ifindex))
+	if (!attached(&engine->loaded, &engine->pins, ifindex))
 		return coverage_told(&engine->loaded, ifindex).bits & COVERED_PROGRAMS ?
 			       COVERAGE_DETACHED : COVERAGE_MISSING;
 	interface->zone_running = image_interface_zone(image, ifindex);
@@ -298,6 +298,7 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 	const struct control_slot *slot = &engine->loaded.control->slot[running_slot(engine)];
 	struct engine_status result = {
 		.guard_wanted = slot->guard,
+		.clsact = engine->loaded.control->means & MEANS_CLSACT,
 		.generation = slot->generation,
 		.applied_at = slot->applied_at,
 		.flows_max = map_room(engine->loaded.maps[MAP_FLOWS]),

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,6 +32,21 @@ static int sys_bpf(int command, void *attr, unsigned int size)
 	long result = syscall(SYS_bpf, command, attr, size);
 
 	return result < 0 ? -errno : (int)result;
+}
+
+bool sys_left_out(const char *what)
+{
+	const char *list = getenv("REEVE_WITHOUT");
+	size_t length = strlen(what);
+
+	while (list && *list) {
+		size_t word = strcspn(list, ",");
+
+		if (word == length && !strncmp(list, what, length))
+			return true;
+		list += word + (list[word] == ',');
+	}
+	return false;
 }
 
 int sys_tcx_link(int program, uint32_t ifindex, bool egress)

@@ -24,6 +24,12 @@ int sys_tcx_link(int program, uint32_t ifindex, bool egress);
 /* A new link on a Netfilter hook of this namespace. `family` is NFPROTO_IPV4 or NFPROTO_IPV6. */
 int sys_netfilter_link(int program, uint32_t family, uint32_t hook, int32_t priority);
 
+/*
+ * Is the kernel to be treated as if it lacked something? REEVE_WITHOUT in the environment lists it,
+ * `tcx,netfilter-links`: so what older kernels get is tested on newer ones.
+ */
+bool sys_left_out(const char *what);
+
 struct sys_link_info {
 	uint32_t type, id, program;
 	uint32_t ifindex; /* tcx: 0 when the device is gone or somebody detached the link */
