@@ -555,7 +555,7 @@ int attach_exchange(const struct pins *pins, const struct loaded *from, const st
 	struct exchange exchange = { pins, from, to, 0 };
 
 	if (by_filters(from))
-		return each_interface(exchange_filters, &exchange);
+		return tc_each_interface(exchange_filters, &exchange);
 	return pins_each(pins, exchange_visit, &exchange);
 }
 
