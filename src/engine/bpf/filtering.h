@@ -11,8 +11,8 @@
 #include "engine/bpf/pins.h"
 
 /*
- * Does any program that a pinned link holds, or a filter of clsact, follow a policy? Those of another
- * version count as such.
+ * Does any program that a pinned link holds, or a filter of clsact, follow a policy? Those of
+ * another version count as such.
  */
 bool programs_filter(const struct pins *pins);
 /* Makes them all idle, but for those of another version. */
