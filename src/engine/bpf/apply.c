@@ -13,6 +13,7 @@
  * where there was none; and what it has left lying about, the next change removes.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
@@ -127,7 +128,7 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 	}
 	if (err && err != -ENOENT)
 		return err;
-	*filtering = err && have_pins && links_left(pins);
+	*filtering = have_pins && programs_filter(pins);
 	/* Nothing, or what an apply left that never got as far as to run. */
 	loaded_close(loaded);
 	*first = true;
@@ -159,6 +160,9 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	int err = 0;
 
 	detach_unfinished(pins);
+	/* What is idle goes, for without the pins that it is about to lose it would drop everything. */
+	if (report->first && !filtering)
+		detach_all(pins);
 	if (report->first)
 		err = loaded_pin(loaded, pins, problem);
 	if (!err && next->control)
@@ -277,6 +281,7 @@ static void stop(const struct pins *pins)
 	if (!loaded_find(&loaded, pins, &ignored))
 		slots_stop(&loaded);
 	loaded_close(&loaded);
+	programs_stop(pins); /* where somebody removed pins, these have another such word */
 }
 
 int engine_down(struct problem *problem)

@@ -16,7 +16,6 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/netfilter.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,32 +163,6 @@ static int link_visit(void *context, const char *name)
 
 	(void)context;
 	return sscanf(name, "arrive_%u", &ifindex) == 1 || sscanf(name, "depart_%u", &ifindex) == 1;
-}
-
-/* Calls `visit` for each interface of this namespace until it returns non-zero, and hands that on. */
-static int each_interface(int (*visit)(void *context, uint32_t ifindex), void *context)
-{
-	struct if_nameindex *all = if_nameindex();
-	int stop = 0;
-
-	for (size_t i = 0; all && all[i].if_index && !stop; i++)
-		stop = visit(context, all[i].if_index);
-	if_freenameindex(all);
-	return stop;
-}
-
-static int filter_visit(void *context, uint32_t ifindex)
-{
-	struct tc_filter_look in, out;
-
-	(void)context;
-	return (!tc_filter_look(ifindex, false, &in) && in.program) ||
-	       (!tc_filter_look(ifindex, true, &out) && out.program);
-}
-
-bool links_left(const struct pins *pins)
-{
-	return pins_each(pins, link_visit, NULL) > 0 || each_interface(filter_visit, NULL) > 0;
 }
 
 /* With a `program`: does it run that one? */
@@ -616,7 +589,7 @@ int attach_exchange(const struct pins *pins, const struct loaded *from, const st
 	struct exchange exchange = { pins, from, to, 0 };
 
 	if (by_filters(from))
-		return each_interface(exchange_filters, &exchange);
+		return tc_each_interface(exchange_filters, &exchange);
 	return pins_each(pins, exchange_visit, &exchange);
 }
 
@@ -690,9 +663,8 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 {
 	struct tidy tidy = { pins, links, ruleset };
 	struct problem ignored;
+	int err;
 
-	covered_tidy(loaded, links);
-	guard_tell(loaded, pins, &ignored);
 	for (size_t i = 0; by_filters(loaded) && i < links->n; i++) {
 		uint32_t ifindex = links->items[i].ifindex;
 
@@ -702,7 +674,11 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 		tc_filter_remove(ifindex, true);
 		qdisc_remove(pins, ifindex);
 	}
-	return pins_each(pins, tidy_visit, &tidy);
+	err = pins_each(pins, tidy_visit, &tidy);
+	/* Last: by what the guard was told, the next sync knows that something is to be removed. */
+	covered_tidy(loaded, links);
+	guard_tell(loaded, pins, &ignored);
+	return err;
 }
 
 struct detaching {
@@ -720,8 +696,10 @@ static int detach_visit(void *context, const char *name)
 	if (strncmp(name, detaching->prefix, strlen(detaching->prefix)) != 0)
 		return 0;
 	fd = pins_get(detaching->pins, name);
-	if (fd < 0 || sys_link_info(fd, &info))
-		return 0; /* programs have such names too */
+	/* Programs have such names too. What was on its way to its name goes, whatever it is. */
+	if (fd < 0 || sys_link_info(fd, &info) ||
+	    (!sys_link_is_ours(&info) && strncmp(name, PINS_NEW, strlen(PINS_NEW)) != 0))
+		return 0;
 	bpf_link_detach(fd);
 	if (!pins_remove(detaching->pins, name))
 		detaching->found = true;
@@ -751,7 +729,7 @@ void detach_all(const struct pins *pins)
 {
 	guard_table_remove(pins);
 	detach_links(pins);
-	each_interface(undo_filters, (void *)(uintptr_t)pins);
+	tc_each_interface(undo_filters, (void *)(uintptr_t)pins);
 }
 
 void detach_links(const struct pins *pins)

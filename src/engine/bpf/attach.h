@@ -53,8 +53,6 @@ bool attached(const struct loaded *loaded, const struct pins *pins, uint32_t ifi
 bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link);
 /* Is either of its links pinned, alive or not, or either filter there? */
 bool attached_once(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex);
-/* Is any link of an interface pinned, or any filter there, whatever else is missing? */
-bool links_left(const struct pins *pins);
 /* What the guard is told of an interface; what it should be told. */
 struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
 struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);
