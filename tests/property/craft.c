@@ -98,6 +98,8 @@ static uint32_t transport_header(const struct craft *craft)
 {
 	if (craft->protocol == TCP)
 		return 20 + craft->tcp_options * 4u;
+	if (craft->protocol == SCTP || craft->protocol == DCCP)
+		return 12;
 	if (has_ports(craft->protocol) || is_icmp(craft))
 		return 8;
 	return 0;
@@ -164,6 +166,8 @@ static uint8_t *build_transport(const struct craft *craft, uint8_t *start)
 		at = put16(at, length);
 		checksum = craft->protocol == UDP ? at : NULL;
 		at = put16(at, 0);
+		if (craft->protocol == SCTP || craft->protocol == DCCP)
+			at = put32(at, 0);
 	} else if (is_icmp(craft)) {
 		at = put16(at, craft->dst_port);
 		checksum = at;
