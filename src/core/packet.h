@@ -408,6 +408,14 @@ found:
 	return SANITY_OK;
 }
 
+/* ::1, and 127.0.0.0/8 as a socket of both families would be shown it (RFC 4291, 2.5.3 and 2.5.5.2). */
+static __always_inline int loopback_ipv6(const __u32 *address)
+{
+	return !address[0] && !address[1] &&
+	       ((!address[2] && address[3] == 1) ||
+		(address[2] == 0xffff && address[3] >> 24 == 127));
+}
+
 static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u32 available)
 {
 	__u32 i, first, room, used = 0;
@@ -441,13 +449,8 @@ static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u
 		return insane;
 	if (p->fields.word[FIELD_SRC] >> 24 == 0xff)
 		return SANITY_ADDRESS;
-	if ((p->flags & PACKET_ARRIVING) && !p->fields.word[FIELD_SRC] &&
-	    !p->fields.word[FIELD_SRC + 1] && !p->fields.word[FIELD_SRC + 2] &&
-	    p->fields.word[FIELD_SRC + 3] == 1)
-		return SANITY_ADDRESS;
-	if ((p->flags & PACKET_ARRIVING) && !p->fields.word[FIELD_DST] &&
-	    !p->fields.word[FIELD_DST + 1] && !p->fields.word[FIELD_DST + 2] &&
-	    p->fields.word[FIELD_DST + 3] == 1)
+	if ((p->flags & PACKET_ARRIVING) && (loopback_ipv6(&p->fields.word[FIELD_SRC]) ||
+					     loopback_ipv6(&p->fields.word[FIELD_DST])))
 		return SANITY_ADDRESS;
 	return parse_transport(host, p, room - used);
 }

@@ -302,7 +302,10 @@ static bool loopback(const struct craft *craft, const uint32_t *address)
 {
 	if (craft->family == 4)
 		return address[0] >> 24 == 127;
-	return !address[0] && !address[1] && !address[2] && address[3] == 1;
+	if (address[0] || address[1])
+		return false;
+	return (!address[2] && address[3] == 1) ||
+	       (address[2] == 0xffff && (address[3] & 0xff000000) == 0x7f000000);
 }
 
 static bool group_address(const struct craft *craft, const uint32_t *address)
