@@ -176,7 +176,7 @@ static uint8_t *build_transport(const struct craft *craft, uint8_t *start)
 			sum = 0;
 	}
 	for (uint32_t i = 0; i < craft->payload; i++)
-		at = put8(at, i & 255);
+		at = put8(at, i < craft->quote_n ? craft->quote[i] : i & 255);
 	if (checksum)
 		put16(checksum, checksum_of(start, length, sum));
 	return at;
@@ -248,6 +248,30 @@ uint32_t craft_build(const struct craft *craft, uint8_t bytes[CRAFT_BYTES])
 	}
 	at = craft->family == 4 ? build_ipv4(craft, at) : build_ipv6(craft, at);
 	return (uint32_t)(at - bytes);
+}
+
+void craft_error(const struct craft *quoted, uint16_t type_code, const uint32_t from[4],
+		 uint32_t length, struct craft *error)
+{
+	struct craft raw = *quoted;
+	uint8_t bytes[CRAFT_BYTES];
+	uint32_t n;
+
+	raw.raw = true;
+	n = craft_build(&raw, bytes);
+	if (n > length)
+		n = length;
+	if (n > CRAFT_QUOTE)
+		n = CRAFT_QUOTE;
+	craft_init(error);
+	error->family = quoted->family;
+	error->protocol = quoted->family == 4 ? ICMP4 : ICMP6;
+	memcpy(error->src, from, sizeof(error->src));
+	memcpy(error->dst, quoted->src, sizeof(error->dst));
+	error->src_port = 0;
+	error->dst_port = type_code;
+	memcpy(error->quote, bytes, n);
+	error->payload = error->quote_n = (uint8_t)n;
 }
 
 void craft_fields(const struct craft *craft, bool arriving, struct fields *fields)
