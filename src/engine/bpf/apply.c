@@ -13,6 +13,7 @@
  * where there was none; and what it has left lying about, the next change removes.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
@@ -127,7 +128,7 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 	}
 	if (err && err != -ENOENT)
 		return err;
-	*filtering = err && have_pins && links_left(pins);
+	*filtering = have_pins && programs_filter(pins);
 	/* Nothing, or what an apply left that never got as far as to run. */
 	loaded_close(loaded);
 	*first = true;
@@ -135,13 +136,16 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 }
 
 /* One word, and the policy runs. */
-static int begin(struct loaded *loaded, const struct link_vector *links,
+static int begin(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		 const struct ruleset *ruleset, uint32_t slot, const struct apply_options *options,
 		 struct apply_report *report, struct problem *problem)
 {
+	int err;
+
 	if (report->first)
 		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
-	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	return err ? err : guard_tell(loaded, pins, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
@@ -156,6 +160,9 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	int err = 0;
 
 	detach_unfinished(pins);
+	/* What is idle goes, for without the pins that it is about to lose it would drop everything. */
+	if (report->first && !filtering)
+		detach_all(pins);
 	if (report->first)
 		err = loaded_pin(loaded, pins, problem);
 	if (!err && next->control)
@@ -163,11 +170,11 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && at_once)
-		err = begin(loaded, links, ruleset, slot, options, report, problem);
+		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
 	if (!err && !at_once)
-		err = begin(loaded, links, ruleset, slot, options, report, problem);
+		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	/* Not before the flip: the policy that goes did not let them on. */
 	if (!err && !report->first && options->take_over)
 		report->flows_seeded =
@@ -274,6 +281,7 @@ static void stop(const struct pins *pins)
 	if (!loaded_find(&loaded, pins, &ignored))
 		slots_stop(&loaded);
 	loaded_close(&loaded);
+	programs_stop(pins); /* where somebody removed pins, these have another such word */
 }
 
 int engine_down(struct problem *problem)
@@ -282,8 +290,10 @@ int engine_down(struct problem *problem)
 	int err;
 
 	err = pins_open(&pins, false, problem);
-	if (err == -ENOENT)
+	if (err == -ENOENT) {
+		detach_all(&pins); /* filters and a table stay whatever becomes of the pins */
 		pins_clear_home(&pins);
+	}
 	if (!err)
 		err = pins_lock(&pins, problem);
 	if (!err) {

@@ -16,13 +16,13 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/netfilter.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
 #include "engine/bpf/tc_filter.h"
@@ -165,32 +165,6 @@ static int link_visit(void *context, const char *name)
 	return sscanf(name, "arrive_%u", &ifindex) == 1 || sscanf(name, "depart_%u", &ifindex) == 1;
 }
 
-/* Calls `visit` for each interface of this namespace until it returns non-zero, and hands that on. */
-static int each_interface(int (*visit)(void *context, uint32_t ifindex), void *context)
-{
-	struct if_nameindex *all = if_nameindex();
-	int stop = 0;
-
-	for (size_t i = 0; all && all[i].if_index && !stop; i++)
-		stop = visit(context, all[i].if_index);
-	if_freenameindex(all);
-	return stop;
-}
-
-static int filter_visit(void *context, uint32_t ifindex)
-{
-	struct tc_filter_look in, out;
-
-	(void)context;
-	return (!tc_filter_look(ifindex, false, &in) && in.program) ||
-	       (!tc_filter_look(ifindex, true, &out) && out.program);
-}
-
-bool links_left(const struct pins *pins)
-{
-	return pins_each(pins, link_visit, NULL) > 0 || each_interface(filter_visit, NULL) > 0;
-}
-
 /* With a `program`: does it run that one? */
 static bool guard_alive(const struct pins *pins, size_t hook, size_t family, int program)
 {
@@ -219,8 +193,10 @@ static bool guard_possible(size_t family)
 	return guard_families[family].family != NFPROTO_IPV6 || !access("/proc/sys/net/ipv6", F_OK);
 }
 
-bool guard_attached(const struct pins *pins)
+bool guard_attached(const struct loaded *loaded, const struct pins *pins)
 {
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		return !loaded->control->slot[loaded->control->active & 1].guard || guard_nft_alive();
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++)
 		for (size_t family = 0; family < COUNT(guard_families); family++)
 			if (guard_possible(family) && !guard_alive(pins, hook, family, -1))
@@ -443,9 +419,36 @@ static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
 }
 
+/* Pinned while there is a table, so that whoever takes the rest away knows of it. */
+#define GUARD_TABLE "guard_table"
+
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	int err;
+
+	if (!(loaded->control->means & MEANS_NFT_GUARD))
+		return 0;
+	err = pins_put(pins, GUARD_TABLE, loaded->maps[MAP_CONTROL]);
+	if (err)
+		return problem_set(problem, err, "cannot pin `%s`: ", GUARD_TABLE);
+	return guard_nft_set(loaded, problem);
+}
+
+static void guard_table_remove(const struct pins *pins)
+{
+	cleanup_fd int table = pins_get(pins, GUARD_TABLE);
+	cleanup_fd int control = pins_get(pins, loaded_map_names[MAP_CONTROL]);
+
+	/* Pinned or not: without `control` nobody knows. */
+	if ((table >= 0 || control < 0) && !guard_nft_remove())
+		pins_remove(pins, GUARD_TABLE);
+}
+
 static int attach_guard(struct loaded *loaded, const struct pins *pins, struct name_vector *made,
 			struct problem *problem)
 {
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		return 0;
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++) {
 		for (size_t family = 0; family < COUNT(guard_families); family++) {
 			int err = attach_guard_one(loaded, pins, hook, family, made);
@@ -476,6 +479,8 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 		err = attach_guard(loaded, pins, &made, problem);
 	if (!err)
 		err = cover_all(loaded, links, ruleset, problem);
+	if (!err) /* nothing yet, before the first flip */
+		err = guard_tell(loaded, pins, problem);
 	for (size_t i = 0; i < made.n; i++) {
 		if (err)
 			unmake(pins, made.items[i]);
@@ -512,6 +517,8 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 			*last = link->ifindex;
 	}
 	err = attach_guard(loaded, pins, &made, &one);
+	if (!err)
+		err = guard_tell(loaded, pins, &one);
 	if (err && !first) {
 		first = err;
 		*problem = one;
@@ -582,7 +589,7 @@ int attach_exchange(const struct pins *pins, const struct loaded *from, const st
 	struct exchange exchange = { pins, from, to, 0 };
 
 	if (by_filters(from))
-		return each_interface(exchange_filters, &exchange);
+		return tc_each_interface(exchange_filters, &exchange);
 	return pins_each(pins, exchange_visit, &exchange);
 }
 
@@ -655,8 +662,9 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 		const struct ruleset *ruleset)
 {
 	struct tidy tidy = { pins, links, ruleset };
+	struct problem ignored;
+	int err;
 
-	covered_tidy(loaded, links);
 	for (size_t i = 0; by_filters(loaded) && i < links->n; i++) {
 		uint32_t ifindex = links->items[i].ifindex;
 
@@ -666,7 +674,11 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 		tc_filter_remove(ifindex, true);
 		qdisc_remove(pins, ifindex);
 	}
-	return pins_each(pins, tidy_visit, &tidy);
+	err = pins_each(pins, tidy_visit, &tidy);
+	/* Last: by what the guard was told, the next sync knows that something is to be removed. */
+	covered_tidy(loaded, links);
+	guard_tell(loaded, pins, &ignored);
+	return err;
 }
 
 struct detaching {
@@ -684,8 +696,10 @@ static int detach_visit(void *context, const char *name)
 	if (strncmp(name, detaching->prefix, strlen(detaching->prefix)) != 0)
 		return 0;
 	fd = pins_get(detaching->pins, name);
-	if (fd < 0 || sys_link_info(fd, &info))
-		return 0; /* programs have such names too */
+	/* Programs have such names too. What was on its way to its name goes, whatever it is. */
+	if (fd < 0 || sys_link_info(fd, &info) ||
+	    (!sys_link_is_ours(&info) && strncmp(name, PINS_NEW, strlen(PINS_NEW)) != 0))
+		return 0;
 	bpf_link_detach(fd);
 	if (!pins_remove(detaching->pins, name))
 		detaching->found = true;
@@ -713,8 +727,9 @@ static int undo_filters(void *context, uint32_t ifindex)
 
 void detach_all(const struct pins *pins)
 {
+	guard_table_remove(pins);
 	detach_links(pins);
-	each_interface(undo_filters, (void *)(uintptr_t)pins);
+	tc_each_interface(undo_filters, (void *)(uintptr_t)pins);
 }
 
 void detach_links(const struct pins *pins)

@@ -53,8 +53,6 @@ bool attached(const struct loaded *loaded, const struct pins *pins, uint32_t ifi
 bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link);
 /* Is either of its links pinned, alive or not, or either filter there? */
 bool attached_once(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex);
-/* Is any link of an interface pinned, or any filter there, whatever else is missing? */
-bool links_left(const struct pins *pins);
 /* What the guard is told of an interface; what it should be told. */
 struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
 struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);
@@ -62,6 +60,11 @@ struct coverage_entry coverage_wanted(const struct link *link, enum coverage cov
  * Are all links of the guard in place? The kernel does not tell that a link was detached by hand,
  * so its place is tried: it is taken as long as the link holds it.
  */
-bool guard_attached(const struct pins *pins);
+bool guard_attached(const struct loaded *loaded, const struct pins *pins);
+/*
+ * Where the guard is no program (`control.means`): makes it what the running policy asks for. After the
+ * flip, and whenever interfaces were told of.
+ */
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
 
 #endif

@@ -138,7 +138,7 @@ static int mount_here(void)
 static int unmount_here(void)
 {
 	/* Lazily: a reader that is just about to end may still hold the folder that is gone. */
-	if (umount2(MOUNT_POINT, MNT_DETACH) && errno != EINVAL)
+	if (umount2(MOUNT_POINT, MNT_DETACH) && errno != EINVAL && errno != ENOENT)
 		return errno;
 	rmdir(MOUNT_POINT);
 	rmdir(HOME);
@@ -485,7 +485,8 @@ static int unmount_if_empty(const struct pins *pins)
 	char path[PIN_PATH_MAX];
 
 	root_path(pins, MOUNT_POINT, path);
-	return folder_empty(path, true) ? in_root_namespace(pins, unmount_here) : 0;
+	return folder_empty(path, true) || access(path, F_OK) ?
+		       in_root_namespace(pins, unmount_here) : 0;
 }
 
 int pins_clear(struct pins *pins, struct problem *problem)
@@ -521,9 +522,14 @@ int pins_clear(struct pins *pins, struct problem *problem)
 void pins_clear_home(struct pins *pins)
 {
 	struct problem ignored;
+	char path[PIN_PATH_MAX];
 
-	if (!mounted(pins) || lock_home(pins, &ignored))
+	if (lock_home(pins, &ignored))
 		return;
+	/* Whoever holds it without a folder looks again, and makes both anew. */
+	lock_path(pins, path);
+	if (!folder_there(pins))
+		unlink(path);
 	unmount_if_empty(pins);
 	unlock(&pins->home);
 }

@@ -85,7 +85,10 @@ int pins_each(const struct pins *pins, int (*visit)(void *context, const char *n
  * kept till pins_close.
  */
 int pins_clear(struct pins *pins, struct problem *problem);
-/* Removes the file system if no namespace has a folder in it: a `down` was killed before it could. */
+/*
+ * Removes what a `down` that was killed behind the folder has left: what it had locked, and the file
+ * system if no other namespace has a folder in it.
+ */
 void pins_clear_home(struct pins *pins);
 
 #endif

@@ -6,6 +6,7 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,4 +200,15 @@ void tc_qdisc_remove(uint32_t ifindex)
 	print = libbpf_set_print(quiet);
 	bpf_tc_hook_destroy(&hook);
 	libbpf_set_print(print);
+}
+
+int tc_each_interface(int (*visit)(void *context, uint32_t ifindex), void *context)
+{
+	struct if_nameindex *all = if_nameindex();
+	int stop = 0;
+
+	for (size_t i = 0; all && all[i].if_index && !stop; i++)
+		stop = visit(context, all[i].if_index);
+	if_freenameindex(all);
+	return stop;
 }

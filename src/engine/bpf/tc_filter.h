@@ -32,5 +32,7 @@ int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdis
 int tc_filter_remove(uint32_t ifindex, bool departure);
 /* Removes the clsact qdisc, if it holds no filter. */
 void tc_qdisc_remove(uint32_t ifindex);
+/* Calls `visit` for each interface of this namespace until it returns non-zero, and hands that on. */
+int tc_each_interface(int (*visit)(void *context, uint32_t ifindex), void *context);
 
 #endif
