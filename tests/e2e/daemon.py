@@ -20,7 +20,7 @@ import time
 
 from e2e import Skip, eventually, holds, main, run, same, test, try_run
 from follow import (ALLOWED, DROPPED, ELSEWHERE, POLICY, coverage_of, covered, guard_drops,
-                    late_make, make_world, pin_of, reeved)
+                    in_place, late_make, make_world, program_of, reeved)
 
 
 
@@ -231,7 +231,7 @@ def _(world):
         run("ip", "link", "add", "late0", "netns", host.name, "type", "veth", "peer", "name",
             "eth0", "netns", world.late.name)
         start = time.monotonic()
-        while not os.path.exists(pin_of(host, f"depart_{host.index('late0')}")):
+        while not in_place(host, f"depart_{host.index('late0')}"):
             holds(time.monotonic() < start + 5, "not covered at all")
             time.sleep(0.001)
         took = (time.monotonic() - start) * 1000
@@ -339,12 +339,7 @@ def _(world):
 
     def program():
         """The name of the program on arrival."""
-        done = try_run("bpftool", "-j", "link", "show", "pinned",
-                       pin_of(host, f"arrive_{host.index('tun0')}"))
-        if done.returncode:
-            return None
-        number = json.loads(done.stdout)["prog_id"]
-        return json.loads(run("bpftool", "-j", "prog", "show", "id", str(number)))["name"]
+        return program_of(host, f"arrive_{host.index('tun0')}")
 
     try:
         with reeved(host):

@@ -3,6 +3,7 @@
 with a peer and a namespace `late` that is not connected yet."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -100,12 +101,48 @@ def pin_of(host, name):
     return f"{MOUNT}/{cookie:x}/{name}"
 
 
+def left_out(what):
+    """Is the kernel treated as if it lacked this?"""
+    return what in os.environ.get("REEVE_WITHOUT", "").split(",")
+
+
+def hook_of(host, pin):
+    """(interface, ingress or egress) of a pin arrive_<ifindex> or depart_<ifindex>."""
+    word, index = pin.split("_")
+    with host:
+        return socket.if_indextoname(int(index)), {"arrive": "ingress", "depart": "egress"}[word]
+
+
 def detach(host, *names):
     """Takes programs off their hooks as a person would."""
     if not shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         raise Skip("bpftool is not installed")
     for name in names:
-        run("bpftool", "link", "detach", "pinned", pin_of(host, name))
+        if left_out("netfilter-links") and name.startswith("guard_"):
+            host.run("nft", "flush", "ruleset")
+        elif left_out("tcx") and not name.startswith("guard_"):
+            interface, hook = hook_of(host, name)
+            host.run("tc", "filter", "del", "dev", interface, hook, "pref", "1")
+        else:
+            run("bpftool", "link", "detach", "pinned", pin_of(host, name))
+
+
+def program_of(host, name):
+    """The name of the program that runs where the pin says, or None."""
+    if left_out("tcx"):
+        interface, hook = hook_of(host, name)
+        done = host.try_run("tc", "-j", "filter", "show", "dev", interface, hook, "pref", "1")
+        ours = [row["options"]["prog"]["id"] for row in json.loads(done.stdout or "[]")
+                if row.get("options", {}).get("handle") == "0x72656576"]
+        number = ours[0] if ours else None
+    else:
+        done = try_run("bpftool", "-j", "link", "show", "pinned", pin_of(host, name))
+        number = json.loads(done.stdout)["prog_id"] if done.returncode == 0 else None
+    return json.loads(run("bpftool", "-j", "prog", "show", "id", str(number)))["name"] if number else None
+
+
+def in_place(host, name):
+    return bool(program_of(host, name)) if left_out("tcx") else os.path.exists(pin_of(host, name))
 
 
 def guard_drops(host):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """apply, a refused apply, down; what is left behind; bad input; namespaces entered both ways."""
 
+import fcntl
 import glob
 import json
 import os
@@ -168,6 +169,23 @@ def _(world):
     same(world.host.reeve_json("status")["digest"], digest)
     expect({"allowed": ("open", tcp, world.peer, world.host.address[4], PORT),
             "dropped": ("timeout", tcp, world.peer, world.host.address[4], OTHER)})
+
+
+@test("a change in one namespace does not wait for one in another")
+def _(world):
+    host, peer = world.host, world.peer
+    host.apply(POLICY)
+    path = peer.policy("zone lan = eth0\npolicy any -> self default allow\n")
+    with open(f"/run/reeve/lock-{cookie_of(host):x}", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        peer.reeve("apply", path)
+        peer.reeve("apply", path)
+        peer.reeve("sync")
+        peer.reeve("down")
+        waiting = host.start(REEVE, "apply", host.policy(POLICY))
+        time.sleep(0.5)
+        same(waiting.poll(), None, "a change in the same namespace waits")
+    same(waiting.wait(10), 0)
 
 
 @test("a namespace that is deleted while its policy runs can be made again")

@@ -7,6 +7,7 @@ import shutil
 import socket
 
 from e2e import REEVE, Echo, Skip, eventually, holds, main, router_world, same, test, try_run
+from follow import left_out
 from traffic import Conversation, start_all
 
 ECHO, PLAIN = 5001, 5002
@@ -173,10 +174,14 @@ def worst_moments(firewall, path):
     calls = [line.split("(")[0] for line in done.stderr.splitlines()]
     bpf = [line for line in done.stderr.splitlines() if line.startswith("bpf(")]
     updates = [number for number, line in enumerate(bpf, 1) if "BPF_LINK_UPDATE" in line]
-    same(len(updates), 4, "links that change over")
+    if not left_out("tcx"):
+        same(len(updates), 4, "links that change over")
     renames = calls.count("rename")
     holds(renames > 4, "pins are renamed")
-    return ([("bpf", number) for number in [*updates, updates[-1] + 1, updates[-1] + 5]] +
+    # A filter is changed by netlink, so whatever calls happen to be near then.
+    near = [*updates, updates[-1] + 1, updates[-1] + 5] if updates else range(len(bpf) - 60,
+                                                                              len(bpf) - 20, 8)
+    return ([("bpf", number) for number in near] +
             [("rename", number) for number in (1, 2, renames // 2, renames)])
 
 

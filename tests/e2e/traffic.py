@@ -79,8 +79,9 @@ class Count(threading.Thread):
 class Conversation(threading.Thread):
     """One TCP connection that says something every few milliseconds and waits for the echo."""
 
-    def __init__(self, at, address, port):
+    def __init__(self, at, address, port, pause=0.004):
         super().__init__(daemon=True)
+        self.pause = pause
         self.sock = at.socket(socket.AF_INET6 if ":" in address else socket.AF_INET,
                               socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -107,7 +108,7 @@ class Conversation(threading.Thread):
                     raise ConnectionError("the echo is not what was said")
                 self.slowest = max(self.slowest, time.monotonic() - start)
                 self.rounds += 1
-                time.sleep(0.004)
+                time.sleep(self.pause)
         except OSError as error:
             self.error = error
 

@@ -5,10 +5,15 @@
  * The order of an apply is that of safety. Everything that can fail for the policy's sake
  * (compiling, loading) comes before anything changes. Then the image goes into the free slot; new
  * interfaces get their programs (under the old policy they belong to `other`); the flip; last, what
- * is not needed any more is taken away. The first apply fills the slot before any program is
- * attached, so no packet ever meets a program without a policy.
+ * is not needed any more is taken away.
+ *
+ * The flip is one word, also for the first policy: until it is written, programs and guard are idle
+ * and let everything pass. `down` takes that word back before it takes anything away. So whatever
+ * is killed, at any moment, packets meet the old policy or the new one everywhere, or none at all
+ * where there was none; and what it has left lying about, the next change removes.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
@@ -104,17 +109,18 @@ static int compile_for(const struct ruleset *ruleset, const struct interface_vec
 
 /*
  * Finds what runs or loads it; *first tells which. Where flow tables of another size are asked for,
- * `next` is what brings them.
+ * `next` is what brings them. *filtering: what runs cannot be found, for somebody removed pins by hand;
+ * but links are left, and they filter.
  */
 static int loaded_get(struct loaded *loaded, struct loaded *next, const struct pins *pins,
 		      bool have_pins, const struct policy_options *options, bool dry_run,
-		      bool *first, struct problem *problem)
+		      bool *first, bool *filtering, struct problem *problem)
 {
 	int err = have_pins ? loaded_find(loaded, pins, problem) : -ENOENT;
 
 	if (!err && slots_running(loaded)) {
 		*first = false;
-		if (resize_pending(loaded) && !dry_run)
+		if (!dry_run)
 			err = resize_finish(loaded, pins, problem);
 		if (!err && resize_wanted(loaded, options))
 			err = resize_load(loaded, options, next, problem);
@@ -122,35 +128,53 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 	}
 	if (err && err != -ENOENT)
 		return err;
+	*filtering = have_pins && programs_filter(pins);
 	/* Nothing, or what an apply left that never got as far as to run. */
 	loaded_close(loaded);
 	*first = true;
 	return loaded_load(loaded, options, problem);
 }
 
+/* One word, and the policy runs. */
+static int begin(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
+		 const struct ruleset *ruleset, uint32_t slot, const struct apply_options *options,
+		 struct apply_report *report, struct problem *problem)
+{
+	int err;
+
+	if (report->first)
+		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
+	err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	return err ? err : guard_tell(loaded, pins, problem);
+}
+
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
-		  const struct link_vector *links,
+		  bool filtering, const struct link_vector *links,
 		  const struct ruleset *ruleset, const struct image *image,
 		  const struct apply_options *options, struct apply_report *report, struct problem *problem)
 {
+	/* Where pins were removed by hand, links that are left still filter: no moment without a policy. */
+	bool at_once = report->first && filtering;
 	uint64_t start = now_ns();
 	uint32_t slot;
 	int err = 0;
 
+	detach_unfinished(pins);
+	/* What is idle goes, for without the pins that it is about to lose it would drop everything. */
+	if (report->first && !filtering)
+		detach_all(pins);
 	if (report->first)
 		err = loaded_pin(loaded, pins, problem);
 	if (!err && next->control)
 		err = resize_move(loaded, next, pins, problem);
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
-	if (!err && report->first)
-		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
-	if (!err && report->first)
-		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	if (!err && at_once)
+		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
-	if (!err && !report->first)
-		err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	if (!err && !at_once)
+		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	/* Not before the flip: the policy that goes did not let them on. */
 	if (!err && !report->first && options->take_over)
 		report->flows_seeded =
@@ -191,9 +215,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 			  const struct apply_options *options, struct pins *pins, bool have_pins,
 			  struct apply_report *report, struct problem *problem)
 {
-	/* Also where somebody removed pins: the links that are left still filter. */
-	bool filtering = have_pins && links_pinned(pins);
 	uint64_t start = now_ns();
+	bool filtering = false;
 	struct problem ignored;
 	struct loaded loaded, next;
 	int err;
@@ -201,10 +224,10 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	loaded_init(&loaded);
 	loaded_init(&next);
 	err = loaded_get(&loaded, &next, pins, have_pins, &ruleset->options, options->dry_run,
-			 &report->first, problem);
+			 &report->first, &filtering, problem);
 	report->load_ns = now_ns() - start;
 	if (!err && !options->dry_run)
-		err = change(&loaded, &next, pins, &plan->links, ruleset, &plan->image, options, report,
+		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
 	loaded_close(&next);
 	loaded_close(&loaded);
@@ -258,6 +281,7 @@ static void stop(const struct pins *pins)
 	if (!loaded_find(&loaded, pins, &ignored))
 		slots_stop(&loaded);
 	loaded_close(&loaded);
+	programs_stop(pins); /* where somebody removed pins, these have another such word */
 }
 
 int engine_down(struct problem *problem)
@@ -266,6 +290,10 @@ int engine_down(struct problem *problem)
 	int err;
 
 	err = pins_open(&pins, false, problem);
+	if (err == -ENOENT) {
+		detach_all(&pins); /* filters and a table stay whatever becomes of the pins */
+		pins_clear_home(&pins);
+	}
 	if (!err)
 		err = pins_lock(&pins, problem);
 	if (!err) {

@@ -22,8 +22,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
+#include "engine/bpf/tc_filter.h"
 
 #define NAME_MAX_LEN 48
 /* In front of conntrack and NAT; another program there makes the guard step aside, one by one. */
@@ -94,13 +96,29 @@ static bool link_alive(const struct pins *pins, const char *name, uint32_t ifind
 	       (program < 0 || info.program == program_id(program));
 }
 
-bool attached(const struct pins *pins, uint32_t ifindex)
+static bool by_filters(const struct loaded *loaded)
 {
-	char arrive[NAME_MAX_LEN], depart[NAME_MAX_LEN];
+	return loaded->control->means & MEANS_CLSACT;
+}
 
-	link_name(arrive, ifindex, false);
-	link_name(depart, ifindex, true);
-	return link_alive(pins, arrive, ifindex, -1) && link_alive(pins, depart, ifindex, -1);
+/* Is it there? With a `program`, does it run that one? */
+static bool in_place(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex,
+		     bool departure, int program)
+{
+	struct tc_filter_look look;
+	char name[NAME_MAX_LEN];
+
+	if (by_filters(loaded))
+		return !tc_filter_look(ifindex, departure, &look) && look.program &&
+		       (program < 0 || look.program == program_id(program));
+	link_name(name, ifindex, departure);
+	return link_alive(pins, name, ifindex, program);
+}
+
+bool attached(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex)
+{
+	return in_place(loaded, pins, ifindex, false, -1) &&
+	       in_place(loaded, pins, ifindex, true, -1);
 }
 
 static enum loaded_program program_for(const struct link *link, bool departure)
@@ -112,23 +130,25 @@ static enum loaded_program program_for(const struct link *link, bool departure)
 
 bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link)
 {
-	for (int departure = 0; departure < 2; departure++) {
-		char name[NAME_MAX_LEN];
-
-		link_name(name, link->ifindex, departure);
-		if (!link_alive(pins, name, link->ifindex,
-				loaded->programs[program_for(link, departure)]))
+	for (int departure = 0; departure < 2; departure++)
+		if (!in_place(loaded, pins, link->ifindex, departure,
+			      loaded->programs[program_for(link, departure)]))
 			return false;
-	}
 	return true;
 }
 
-bool attached_once(const struct pins *pins, uint32_t ifindex)
+bool attached_once(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex)
 {
 	for (int departure = 0; departure < 2; departure++) {
+		struct tc_filter_look look;
 		char name[NAME_MAX_LEN];
 		cleanup_fd int fd = -1;
 
+		if (by_filters(loaded)) {
+			if (!tc_filter_look(ifindex, departure, &look) && look.program)
+				return true;
+			continue;
+		}
 		link_name(name, ifindex, departure);
 		fd = pins_get(pins, name);
 		if (fd >= 0)
@@ -143,11 +163,6 @@ static int link_visit(void *context, const char *name)
 
 	(void)context;
 	return sscanf(name, "arrive_%u", &ifindex) == 1 || sscanf(name, "depart_%u", &ifindex) == 1;
-}
-
-bool links_pinned(const struct pins *pins)
-{
-	return pins_each(pins, link_visit, NULL) > 0;
 }
 
 /* With a `program`: does it run that one? */
@@ -178,8 +193,10 @@ static bool guard_possible(size_t family)
 	return guard_families[family].family != NFPROTO_IPV6 || !access("/proc/sys/net/ipv6", F_OK);
 }
 
-bool guard_attached(const struct pins *pins)
+bool guard_attached(const struct loaded *loaded, const struct pins *pins)
 {
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		return !loaded->control->slot[loaded->control->active & 1].guard || guard_nft_alive();
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++)
 		for (size_t family = 0; family < COUNT(guard_families); family++)
 			if (guard_possible(family) && !guard_alive(pins, hook, family, -1))
@@ -220,18 +237,75 @@ static void link_remove(const struct pins *pins, const char *name)
 	pins_remove(pins, name);
 }
 
+/* Pinned where reeve has made the qdisc: then `down` may remove it. */
+static void qdisc_name(char name[NAME_MAX_LEN], uint32_t ifindex)
+{
+	snprintf(name, NAME_MAX_LEN, "clsact_%u", ifindex);
+}
+
+static int attach_filter(const struct pins *pins, uint32_t ifindex, bool departure, int program,
+			 struct name_vector *made)
+{
+	bool made_qdisc = false;
+	char name[NAME_MAX_LEN];
+	char *copy;
+	int err;
+
+	snprintf(name, sizeof(name), "filter_%u_%u", ifindex, departure);
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	err = tc_filter_put(ifindex, departure, program, &made_qdisc);
+	qdisc_name(name, ifindex);
+	if (made_qdisc && pins_put(pins, name, program))
+		err = err ? err : -EIO;
+	if (!err)
+		err = name_vector_push(made, copy);
+	if (err)
+		free(copy);
+	return err;
+}
+
 static int attach_one(struct loaded *loaded, const struct pins *pins, const struct link *link,
 		      bool departure, struct name_vector *made)
 {
-	enum loaded_program program = program_for(link, departure);
+	int program = loaded->programs[program_for(link, departure)];
 	cleanup_fd int fd = -1;
 	char name[NAME_MAX_LEN];
 
-	link_name(name, link->ifindex, departure);
-	if (link_alive(pins, name, link->ifindex, loaded->programs[program]))
+	if (in_place(loaded, pins, link->ifindex, departure, program))
 		return 0;
-	fd = sys_tcx_link(loaded->programs[program], link->ifindex, departure);
+	if (by_filters(loaded))
+		return attach_filter(pins, link->ifindex, departure, program, made);
+	link_name(name, link->ifindex, departure);
+	fd = sys_tcx_link(program, link->ifindex, departure);
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
+}
+
+static void qdisc_remove(const struct pins *pins, uint32_t ifindex)
+{
+	cleanup_fd int fd = -1;
+	char name[NAME_MAX_LEN];
+
+	qdisc_name(name, ifindex);
+	fd = pins_get(pins, name);
+	if (fd < 0)
+		return;
+	tc_qdisc_remove(ifindex);
+	pins_remove(pins, name);
+}
+
+/* Takes back what attach_all has made. */
+static void unmake(const struct pins *pins, const char *name)
+{
+	unsigned int ifindex, departure;
+
+	if (sscanf(name, "filter_%u_%u", &ifindex, &departure) == 2) {
+		tc_filter_remove(ifindex, departure);
+		qdisc_remove(pins, ifindex);
+		return;
+	}
+	link_remove(pins, name);
 }
 
 static int covered_set(struct loaded *loaded, uint32_t ifindex, struct coverage_entry entry)
@@ -291,6 +365,15 @@ static int attach_interface(struct loaded *loaded, const struct pins *pins,
 		problem_hint(problem, "reeve needs Linux 6.6 or newer");
 		return -ENOSYS;
 	}
+	if (err == -EEXIST || err == -EBUSY) {
+		problem_set(problem, err, "cannot put a filter on interface `%s`: %s", link->name,
+			    err == -EEXIST ? "something else has priority 1 there" :
+					     "it has an `ingress` qdisc, which has no egress");
+		problem_hint(problem, "`tc filter show dev %s ingress` (and egress) lists the filters; "
+				      "reeve's must be the first%s",
+			     link->name, err == -EBUSY ? ", and the qdisc `clsact`" : "");
+		return err;
+	}
 	if (err == -ERANGE)
 		return problem_set(problem, err,
 				   "cannot attach to interface `%s`: too many other programs on its hook",
@@ -336,9 +419,36 @@ static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
 }
 
+/* Pinned while there is a table, so that whoever takes the rest away knows of it. */
+#define GUARD_TABLE "guard_table"
+
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	int err;
+
+	if (!(loaded->control->means & MEANS_NFT_GUARD))
+		return 0;
+	err = pins_put(pins, GUARD_TABLE, loaded->maps[MAP_CONTROL]);
+	if (err)
+		return problem_set(problem, err, "cannot pin `%s`: ", GUARD_TABLE);
+	return guard_nft_set(loaded, problem);
+}
+
+static void guard_table_remove(const struct pins *pins)
+{
+	cleanup_fd int table = pins_get(pins, GUARD_TABLE);
+	cleanup_fd int control = pins_get(pins, loaded_map_names[MAP_CONTROL]);
+
+	/* Pinned or not: without `control` nobody knows. */
+	if ((table >= 0 || control < 0) && !guard_nft_remove())
+		pins_remove(pins, GUARD_TABLE);
+}
+
 static int attach_guard(struct loaded *loaded, const struct pins *pins, struct name_vector *made,
 			struct problem *problem)
 {
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		return 0;
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++) {
 		for (size_t family = 0; family < COUNT(guard_families); family++) {
 			int err = attach_guard_one(loaded, pins, hook, family, made);
@@ -369,9 +479,11 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 		err = attach_guard(loaded, pins, &made, problem);
 	if (!err)
 		err = cover_all(loaded, links, ruleset, problem);
+	if (!err) /* nothing yet, before the first flip */
+		err = guard_tell(loaded, pins, problem);
 	for (size_t i = 0; i < made.n; i++) {
 		if (err)
-			link_remove(pins, made.items[i]);
+			unmake(pins, made.items[i]);
 		free(made.items[i]);
 	}
 	name_vector_free(&made);
@@ -405,6 +517,8 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 			*last = link->ifindex;
 	}
 	err = attach_guard(loaded, pins, &made, &one);
+	if (!err)
+		err = guard_tell(loaded, pins, &one);
 	if (err && !first) {
 		first = err;
 		*problem = one;
@@ -418,34 +532,64 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 struct exchange {
 	const struct pins *pins;
 	const struct loaded *from, *to;
+	int err;
 };
+
+/* The program of `to` that stands for the one with this id of `from`; -1 when it is none. */
+static int counterpart(const struct exchange *exchange, uint32_t id)
+{
+	for (size_t i = 0; i < PROGRAM_COUNT; i++)
+		if (loaded_own_program((enum loaded_program)i) &&
+		    program_id(exchange->from->programs[i]) == id)
+			return exchange->to->programs[i];
+	return -1;
+}
+
+static int exchange_filters(void *context, uint32_t ifindex)
+{
+	struct exchange *exchange = context;
+
+	for (int departure = 0; !exchange->err && departure < 2; departure++) {
+		struct tc_filter_look look;
+		bool ignored;
+		int program;
+
+		if (tc_filter_look(ifindex, departure, &look) || !look.program)
+			continue;
+		program = counterpart(exchange, look.program);
+		if (program >= 0)
+			exchange->err = tc_filter_put(ifindex, departure, program, &ignored);
+		if (exchange->err == -ENODEV)
+			exchange->err = 0;
+	}
+	return exchange->err;
+}
 
 static int exchange_visit(void *context, const char *name)
 {
 	const struct exchange *exchange = context;
 	struct sys_link_info info;
 	cleanup_fd int fd = -1;
+	int program;
 
 	if (!link_visit(NULL, name))
 		return 0;
 	fd = pins_get(exchange->pins, name);
 	if (fd < 0 || sys_link_info(fd, &info) || !info.ifindex)
 		return 0;
-	for (size_t i = 0; i < PROGRAM_COUNT; i++) {
-		if (!loaded_own_program((enum loaded_program)i) ||
-		    program_id(exchange->from->programs[i]) != info.program)
-			continue;
-		/* -ENOLINK: its interface has just vanished. */
-		if (bpf_link_update(fd, exchange->to->programs[i], NULL) && errno != ENOLINK)
-			return -errno;
-	}
+	program = counterpart(exchange, info.program);
+	/* -ENOLINK: its interface has just vanished. */
+	if (program >= 0 && bpf_link_update(fd, program, NULL) && errno != ENOLINK)
+		return -errno;
 	return 0;
 }
 
 int attach_exchange(const struct pins *pins, const struct loaded *from, const struct loaded *to)
 {
-	struct exchange exchange = { pins, from, to };
+	struct exchange exchange = { pins, from, to, 0 };
 
+	if (by_filters(from))
+		return tc_each_interface(exchange_filters, &exchange);
 	return pins_each(pins, exchange_visit, &exchange);
 }
 
@@ -464,6 +608,14 @@ static bool should_be_covered(const struct tidy *tidy, uint32_t ifindex)
 	return false;
 }
 
+static bool link_exists(const struct link_vector *links, uint32_t ifindex)
+{
+	for (size_t i = 0; i < links->n; i++)
+		if (links->items[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
 static int tidy_visit(void *context, const char *name)
 {
 	const struct tidy *tidy = context;
@@ -471,20 +623,19 @@ static int tidy_visit(void *context, const char *name)
 	int end = 0;
 
 	if ((sscanf(name, "arrive_%u%n", &ifindex, &end) != 1 &&
-	     sscanf(name, "depart_%u%n", &ifindex, &end) != 1) ||
+	     sscanf(name, "depart_%u%n", &ifindex, &end) != 1 &&
+	     sscanf(name, "clsact_%u%n", &ifindex, &end) != 1) ||
 	    name[end])
 		return 0;
+	if (!strncmp(name, "clsact", 6)) {
+		/* Its index may be another one's tomorrow. */
+		if (!link_exists(tidy->links, ifindex))
+			pins_remove(tidy->pins, name);
+		return 0;
+	}
 	if (!should_be_covered(tidy, ifindex))
 		link_remove(tidy->pins, name);
 	return 0;
-}
-
-static bool link_exists(const struct link_vector *links, uint32_t ifindex)
-{
-	for (size_t i = 0; i < links->n; i++)
-		if (links->items[i].ifindex == ifindex)
-			return true;
-	return false;
 }
 
 /* Forgets the coverage of interfaces that are gone. */
@@ -511,36 +662,85 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 		const struct ruleset *ruleset)
 {
 	struct tidy tidy = { pins, links, ruleset };
+	struct problem ignored;
+	int err;
 
+	for (size_t i = 0; by_filters(loaded) && i < links->n; i++) {
+		uint32_t ifindex = links->items[i].ifindex;
+
+		if (should_be_covered(&tidy, ifindex))
+			continue;
+		tc_filter_remove(ifindex, false);
+		tc_filter_remove(ifindex, true);
+		qdisc_remove(pins, ifindex);
+	}
+	err = pins_each(pins, tidy_visit, &tidy);
+	/* Last: by what the guard was told, the next sync knows that something is to be removed. */
 	covered_tidy(loaded, links);
-	return pins_each(pins, tidy_visit, &tidy);
+	guard_tell(loaded, pins, &ignored);
+	return err;
 }
 
 struct detaching {
 	const struct pins *pins;
 	const char *prefix;
+	bool found;
 };
 
 static int detach_visit(void *context, const char *name)
 {
-	const struct detaching *detaching = context;
+	struct detaching *detaching = context;
+	struct sys_link_info info;
 	cleanup_fd int fd = -1;
 
 	if (strncmp(name, detaching->prefix, strlen(detaching->prefix)) != 0)
 		return 0;
 	fd = pins_get(detaching->pins, name);
-	if (fd >= 0)
-		bpf_link_detach(fd); /* programs have such names too, and are no links: refused, which is fine */
+	/* Programs have such names too. What was on its way to its name goes, whatever it is. */
+	if (fd < 0 || sys_link_info(fd, &info) ||
+	    (!sys_link_is_ours(&info) && strncmp(name, PINS_NEW, strlen(PINS_NEW)) != 0))
+		return 0;
+	bpf_link_detach(fd);
+	if (!pins_remove(detaching->pins, name))
+		detaching->found = true;
+	return 0;
+}
+
+/* Links whose pins begin so. Removing while reading may skip some: until none is left. */
+static void detach_some(const struct pins *pins, const char *prefix)
+{
+	struct detaching detaching = { pins, prefix, true };
+
+	while (detaching.found) {
+		detaching.found = false;
+		pins_each(pins, detach_visit, &detaching);
+	}
+}
+
+static int undo_filters(void *context, uint32_t ifindex)
+{
+	tc_filter_remove(ifindex, false);
+	tc_filter_remove(ifindex, true);
+	qdisc_remove(context, ifindex);
 	return 0;
 }
 
 void detach_all(const struct pins *pins)
 {
-	static const char *const prefixes[] = { "guard_", "arrive_", "depart_" };
+	guard_table_remove(pins);
+	detach_links(pins);
+	tc_each_interface(undo_filters, (void *)(uintptr_t)pins);
+}
 
-	for (size_t i = 0; i < COUNT(prefixes); i++) {
-		struct detaching detaching = { pins, prefixes[i] };
+void detach_links(const struct pins *pins)
+{
+	static const char *const prefixes[] = { PINS_NEW, "guard_", "arrive_", "depart_" };
 
-		pins_each(pins, detach_visit, &detaching);
-	}
+	for (size_t i = 0; i < COUNT(prefixes); i++)
+		detach_some(pins, prefixes[i]);
+}
+
+void detach_unfinished(const struct pins *pins)
+{
+	detach_some(pins, PINS_NEW);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Coverage: which interfaces get programs, and the links that hold them there.
+ * Coverage: which interfaces get programs, and what holds them there: links on tcx, or filters of
+ * clsact (`control.means`).
  */
 #ifndef REEVE_ENGINE_BPF_ATTACH_H
 #define REEVE_ENGINE_BPF_ATTACH_H
@@ -42,14 +43,16 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
  * dropped for want of a judgement. Removing a link's pin would do it too, but some time later.
  */
 void detach_all(const struct pins *pins);
+/* The same for a namespace that cannot be reached any more: only what is pinned. */
+void detach_links(const struct pins *pins);
+/* What a change that was killed has attached beside what was there, and did not get to pin. */
+void detach_unfinished(const struct pins *pins);
 /* Are both programs of this interface in place? */
-bool attached(const struct pins *pins, uint32_t ifindex);
+bool attached(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex);
 /* The same, and are they the right ones for what the interface is now? */
 bool attached_rightly(const struct loaded *loaded, const struct pins *pins, const struct link *link);
-/* Is either of its links pinned, alive or not? */
-bool attached_once(const struct pins *pins, uint32_t ifindex);
-/* Is any link of an interface pinned, whatever else is missing? */
-bool links_pinned(const struct pins *pins);
+/* Is either of its links pinned, alive or not, or either filter there? */
+bool attached_once(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex);
 /* What the guard is told of an interface; what it should be told. */
 struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifindex);
 struct coverage_entry coverage_wanted(const struct link *link, enum coverage coverage);
@@ -57,6 +60,11 @@ struct coverage_entry coverage_wanted(const struct link *link, enum coverage cov
  * Are all links of the guard in place? The kernel does not tell that a link was detached by hand,
  * so its place is tried: it is taken as long as the link holds it.
  */
-bool guard_attached(const struct pins *pins);
+bool guard_attached(const struct loaded *loaded, const struct pins *pins);
+/*
+ * Where the guard is no program (`control.means`): makes it what the running policy asks for. After the
+ * flip, and whenever interfaces were told of.
+ */
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
 
 #endif

@@ -145,7 +145,7 @@ static int sweep_visit(void *context, struct pins *namespace)
 	if (!inode || bsearch(&inode, sweep->reachable.items, sweep->reachable.n,
 			      sizeof(sweep->reachable.items[0]), compare_inodes))
 		return 0;
-	detach_all(namespace);
+	detach_links(namespace);
 	err = pins_clear(namespace, sweep->problem);
 	if (!err)
 		sweep->removed++;

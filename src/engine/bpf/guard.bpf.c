@@ -14,6 +14,7 @@
  */
 #include <linux/bpf.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "core/event.h"
@@ -29,7 +30,12 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 /* Full structs, not forward declarations: only what is read, found by name in the kernel's BTF. */
 struct net_device {
 	int ifindex;
-	void *tcx_ingress, *tcx_egress;
+	void *tcx_ingress, *tcx_egress; /* also where only clsact is used */
+} __attribute__((preserve_access_index));
+
+/* Before Linux 6.6. */
+struct net_device___before_tcx {
+	void *miniq_ingress, *miniq_egress;
 } __attribute__((preserve_access_index));
 
 struct sk_buff {
@@ -59,7 +65,7 @@ struct control control SEC(".data.control");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, COVERED_FAR_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct coverage_entry);
@@ -180,6 +186,15 @@ static __always_inline int guard_drop(struct bpf_nf_ctx *ctx, enum statistic sta
 	return NF_DROP;
 }
 
+static __always_inline int hooked(struct net_device *device, int departure)
+{
+	struct net_device___before_tcx *older = (void *)device;
+
+	if (bpf_core_field_exists(device->tcx_ingress))
+		return departure ? !!device->tcx_egress : !!device->tcx_ingress;
+	return departure ? !!older->miniq_egress : !!older->miniq_ingress;
+}
+
 /*
  * Interface indices are used again, so the map's word is not enough: the device must have programs
  * on its hook. (Somebody else's would do; but then reeve's were taken away by hand, and `status`
@@ -193,12 +208,12 @@ int guard_local_in(struct bpf_nf_ctx *ctx)
 	struct coverage_entry entry;
 	__u32 shift;
 
-	if (!slot->guard || !in)
+	if (!slot->generation || !slot->guard || !in)
 		return NF_ACCEPT;
 	entry = coverage((__u32)in->ifindex);
 	shift = slot->mark_shift & 31;
 	if ((entry.bits & COVERED_EXEMPT) ||
-	    ((entry.bits & COVERED_PROGRAMS) && in->tcx_ingress &&
+	    ((entry.bits & COVERED_PROGRAMS) && hooked(in, 0) &&
 	     marked_for_self(ctx->skb->tc_index, control.witness & 0xffff, ctx->skb->mark >> shift)))
 		return NF_ACCEPT;
 	return guard_drop(ctx, STAT_GUARD_LOCAL, HOOK_LOCAL_IN);
@@ -234,7 +249,7 @@ int guard_post_routing(struct bpf_nf_ctx *ctx)
 	struct net_device *out = ctx->state->out;
 	struct coverage_entry entry;
 
-	if (!slot->guard || !out)
+	if (!slot->generation || !slot->guard || !out)
 		return NF_ACCEPT;
 	/*
 	 * A frame between ports of one bridge, which `bridge-nf-call-iptables` shows here: it
@@ -245,7 +260,7 @@ int guard_post_routing(struct bpf_nf_ctx *ctx)
 		return NF_ACCEPT;
 	entry = coverage((__u32)out->ifindex);
 	if (!(entry.bits & COVERED_EXEMPT) &&
-	    !((entry.bits & COVERED_PROGRAMS) && out->tcx_egress))
+	    !((entry.bits & COVERED_PROGRAMS) && hooked(out, 1)))
 		return guard_drop(ctx, STAT_GUARD_POST, HOOK_POST_ROUTING);
 	if (!arrival_covered(ctx, (__u32)out->ifindex))
 		return guard_drop(ctx, STAT_GUARD_FORWARD, HOOK_FORWARD);

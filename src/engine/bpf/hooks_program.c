@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "engine/bpf/hooks_source.h"
+#include "engine/bpf/loaded.h"
 #include "engine/bpf/pins.h"
 #include "engine/bpf/sys.h"
 
@@ -44,12 +45,28 @@ struct reeve_pins {
 	const struct pins *pins;
 };
 
+/* Filters have no links: reeve's are known by their programs. */
+static int program_visit(const struct reeve_pins *own, const char *name)
+{
+	cleanup_fd int fd = pins_get(own->pins, name);
+	struct bpf_prog_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) &&
+	    id_vector_push(&own->reading->reeve, info.id))
+		own->reading->hooks->error = -ENOMEM;
+	return 0;
+}
+
 static int pin_visit(void *context, const char *name)
 {
 	const struct reeve_pins *own = context;
 	cleanup_fd int fd = -1;
 	struct sys_link_info info;
 
+	for (size_t i = 0; i < PROGRAM_COUNT; i++)
+		if (!strcmp(name, loaded_program_names[i]))
+			return program_visit(own, name);
 	if (!is_link_pin(name))
 		return 0;
 	fd = pins_get(own->pins, name);

@@ -36,8 +36,8 @@
 #include "engine/bpf/slots.h"
 
 /*
- * Interfaces that a keeper which stays covers before it lets others have the lock: it is the whole
- * machine's, and each interface takes some 20 ms.
+ * Interfaces that a keeper which stays covers before it lets others have the lock: each takes some
+ * 20 ms.
  */
 #define TURN 8
 
@@ -162,7 +162,7 @@ static int look_at_link(const struct keeper *keeper, struct look *look, const st
 		if (zone != before)
 			return note(report, UPKEEP_ZONE, link->ifindex, name, zone_now,
 				    zone_text(keeper, before));
-	} else if (attached_once(&keeper->pins, link->ifindex)) {
+	} else if (attached_once(&keeper->loaded, &keeper->pins, link->ifindex)) {
 		return note(report, UPKEEP_RELEASED, link->ifindex, name, NULL, NULL);
 	}
 	if (told.bits != wanted.bits || told.master != wanted.master)
@@ -221,7 +221,7 @@ static int look_at_all(const struct keeper *keeper, struct look *look, struct up
 		err = look_at_link(keeper, look, &look->links.items[i], report);
 	if (!err)
 		err = look_for_gone(keeper, look, report);
-	if (!err && !guard_attached(&keeper->pins))
+	if (!err && !guard_attached(&keeper->loaded, &keeper->pins))
 		err = note(report, UPKEEP_GUARD, 0, NULL, NULL, NULL);
 	return err ? problem_set(problem, err, "out of memory") : 0;
 }
@@ -388,9 +388,10 @@ static int find(struct keeper *keeper, struct upkeep_report *report, bool locked
 		if (err)
 			problem_set(problem, err, "cannot put back what is pinned: ");
 	}
-	if (!err && resize_pending(&keeper->loaded))
-		err = locked ? resize_finish(&keeper->loaded, &keeper->pins, problem) :
-			       problem_set(problem, -EBUSY, "flow tables are being replaced");
+	if (!err && locked)
+		err = resize_finish(&keeper->loaded, &keeper->pins, problem);
+	else if (!err && resize_pending(&keeper->loaded))
+		err = problem_set(problem, -EBUSY, "flow tables are being replaced");
 	if (!err && !slots_running(&keeper->loaded)) {
 		let_go(keeper);
 		err = problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
@@ -411,7 +412,7 @@ int keeper_new(bool stays, struct keeper **keeper, struct problem *problem)
 	if (!new)
 		return problem_set(problem, -ENOMEM, "out of memory");
 	new->stays = stays;
-	new->pins.lock = -1;
+	new->pins = (struct pins)PINS_CLOSED;
 	loaded_init(&new->loaded);
 	*keeper = new;
 	return 0;
@@ -453,8 +454,10 @@ static int sync_locked(struct keeper *keeper, struct upkeep_report *report, stru
 		report->more = true;
 		return 0;
 	}
-	if (!err)
+	if (!err) {
+		detach_unfinished(&keeper->pins);
 		err = look_once(keeper, true, &look, report, problem);
+	}
 	if (!err && (report->items.n || look.zones_differ))
 		err = set_right(keeper, &look, report, problem);
 	if (!err && keeper->stays && keeper->prepared != keeper->generation &&

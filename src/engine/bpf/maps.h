@@ -18,6 +18,7 @@
  * programs reach them at once; the others in the hash `covered_far`, and in the image.
  */
 #define INTERFACES_NEAR 1024u
+#define COVERED_FAR_MAX 65536u
 
 /* Their value. All zero: reeve does not know the interface. */
 struct coverage_entry {
@@ -44,12 +45,18 @@ enum moving {
 	MOVING_PINS,  /* only the new ones are; their pins get the names of the old ones */
 };
 
+/* By which means of the kernel programs hang on their hooks; 0: links. */
+enum means {
+	MEANS_CLSACT = 1, /* filters of clsact, where there is no tcx */
+	MEANS_NFT_GUARD = 2, /* an nftables table is the guard, where there is no BPF on Netfilter */
+};
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
 	__u32 layout; /* LAYOUT_VERSION */
 	struct control_slot {
-		__u32 generation; /* of the policy in this slot; counts applies; 0: none yet */
+		__u32 generation; /* of the policy in this slot; counts applies; 0: none, and all passes */
 		__u32 rules;	  /* of the image in this slot */
 		__u32 mark_shift; /* as in its header, for the guard */
 		__u32 guard;	  /* 0: the guard lets everything pass */
@@ -64,7 +71,7 @@ struct control {
 	__u32 cpus;	   /* possible CPUs: rows of the counters maps */
 	__u32 witness;	   /* random, see core/mark.h */
 	__u32 moving;	   /* enum moving */
-	__u32 reserved;
+	__u32 means;	   /* enum means */
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */

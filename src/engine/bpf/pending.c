@@ -15,6 +15,7 @@
 #include "engine/bpf/problem.h"
 
 #define MAGIC 0x31444e5056454552ull /* "REEVPND1" */
+#define NEW_PATH_MAX (PIN_PATH_MAX + 8)
 #define SIZE_MAX_ ((size_t)256 << 20)
 
 struct head {
@@ -140,18 +141,24 @@ int pending_read(bool lock, struct pending *pending, struct problem *problem)
 	return 0;
 }
 
+/* Where it is written before it takes its place. */
+static void new_path(const char path[PIN_PATH_MAX], char new[NEW_PATH_MAX])
+{
+	snprintf(new, NEW_PATH_MAX, "%s.new", path);
+}
+
 int pending_write(uint64_t deadline_ns, const unsigned char *bundle, size_t bundle_size,
 		  struct problem *problem)
 {
 	struct head head = { MAGIC, deadline_ns, bundle ? bundle_size : 0 };
-	char path[PIN_PATH_MAX], new[PIN_PATH_MAX + 8];
+	char path[PIN_PATH_MAX], new[NEW_PATH_MAX];
 	cleanup_fd int fd = -1;
 	int err;
 
 	err = pins_state_path("pending", true, path, problem);
 	if (err)
 		return err;
-	snprintf(new, sizeof(new), "%s.new", path);
+	new_path(path, new);
 	fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	err = fd < 0 ? -errno : write_all(fd, &head, sizeof(head));
 	if (!err && bundle)
@@ -167,13 +174,15 @@ int pending_write(uint64_t deadline_ns, const unsigned char *bundle, size_t bund
 
 int pending_remove(struct problem *problem)
 {
-	char path[PIN_PATH_MAX];
+	char path[PIN_PATH_MAX], new[NEW_PATH_MAX];
 	int err = pins_state_path("pending", false, path, problem);
 
 	if (err)
 		return err;
 	if (unlink(path) && errno != ENOENT)
 		return problem_set(problem, -errno, "cannot remove %s: ", path);
+	new_path(path, new);
+	unlink(new); /* left by an `apply --confirm` that was killed */
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #define HOME "/run/reeve"
 #define MOUNT_POINT HOME "/bpf"
 #define MODE 0700
+#define MODE_FILE 0600
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -106,6 +107,7 @@ static void root_path(const struct pins *pins, const char *path, char result[PIN
 
 static void folder_name(struct pins *pins, uint64_t cookie)
 {
+	pins->cookie = cookie;
 	snprintf(pins->folder, sizeof(pins->folder), "/proc/%d/root" MOUNT_POINT "/%" PRIx64,
 		 pins->root, cookie);
 }
@@ -136,7 +138,7 @@ static int mount_here(void)
 static int unmount_here(void)
 {
 	/* Lazily: a reader that is just about to end may still hold the folder that is gone. */
-	if (umount2(MOUNT_POINT, MNT_DETACH) && errno != EINVAL)
+	if (umount2(MOUNT_POINT, MNT_DETACH) && errno != EINVAL && errno != ENOENT)
 		return errno;
 	rmdir(MOUNT_POINT);
 	rmdir(HOME);
@@ -170,6 +172,21 @@ static int in_root_namespace(const struct pins *pins, int (*work)(void))
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
+static int home_missing(struct problem *problem)
+{
+	problem_set(problem, -ENOTDIR,
+		    "cannot make " MOUNT_POINT ", for a folder above it is missing: ");
+	problem_hint(problem, "is /run there, and " HOME " a folder? nothing was changed");
+	return -ENOTDIR;
+}
+
+static void unlock(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static int mount_ensure(const struct pins *pins, struct problem *problem)
 {
 	int err;
@@ -179,11 +196,8 @@ static int mount_ensure(const struct pins *pins, struct problem *problem)
 	err = in_root_namespace(pins, mount_here);
 	if (!err && !mounted(pins))
 		err = -EIO;
-	if (err == -ENOTDIR) {
-		problem_set(problem, err, "cannot make " MOUNT_POINT ", for a folder above it is missing: ");
-		problem_hint(problem, "is /run there, and " HOME " a folder? nothing was changed");
-		return err;
-	}
+	if (err == -ENOTDIR)
+		return home_missing(problem);
 	if (err) {
 		problem_set(problem, err, "cannot mount a bpf file system at " MOUNT_POINT ": ");
 		problem_hint(problem, "reeve keeps its programs there, in the mount namespace of "
@@ -193,56 +207,108 @@ static int mount_ensure(const struct pins *pins, struct problem *problem)
 }
 
 /*
- * One try; -EAGAIN when the folder that was locked is not the one at this path any more: `down`
- * removes it.
+ * One try; -EAGAIN when what was locked is not what is at this path any more: `down` removes it.
  */
-static int lock_once(struct pins *pins, const char *path, int how)
+static int lock_once(int *fd, const char *path, int flags, int how)
 {
 	struct stat locked, there;
 
-	pins->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (pins->lock < 0 || flock(pins->lock, how))
+	*fd = open(path, flags | O_CLOEXEC, MODE_FILE);
+	if (*fd < 0 || flock(*fd, how))
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	if (!fstat(pins->lock, &locked) && !stat(path, &there) && locked.st_ino == there.st_ino &&
+	if (!fstat(*fd, &locked) && !stat(path, &there) && locked.st_ino == there.st_ino &&
 	    locked.st_dev == there.st_dev)
 		return 0;
 	return -EAGAIN;
 }
 
-static int lock(struct pins *pins, int how, struct problem *problem)
+/* *fd holds the lock when this returns 0, and is -1 otherwise. */
+static int lock(int *fd, const char *path, int flags, int how)
+{
+	int err;
+
+	do {
+		unlock(fd);
+		err = lock_once(fd, path, flags, how);
+	} while (err == -EAGAIN);
+	if (err)
+		unlock(fd);
+	return err;
+}
+
+static void lock_path(const struct pins *pins, char path[PIN_PATH_MAX])
+{
+	char name[PIN_PATH_MAX / 2];
+
+	snprintf(name, sizeof(name), HOME "/lock-%" PRIx64, pins->cookie);
+	root_path(pins, name, path);
+}
+
+/* The lock of changes in this namespace. */
+static int lock_changes(struct pins *pins, int how, struct problem *problem)
+{
+	char path[PIN_PATH_MAX];
+	int err;
+
+	lock_path(pins, path);
+	err = lock(&pins->lock, path, O_RDONLY | O_CREAT, how);
+	if (err == -ENOENT)
+		return problem_set(problem, err, "nothing is applied in this network namespace");
+	return err ? problem_set(problem, err, "cannot lock the changes in " HOME ": ") : 0;
+}
+
+/*
+ * The lock of the mount and its folders. It is held for a moment, and never while waiting for that
+ * of a namespace.
+ */
+static int lock_home(struct pins *pins, struct problem *problem)
 {
 	char path[PIN_PATH_MAX];
 	int err;
 
 	root_path(pins, HOME, path);
-	do {
-		pins_close(pins);
-		err = lock_once(pins, path, how);
-	} while (err == -EAGAIN);
-	if (!err)
-		return 0;
-	pins_close(pins);
-	if (err == -ENOENT) {
-		problem_set(problem, err, "nothing is applied in this network namespace");
-		return err;
-	}
-	return problem_set(problem, err, "cannot lock " HOME ": ");
+	err = lock(&pins->home, path, O_RDONLY | O_DIRECTORY, LOCK_EX);
+	return err ? problem_set(problem, err, "cannot lock " HOME ": ") : 0;
 }
 
 int pins_lock(struct pins *pins, struct problem *problem)
 {
-	return lock(pins, LOCK_EX, problem);
+	return lock_changes(pins, LOCK_EX, problem);
 }
 
 int pins_try_lock(struct pins *pins, struct problem *problem)
 {
-	return lock(pins, LOCK_EX | LOCK_NB, problem);
+	return lock_changes(pins, LOCK_EX | LOCK_NB, problem);
+}
+
+/* Makes the mount and the namespace's folder, where they are missing. */
+static int folder_make(struct pins *pins, struct problem *problem)
+{
+	char home[PIN_PATH_MAX];
+	int err;
+
+	root_path(pins, HOME, home);
+	if (mkdir(home, MODE) && errno != EEXIST)
+		return home_missing(problem);
+	err = lock_home(pins, problem);
+	if (!err)
+		err = mount_ensure(pins, problem);
+	if (!err && mkdir(pins->folder, MODE) && errno != EEXIST)
+		err = problem_set(problem, -errno, "cannot make a folder in " MOUNT_POINT ": ");
+	unlock(&pins->home);
+	return err;
+}
+
+static bool folder_there(const struct pins *pins)
+{
+	struct stat info;
+
+	return mounted(pins) && !stat(pins->folder, &info);
 }
 
 int pins_open(struct pins *pins, bool create, struct problem *problem)
 {
 	uint64_t cookie;
-	struct stat info;
 	int err;
 
 	err = problem_capabilities(problem);
@@ -253,22 +319,18 @@ int pins_open(struct pins *pins, bool create, struct problem *problem)
 	pins->root = root_process();
 	folder_name(pins, cookie);
 	if (!create) {
-		if (mounted(pins) && !stat(pins->folder, &info))
+		if (folder_there(pins))
 			return 0;
 		problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
 		problem_hint(problem, "reeve apply FILE");
 		return -ENOENT;
 	}
-	/* Somebody else's `down` may remove it before we have the lock. */
+	/* Somebody's `down` may remove each before we have the next. */
 	do {
-		err = mount_ensure(pins, problem);
+		err = folder_make(pins, problem);
 		if (!err)
 			err = pins_lock(pins, problem);
-	} while (err == -ENOENT || (!err && !mounted(pins)));
-	if (!err && mkdir(pins->folder, MODE) && errno != EEXIST) {
-		err = -errno;
-		problem_set(problem, err, "cannot make a folder in " MOUNT_POINT ": ");
-	}
+	} while (err == -ENOENT || (!err && !folder_there(pins)));
 	if (err)
 		pins_close(pins);
 	return err;
@@ -284,13 +346,13 @@ int pins_open_home(struct pins *pins, struct problem *problem)
 	pins->folder[0] = '\0';
 	if (!mounted(pins))
 		return problem_set(problem, -ENOENT, "nothing is applied on this machine");
-	return pins_lock(pins, problem);
+	return lock_home(pins, problem);
 }
 
 int pins_each_namespace(const struct pins *home,
 			int (*visit)(void *context, struct pins *namespace), void *context)
 {
-	struct pins namespace = { .root = home->root, .lock = -1 };
+	struct pins namespace = { .root = home->root, .lock = -1, .home = home->home };
 	struct dirent *entry;
 	char path[PIN_PATH_MAX];
 	uint64_t cookie;
@@ -332,9 +394,8 @@ int pins_state_path(const char *kind, bool create, char path[PIN_PATH_MAX],
 
 void pins_close(struct pins *pins)
 {
-	if (pins->lock >= 0)
-		close(pins->lock);
-	pins->lock = -1;
+	unlock(&pins->lock);
+	unlock(&pins->home);
 }
 
 void pins_path(const struct pins *pins, const char *name, char path[PIN_PATH_MAX])
@@ -354,12 +415,13 @@ int pins_get(const struct pins *pins, const char *name)
 
 int pins_put(const struct pins *pins, const char *name, int fd)
 {
-	char path[PIN_PATH_MAX];
+	char new[PIN_PATH_MAX / 2], path[PIN_PATH_MAX];
 
-	pins_path(pins, name, path);
+	snprintf(new, sizeof(new), PINS_NEW "%s", name);
+	pins_path(pins, new, path);
 	if (unlink(path) && errno != ENOENT)
 		return -errno;
-	return bpf_obj_pin(fd, path) ? -errno : 0;
+	return bpf_obj_pin(fd, path) ? -errno : pins_rename(pins, new, name);
 }
 
 int pins_remove(const struct pins *pins, const char *name)
@@ -418,21 +480,56 @@ static bool folder_empty(const char *path, bool files)
 	return empty;
 }
 
+static int unmount_if_empty(const struct pins *pins)
+{
+	char path[PIN_PATH_MAX];
+
+	root_path(pins, MOUNT_POINT, path);
+	return folder_empty(path, true) || access(path, F_OK) ?
+		       in_root_namespace(pins, unmount_here) : 0;
+}
+
 int pins_clear(struct pins *pins, struct problem *problem)
 {
 	/* Removing while reading may skip entries on this file system: until nothing is left. */
+	bool home_held = pins->home >= 0;
 	char path[PIN_PATH_MAX];
 	int err = 0, rounds = 0;
 
 	while (!err && !folder_empty(pins->folder, false) && rounds++ < 1000)
 		err = pins_each(pins, remove_visit, pins);
-	if (!err && rmdir(pins->folder) && errno != ENOENT)
-		err = -errno;
 	if (err)
 		return problem_set(problem, err, "cannot remove the pins in " MOUNT_POINT ": ");
-	root_path(pins, MOUNT_POINT, path);
-	if (!folder_empty(path, true))
-		return 0;
-	err = in_root_namespace(pins, unmount_here);
-	return err ? problem_set(problem, err, "cannot unmount " MOUNT_POINT ": ") : 0;
+	if (!home_held)
+		err = lock_home(pins, problem);
+	if (err)
+		return err;
+	if (rmdir(pins->folder) && errno != ENOENT)
+		err = problem_set(problem, -errno, "cannot remove the pins in " MOUNT_POINT ": ");
+	lock_path(pins, path);
+	if (!err && unlink(path) && errno != ENOENT)
+		err = problem_set(problem, -errno, "cannot remove what was locked in " HOME ": ");
+	if (!err) {
+		err = unmount_if_empty(pins);
+		if (err)
+			problem_set(problem, err, "cannot unmount " MOUNT_POINT ": ");
+	}
+	if (!home_held)
+		unlock(&pins->home);
+	return err;
+}
+
+void pins_clear_home(struct pins *pins)
+{
+	struct problem ignored;
+	char path[PIN_PATH_MAX];
+
+	if (lock_home(pins, &ignored))
+		return;
+	/* Whoever holds it without a folder looks again, and makes both anew. */
+	lock_path(pins, path);
+	if (!folder_there(pins))
+		unlink(path);
+	unmount_if_empty(pins);
+	unlock(&pins->home);
 }

@@ -31,12 +31,25 @@ static __always_inline int refuse(host_t *host, struct judgement *j, __u32 ether
 	return verdict;
 }
 
+/*
+ * No policy runs: it is about to, once all programs are in place, or it does not any more, and they
+ * are about to go.
+ */
+static __always_inline int idle(void)
+{
+	__u32 slot = *(volatile __u32 *)&control.active & 1;
+
+	return !*(volatile __u32 *)&control.slot[slot].generation;
+}
+
 /* A TC verdict. */
 static __always_inline int arrive_full(struct __sk_buff *skb, __u32 ethernet)
 {
 	struct room *room;
 	host_t host;
 
+	if (idle())
+		return NEXT;
 	room = room_get(&host, skb);
 	if (!room)
 		return TC_ACT_SHOT;
@@ -50,6 +63,8 @@ static __always_inline int depart_full(struct __sk_buff *skb, __u32 ethernet)
 	struct room *room;
 	host_t host;
 
+	if (idle())
+		return NEXT;
 	room = room_get(&host, skb);
 	if (!room)
 		return TC_ACT_SHOT;

@@ -268,6 +268,10 @@ int resize_finish(struct loaded *loaded, const struct pins *pins, struct problem
 	int err;
 
 	loaded_init(&next);
+	if (!resize_pending(loaded)) {
+		own_each(loaded, pins, next_unpin);
+		return 0;
+	}
 	if (loaded->control->moving == MOVING_PINS) {
 		err = finish_pins(loaded, pins, problem);
 		loaded_close(loaded);

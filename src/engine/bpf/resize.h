@@ -39,7 +39,10 @@ int resize_move(struct loaded *loaded, struct loaded *next, const struct pins *p
 		struct problem *problem);
 /* Was a move begun and not ended? */
 bool resize_pending(const struct loaded *loaded);
-/* Ends it; `loaded` is what runs then. Under the lock. */
+/*
+ * Ends it; `loaded` is what runs then. Where none was begun, takes away what one that was killed before
+ * has pinned. Under the lock.
+ */
 int resize_finish(struct loaded *loaded, const struct pins *pins, struct problem *problem);
 
 #endif

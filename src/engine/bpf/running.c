@@ -3,7 +3,9 @@
  * Looking at what runs: status, counters, flows, events. Nothing here changes a verdict.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
+#include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/slots.h"
 
@@ -35,6 +37,19 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* -ENOENT when nothing is pinned, or nothing that runs. */
+static int find_running(struct engine *engine, struct problem *problem)
+{
+	int err = loaded_find(&engine->loaded, &engine->pins, problem);
+
+	if (err || slots_running(&engine->loaded))
+		return err;
+	loaded_close(&engine->loaded);
+	problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
+	problem_hint(problem, "reeve apply FILE");
+	return -ENOENT;
+}
+
 int engine_open(struct engine **engine, struct problem *problem)
 {
 	cleanup_free struct engine *new = calloc(1, sizeof(*new));
@@ -42,22 +57,21 @@ int engine_open(struct engine **engine, struct problem *problem)
 
 	if (!new)
 		return problem_set(problem, -ENOMEM, "out of memory");
-	new->pins.lock = -1;
+	new->pins = (struct pins)PINS_CLOSED;
 	loaded_init(&new->loaded);
 	err = pins_open(&new->pins, false, problem);
 	if (!err)
-		err = loaded_find(&new->loaded, &new->pins, problem);
-	if (err == -ENOENT && new->pins.folder[0] && links_pinned(&new->pins)) {
-		err = problem_set(problem, -EBADMSG,
-				  "pins of what runs here were removed by hand: packets are still "
-				  "filtered, but what filters them cannot be looked at");
-		problem_hint(problem, "reeved, if it runs, puts them back; `reeve apply FILE` "
-				      "begins anew (live flows are lost)");
-	}
-	if (!err && !slots_running(&new->loaded)) {
-		loaded_close(&new->loaded);
-		err = problem_set(problem, -ENOENT, "nothing is applied in this network namespace");
-		problem_hint(problem, "reeve apply FILE");
+		err = find_running(new, problem);
+	if (err == -ENOENT && programs_filter(&new->pins)) {
+		/* Unless an apply was done just now. */
+		err = find_running(new, problem);
+		if (err == -ENOENT) {
+			err = problem_set(problem, -EBADMSG,
+					  "pins of what runs here were removed by hand: packets are "
+					  "still filtered, but what filters them cannot be looked at");
+			problem_hint(problem, "reeved, if it runs, puts them back; `reeve apply "
+					      "FILE` begins anew (live flows are lost)");
+		}
 	}
 	if (err)
 		return err;
@@ -231,7 +245,7 @@ static enum coverage coverage_now(const struct engine *engine, const struct imag
 	interface->zone_running = interface->zone;
 	if (interface->coverage != COVERAGE_COVERED)
 		return interface->coverage;
-	if (!attached(&engine->pins, ifindex))
+	if (!attached(&engine->loaded, &engine->pins, ifindex))
 		return coverage_told(&engine->loaded, ifindex).bits & COVERED_PROGRAMS ?
 			       COVERAGE_DETACHED : COVERAGE_MISSING;
 	interface->zone_running = image_interface_zone(image, ifindex);
@@ -242,7 +256,7 @@ int engine_health(struct engine *engine, const struct ruleset *ruleset, struct e
 		  struct problem *problem)
 {
 	struct engine_health result = {
-		.guard = guard_attached(&engine->pins),
+		.guard = guard_attached(&engine->loaded, &engine->pins),
 		.generation = engine->loaded.control->slot[running_slot(engine)].generation,
 	};
 	struct image image = { 0 };
@@ -285,6 +299,8 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 	const struct control_slot *slot = &engine->loaded.control->slot[running_slot(engine)];
 	struct engine_status result = {
 		.guard_wanted = slot->guard,
+		.clsact = engine->loaded.control->means & MEANS_CLSACT,
+		.nft_guard = engine->loaded.control->means & MEANS_NFT_GUARD,
 		.generation = slot->generation,
 		.applied_at = slot->applied_at,
 		.flows_max = map_room(engine->loaded.maps[MAP_FLOWS]),
@@ -310,6 +326,8 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 		err = problem_set(problem, -EIO, "cannot read the flow tables");
 	if (!err)
 		err = health_read(engine, &result, problem);
+	if (result.nft_guard)
+		guard_nft_counts(result.stats);
 	if (!err)
 		*status = result;
 	return err;

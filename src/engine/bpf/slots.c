@@ -92,7 +92,8 @@ bool slots_running(const struct loaded *loaded)
 
 void slots_stop(struct loaded *loaded)
 {
-	loaded->control->slot[loaded->control->active & 1].generation = 0;
+	__atomic_store_n(&loaded->control->slot[loaded->control->active & 1].generation, 0,
+			 __ATOMIC_SEQ_CST);
 }
 
 /* Updating a map of maps waits until no program runs that could have seen the old entry. */
@@ -231,8 +232,9 @@ int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t sl
 	uint32_t old = control->active & 1, generation = control->slot[old].generation + 1, id;
 	int err, fd;
 
-	control->slot[slot].generation = generation;
 	control->slot[slot].flows_since = keep_flows ? control->slot[old].flows_since : generation;
+	/* The first policy begins with the first of these words, each other with the second. */
+	__atomic_store_n(&control->slot[slot].generation, generation, __ATOMIC_RELEASE);
 	__atomic_store_n(&control->active, slot, __ATOMIC_RELEASE);
 	if (!running || old == slot)
 		return 0;

@@ -33,7 +33,7 @@ int slots_reimage(struct loaded *loaded, const struct image *image, struct probl
 int slots_reimage_prepare(struct loaded *loaded);
 /* Frees the image before, once no program can see it; until then the other slot is not for use. */
 int slots_reimage_done(struct loaded *loaded, struct problem *problem);
-/* From now on no policy counts as running. The programs go on until they are detached. */
+/* From now on no policy runs: the programs let everything pass until they are detached. */
 void slots_stop(struct loaded *loaded);
 /* Of the running policy; 0 when there is none. */
 uint64_t slots_generation(const struct loaded *loaded);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,6 +32,21 @@ static int sys_bpf(int command, void *attr, unsigned int size)
 	long result = syscall(SYS_bpf, command, attr, size);
 
 	return result < 0 ? -errno : (int)result;
+}
+
+bool sys_left_out(const char *what)
+{
+	const char *list = getenv("REEVE_WITHOUT");
+	size_t length = strlen(what);
+
+	while (list && *list) {
+		size_t word = strcspn(list, ",");
+
+		if (word == length && !strncmp(list, what, length))
+			return true;
+		list += word + (list[word] == ',');
+	}
+	return false;
 }
 
 int sys_tcx_link(int program, uint32_t ifindex, bool egress)
@@ -95,6 +111,11 @@ int sys_link_info(int link, struct sys_link_info *info)
 	info->hook = raw.netfilter.hook;
 	info->priority = raw.netfilter.priority;
 	return 0;
+}
+
+bool sys_link_is_ours(const struct sys_link_info *info)
+{
+	return info->type == SYS_LINK_TYPE_TCX || info->type == SYS_LINK_TYPE_NETFILTER;
 }
 
 int sys_program_query(uint32_t target, uint32_t attach_type, uint32_t *programs, uint32_t *links,

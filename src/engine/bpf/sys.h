@@ -15,12 +15,20 @@ enum {
 	SYS_ATTACH_NETFILTER = 45,
 	SYS_ATTACH_TCX_INGRESS = 46,
 	SYS_ATTACH_TCX_EGRESS = 47,
+	SYS_LINK_TYPE_NETFILTER = 10,
+	SYS_LINK_TYPE_TCX = 11,
 };
 
 /* A new link on the tcx hook of a device, before all others there. A file descriptor, or -errno. */
 int sys_tcx_link(int program, uint32_t ifindex, bool egress);
 /* A new link on a Netfilter hook of this namespace. `family` is NFPROTO_IPV4 or NFPROTO_IPV6. */
 int sys_netfilter_link(int program, uint32_t family, uint32_t hook, int32_t priority);
+
+/*
+ * Is the kernel to be treated as if it lacked something? REEVE_WITHOUT in the environment lists it,
+ * `tcx,netfilter-links`: so what older kernels get is tested on newer ones.
+ */
+bool sys_left_out(const char *what);
 
 struct sys_link_info {
 	uint32_t type, id, program;
@@ -29,8 +37,13 @@ struct sys_link_info {
 	int32_t priority;
 };
 
-/* 0 or -errno. */
+/*
+ * 0 or -errno. Of a program's or map's descriptor the kernel tells something too, which makes no
+ * sense here: see sys_link_is_ours.
+ */
 int sys_link_info(int link, struct sys_link_info *info);
+/* Is it a tcx or a Netfilter link, and not one of reeve's programs? */
+bool sys_link_is_ours(const struct sys_link_info *info);
 
 /*
  * The programs attached to a hook in the order they run, and their links (`links` may be NULL; 0:
