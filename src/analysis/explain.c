@@ -48,7 +48,10 @@ static bool is_loopback(const uint32_t address[4], uint32_t family)
 {
 	if (family == 4)
 		return address[0] >> 24 == 127;
-	return !address[0] && !address[1] && !address[2] && address[3] == 1;
+	if (address[0] || address[1])
+		return false;
+	return (!address[2] && address[3] == 1) ||
+	       (address[2] == 0xffff && address[3] >> 24 == 127); /* IPv4-mapped */
 }
 
 static const char *insane_addresses(const uint32_t *word)

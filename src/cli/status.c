@@ -204,6 +204,8 @@ static void print_status(const struct running *running)
 	print_guard(&running->status, &out);
 	if (running->status.clsact)
 		text_puts(&out, "hooks      filters of clsact, for the kernel has no tcx\n");
+	if (running->status.nft_guard && running->status.guard_wanted)
+		text_puts(&out, "           the guard is the nftables table `inet reeve-guard`, for the kernel has no BPF on Netfilter\n");
 	print_reeved(&out);
 	print_confirm(&out);
 	print_tables(&running->status, &out);
@@ -246,14 +248,15 @@ static void print_json(const struct running *running)
 		json_object_set_new(statistics, stat_name(i),
 				    json_integer((json_int_t)status->stats[i]));
 	output_json_take(
-		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:{s:b, s:b}, s:o, s:o, s:o, s:o, s:I, s:o}",
+		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:{s:b, s:b, s:s}, s:o, s:o, s:o, s:o, s:I, s:o}",
 			  "running", 1, "policy", json_text(policy_name(running)), "since",
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
 			  (json_int_t)ruleset_own_rules(&running->ruleset), "rules_all",
 			  (json_int_t)running->ruleset.rule_n, "interfaces", interfaces, "hooks",
 			  status->clsact ? "clsact" : "tcx", "guard",
-			  "wanted", status->guard_wanted, "alive", status->guard, "reeved",
+			  "wanted", status->guard_wanted, "alive", status->guard, "by",
+			  status->nft_guard ? "nftables" : "bpf", "reeved",
 			  reeved_json(), "confirm_left_ns", confirm_json(), "flows",
 			  fill_json(status->flows, status->flows_max), "embryonic",
 			  fill_json(status->embryonic, status->embryonic_max), "memory",

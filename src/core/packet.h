@@ -41,6 +41,8 @@
 #define TCP_OPTION_WINDOW_SCALE 3
 #define TCP_OPTIONS_MAX 40u /* each has at least a byte */
 
+#define SCTP_DCCP_HEADER 12 /* of SCTP without a chunk; the least of DCCP */
+
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_IPV6 0x86dd
 #define ETHERTYPE_VLAN 0x8100
@@ -161,6 +163,8 @@ static __always_inline int scale_search_step(struct scale_search *search)
 	if (option.kind == TCP_OPTION_WINDOW_SCALE && option.length == 3) {
 		if (host_read_paged(search->host, search->offset + 2, &search->scale, 1))
 			search->scale = SCALE_NONE;
+		else if (search->scale > SCALE_MAX)
+			search->scale = SCALE_MAX; /* RFC 7323, 2.3 */
 		return 1;
 	}
 	search->offset += option.length;
@@ -217,10 +221,12 @@ static __always_inline int parse_ports(host_packet_t *host, struct packet *p, __
 {
 	__u32 protocol = p->fields.word[FIELD_PROTOCOL];
 	struct wire_ports ports;
-	__u32 length;
+	__u32 length, header = sizeof(ports);
 
-	/* All of them have at least 8 bytes of header. */
-	if (room < sizeof(ports) || host_read(host, p->l4, &ports, sizeof(ports)))
+	/* RFC 9260, 3; RFC 4340, 5.1. The others have 8 bytes. */
+	if (protocol == PROTOCOL_SCTP || protocol == PROTOCOL_DCCP)
+		header = SCTP_DCCP_HEADER;
+	if (room < header || host_read(host, p->l4, &ports, sizeof(ports)))
 		return p->flags & PACKET_FRAGMENT ? SANITY_FRAGMENT : SANITY_TRUNCATED;
 	if (protocol == PROTOCOL_UDP) {
 		/* The length of a first fragment speaks of the whole datagram. */
@@ -321,14 +327,15 @@ static __always_inline int parse_ipv4(host_packet_t *host, struct packet *p, __u
 		p->flags |= PACKET_FRAGMENT;
 		p->fragment_id = from_be16(ip.id);
 		p->fragment_at = (__u16)(length - header);
+		/* A first one too, where GSO hides a longer one. */
+		if ((fragment & 0x1fff) * 8 + (length - header) > 65535 - header)
+			return SANITY_FRAGMENT;
 	}
 	if (fragment & 0x1fff) {
 		p->fields.word[FIELD_FRAGMENT] = 1;
 		p->fragment_at = (__u16)((fragment & 0x1fff) * 8);
 		/* RFC 1858, 3.2: it would write over the header that was judged. */
 		if (ip.protocol == PROTOCOL_TCP && p->fragment_at < sizeof(struct wire_tcp))
-			return SANITY_FRAGMENT;
-		if ((fragment & 0x1fff) * 8 + (length - header) > 65535 - header)
 			return SANITY_FRAGMENT;
 	}
 	if (dst >> 28 == 14 || dst == 0xffffffff)
@@ -362,7 +369,7 @@ static __always_inline int parse_extensions(host_packet_t *host, struct packet *
 		if (room - offset < sizeof(extension) ||
 		    host_read(host, p->l3 + (__u32)sizeof(struct wire_ipv6) + offset, &extension,
 			      sizeof(extension)))
-			return SANITY_TRUNCATED;
+			return p->flags & PACKET_FRAGMENT ? SANITY_FRAGMENT : SANITY_TRUNCATED;
 		size = ((__u32)extension.length + 1) * 8;
 		if (next == EXTENSION_AUTHENTICATION)
 			size = ((__u32)extension.length + 2) * 4;
@@ -376,19 +383,20 @@ static __always_inline int parse_extensions(host_packet_t *host, struct packet *
 				p->flags |= PACKET_FRAGMENT;
 				p->fragment_id = from_be32(extension.id);
 				p->fragment_at = (__u16)(room - offset - size);
+				/* A first one too, where GSO hides a longer one. */
+				if ((fragment & 0xfff8) + (room - offset - size) > 65535)
+					return SANITY_FRAGMENT;
 			}
 			if (fragment & 0xfff8) {
 				p->fields.word[FIELD_FRAGMENT] = 1;
 				p->fragment_at = (__u16)(fragment & 0xfff8);
-				if ((fragment & 0xfff8) + (room - offset - size) > 65535)
-					return SANITY_FRAGMENT;
 				next = extension.next;
 				offset += size;
 				goto found;
 			}
 		}
 		if (size > room - offset)
-			return SANITY_TRUNCATED;
+			return p->flags & PACKET_FRAGMENT ? SANITY_FRAGMENT : SANITY_TRUNCATED;
 		offset += size;
 		next = extension.next;
 	}
@@ -398,6 +406,14 @@ found:
 	p->l4 = (__u16)(p->l3 + sizeof(struct wire_ipv6) + offset);
 	*used = offset;
 	return SANITY_OK;
+}
+
+/* ::1, and 127.0.0.0/8 as a socket of both families would be shown it (RFC 4291, 2.5.3 and 2.5.5.2). */
+static __always_inline int loopback_ipv6(const __u32 *address)
+{
+	return !address[0] && !address[1] &&
+	       ((!address[2] && address[3] == 1) ||
+		(address[2] == 0xffff && address[3] >> 24 == 127));
 }
 
 static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u32 available)
@@ -433,13 +449,8 @@ static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u
 		return insane;
 	if (p->fields.word[FIELD_SRC] >> 24 == 0xff)
 		return SANITY_ADDRESS;
-	if ((p->flags & PACKET_ARRIVING) && !p->fields.word[FIELD_SRC] &&
-	    !p->fields.word[FIELD_SRC + 1] && !p->fields.word[FIELD_SRC + 2] &&
-	    p->fields.word[FIELD_SRC + 3] == 1)
-		return SANITY_ADDRESS;
-	if ((p->flags & PACKET_ARRIVING) && !p->fields.word[FIELD_DST] &&
-	    !p->fields.word[FIELD_DST + 1] && !p->fields.word[FIELD_DST + 2] &&
-	    p->fields.word[FIELD_DST + 3] == 1)
+	if ((p->flags & PACKET_ARRIVING) && (loopback_ipv6(&p->fields.word[FIELD_SRC]) ||
+					     loopback_ipv6(&p->fields.word[FIELD_DST])))
 		return SANITY_ADDRESS;
 	return parse_transport(host, p, room - used);
 }

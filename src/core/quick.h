@@ -141,9 +141,9 @@ static __always_inline int brief_ipv6(host_packet_t *skb, __u32 l3, struct brief
 	}
 	room = from_be16(head->ip.length);
 	brief->length = room + (__u32)sizeof(head->ip);
-	/* Multicast, and all that begins with 96 zero bits: unspecified, loopback. */
-	if (src[0] >> 24 == 0xff || dst[0] >> 24 == 0xff || !(src[0] | src[1] | src[2]) ||
-	    !(dst[0] | dst[1] | dst[2]) || !room || brief->length > skb->len - l3 ||
+	/* Multicast, and all that begins with 64 zero bits: unspecified, loopback, IPv4-mapped. */
+	if (src[0] >> 24 == 0xff || dst[0] >> 24 == 0xff || !(src[0] | src[1]) ||
+	    !(dst[0] | dst[1]) || !room || brief->length > skb->len - l3 ||
 	    brief_transport(skb, brief, head->ip.next, l3 + (__u32)sizeof(head->ip), room,
 			    &head->ports))
 		return -1;

@@ -7,8 +7,9 @@ import json
 import os
 
 from e2e import Echo, expect, holds, host_world, main, same, test, udp
+from follow import pin_of
 
-os.environ["REEVE_WITHOUT"] = "tcx"
+os.environ["REEVE_WITHOUT"] = "tcx,netfilter-links"
 ALLOWED, DROPPED = 1001, 1002
 POLICY = f"""zone lan = eth0
 policy lan -> self default drop {{ allow {ALLOWED} }}
@@ -105,6 +106,55 @@ def _(world):
         holds("not running" in host.reeve("status"), "it runs")
         expect({"open": ("open", udp, world.peer, host.address[4], DROPPED)})
         host.run("tc", "qdisc", "del", "dev", "eth0", lines[0][-1])
+
+
+def table(host):
+    return "reeve-guard" in host.run("nft", "list", "tables")
+
+
+@test("the guard is a table of nftables: told of interfaces, by the policy's bits of the mark; down removes it")
+def _(world):
+    host = world.host
+    rules = host.run("nft", "list", "ruleset")
+    for bits, mask in (("", "0xc0000000"), ("options { mark-bits 4 }\n", "0x00000030")):
+        host.apply(POLICY + bits)
+        same(host.reeve_json("status")["guard"], {"wanted": True, "alive": True, "by": "nftables"})
+        holds(mask in host.run("nft", "list", "table", "inet", "reeve-guard"), mask)
+        filtered(world)
+    host.apply(POLICY + "options { guard off }\n")
+    same((table(host), host.reeve_json("status")["guard"]["wanted"]), (False, False))
+    filtered(world)
+    host.apply(POLICY)
+    host.reeve("down")
+    same(host.run("nft", "list", "ruleset"), rules)
+
+
+@test("a rule less in it: status says so, sync puts it back; what it has dropped stays counted")
+def _(world):
+    host = world.host
+    host.apply(POLICY)
+    host.run("tc", "qdisc", "del", "dev", "eth0", "clsact")
+    expect({"held": ("timeout", udp, world.peer, host.address[4], ALLOWED)})
+    dropped = host.statistics()["guard-local-in"]
+    holds(dropped > 0, "nothing is counted")
+    host.reeve("sync")
+    host.run("nft", "flush", "chain", "inet", "reeve-guard", "local_in")
+    same(host.reeve_json("status")["guard"]["alive"], False)
+    same([row["kind"] for row in host.reeve_json("sync")["changes"]], ["guard"])
+    same(host.reeve_json("status")["guard"]["alive"], True)
+    holds(host.statistics()["guard-local-in"] >= dropped, "counts are lost")
+    host.reeve("down")
+
+
+@test("pins removed by hand: down still takes filters and table away")
+def _(world):
+    host = world.host
+    host.apply(POLICY)
+    for name in os.listdir(os.path.dirname(pin_of(host, "x"))):
+        os.unlink(pin_of(host, name))
+    host.reeve("down")
+    same((filters(host, "ingress"), filters(host, "egress"), table(host)), ([], [], False))
+    expect({"open": ("open", udp, world.peer, host.address[4], DROPPED)})
 
 
 @test("what runs by filters goes on so, also for a command that would use tcx")

@@ -118,7 +118,9 @@ def detach(host, *names):
     if not shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         raise Skip("bpftool is not installed")
     for name in names:
-        if left_out("tcx") and not name.startswith("guard_"):
+        if left_out("netfilter-links") and name.startswith("guard_"):
+            host.run("nft", "flush", "ruleset")
+        elif left_out("tcx") and not name.startswith("guard_"):
             interface, hook = hook_of(host, name)
             host.run("tc", "filter", "del", "dev", interface, hook, "pref", "1")
         else:

@@ -71,7 +71,8 @@ def _(world):
     for name in ("guard_local_in_ipv4", "guard_post_routing_ipv6"):
         with Watch(host) as watch:
             detach(host, name)
-            same(host.reeve_json("status")["guard"], {"wanted": True, "alive": False})
+            guard = host.reeve_json("status")["guard"]
+            same((guard["wanted"], guard["alive"]), (True, False))
             eventually(lambda: ("guard-lost", None, False) in watch.health(), "watch says so")
             same([row["kind"] for row in host.reeve_json("sync")["changes"]], ["guard"])
             same(host.reeve_json("status")["guard"]["alive"], True)

@@ -233,7 +233,7 @@ class Stage:
              (True, os.path.basename(self.paths[state])), f"status, while packets meet `{state}`")
         same({row["name"]: row["coverage"] for row in status["interfaces"]
               if row["coverage"] not in ("covered", "loopback")}, {}, "interfaces, by status")
-        same(status["guard"], {"wanted": True, "alive": True}, "the guard, by status")
+        same((status["guard"]["wanted"], status["guard"]["alive"]), (True, True), "the guard, by status")
 
     def files(self):
         """Files of this namespace's beside the mount, but for the lock."""

@@ -121,8 +121,11 @@ static void test_engines_agree(void **state)
 	printf("# behind them: %llu without a flow, %llu with an embryonic one, %llu with a replied one\n",
 	       (unsigned long long)tally.gone, (unsigned long long)tally.embryonic,
 	       (unsigned long long)tally.replied);
+	printf("# %llu ICMP errors, %llu passed by the flow that they quote\n",
+	       (unsigned long long)tally.errors, (unsigned long long)tally.related);
 	if (rounds < 50)
 		return;
+	assert_true(tally.related > tally.errors / 50 && tally.related < tally.errors / 2);
 	assert_true(tally.by[BY_FLOW] > tally.packets / 10);
 	assert_true(tally.by[BY_RULE] > tally.packets / 10);
 	assert_true(tally.replied > tally.packets / 50);
@@ -516,6 +519,108 @@ static void test_not_taken(void **state)
 	text_free(&errors);
 }
 
+/*
+ * An ICMP error belongs to a flow by what it quotes, where it comes from and to whom it goes, and
+ * leaves the flow as it is.
+ */
+static const struct {
+	const char *name;
+	bool passes, not_udp;
+	uint16_t type4, type6;
+	int32_t seq;	     /* added to the quoted number */
+	uint16_t src_port, dst_port; /* likewise */
+	uint8_t protocol;    /* quoted in place of the flow's */
+	bool other_end;	     /* quotes what its receiver was sent */
+	bool elsewhere;	     /* goes to somebody else */
+	bool wrong_side;     /* comes from the side of who sent it */
+	uint8_t length;	     /* quoted bytes behind the IP header; 0: all */
+} related[] = {
+	{ .name = "unreachable", .passes = true, .type4 = 0x301, .type6 = 0x100 },
+	{ .name = "too big", .passes = true, .type4 = 0x304, .type6 = 0x200 },
+	{ .name = "time exceeded", .passes = true, .type4 = 0xb00, .type6 = 0x300 },
+	{ .name = "parameter problem", .passes = true, .type4 = 0xc00, .type6 = 0x400 },
+	{ .name = "8 bytes", .passes = true, .type4 = 0x301, .type6 = 0x100, .length = 8 },
+	{ .name = "7 bytes", .type4 = 0x301, .type6 = 0x100, .length = 7 },
+	{ .name = "redirect", .type4 = 0x501, .type6 = 0x8900 },
+	{ .name = "source quench, or no such error", .type4 = 0x400, .type6 = 0x500 },
+	{ .name = "a number not yet sent", .not_udp = true, .type4 = 0x301, .type6 = 0x100, .seq = 5000 },
+	{ .name = "a number of long ago", .not_udp = true, .type4 = 0x301, .type6 = 0x100, .seq = -200000 },
+	{ .name = "another source port", .type4 = 0x301, .type6 = 0x100, .src_port = 1 },
+	{ .name = "another destination port", .type4 = 0x301, .type6 = 0x100, .dst_port = 1 },
+	{ .name = "another protocol", .type4 = 0x301, .type6 = 0x100, .protocol = 132 },
+	{ .name = "what the other end sent", .type4 = 0x301, .type6 = 0x100, .other_end = true },
+	{ .name = "to somebody else", .type4 = 0x301, .type6 = 0x100, .elsewhere = true },
+	{ .name = "from the wrong side", .type4 = 0x301, .type6 = 0x100, .wrong_side = true },
+};
+
+/* The error about the last packet of one end of the flow. */
+static struct step related_step(const struct craft ends[2], bool of_reply, size_t which)
+{
+	struct craft quoted = ends[of_reply];
+	bool v4 = quoted.family == 4;
+	struct step step = { .way = WAY_FORWARD, .reply = !of_reply };
+	uint32_t from[4];
+
+	memcpy(from, quoted.dst, sizeof(from));
+	if (related[which].other_end)
+		quoted = ends[!of_reply];
+	quoted.seq += (uint32_t)related[which].seq;
+	quoted.src_port = (uint16_t)(quoted.src_port + related[which].src_port);
+	quoted.dst_port = (uint16_t)(quoted.dst_port + related[which].dst_port);
+	if (related[which].protocol)
+		quoted.protocol = related[which].protocol;
+	craft_error(&quoted, v4 ? related[which].type4 : related[which].type6, from,
+		    related[which].length ? related[which].length + (v4 ? 20u : 40u) : CRAFT_QUOTE,
+		    &step.craft);
+	memcpy(step.craft.dst, ends[of_reply].src, sizeof(step.craft.dst));
+	if (related[which].elsewhere)
+		step.craft.dst[v4 ? 0 : 3] += 7;
+	step.in = of_reply != related[which].wrong_side ? 1 : 3;
+	step.out = of_reply ? 3 : 1;
+	return step;
+}
+
+static void test_related(void **state)
+{
+	static struct round round;
+	struct text errors = TEXT_INIT(1 << 20);
+	struct random r;
+
+	(void)state;
+	random_seed(&r, seed);
+	policy_of(&round.policies[0], bound_policy);
+	for (int i = 0; i < 40; i++) {
+		struct craft ends[2];
+		struct bench bench;
+		struct said said;
+		uint32_t refused;
+
+		assert_int_equal(bench_open(&bench, world, &round.policies[0], &refused, &errors),
+				 0);
+		bound_begin(&r, &bench, &round, ends, &said);
+		/* Embryonic still, or replied. */
+		go_on(&r, &bench, &round, ends, random_below(&r, 4), &said);
+		for (size_t j = 0; j < sizeof(related) / sizeof(related[0]); j++) {
+			struct step step = related_step(ends, random_chance(&r, 50), j);
+			struct user_verdict verdict;
+
+			if (ends[0].protocol == 17 && related[j].not_udp)
+				continue;
+			world_mac(step.in, step.craft.target_mac);
+			assert_true(take_step(&bench, &round, &step, &verdict));
+			if ((verdict.action == USER_NEXT) != related[j].passes)
+				fail_msg("%s: it %s; REEVE_SEED=%llu", related[j].name,
+					 related[j].passes ? "does not pass" : "passes",
+					 (unsigned long long)seed);
+			go_on(&r, &bench, &round, ends, 1, &said); /* and counts only itself */
+		}
+		if (world)
+			world_flush(world);
+		bench_close(&bench);
+	}
+	text_free(&errors);
+}
+
 static void test_kernel(void **state)
 {
 	(void)state;
@@ -534,6 +639,7 @@ int main(void)
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_misfits),
 		cmocka_unit_test(test_not_taken),
+		cmocka_unit_test(test_related),
 	};
 	const char *no_world;
 	int status;

@@ -98,6 +98,8 @@ static uint32_t transport_header(const struct craft *craft)
 {
 	if (craft->protocol == TCP)
 		return 20 + craft->tcp_options * 4u;
+	if (craft->protocol == SCTP || craft->protocol == DCCP)
+		return 12;
 	if (has_ports(craft->protocol) || is_icmp(craft))
 		return 8;
 	return 0;
@@ -164,6 +166,8 @@ static uint8_t *build_transport(const struct craft *craft, uint8_t *start)
 		at = put16(at, length);
 		checksum = craft->protocol == UDP ? at : NULL;
 		at = put16(at, 0);
+		if (craft->protocol == SCTP || craft->protocol == DCCP)
+			at = put32(at, 0);
 	} else if (is_icmp(craft)) {
 		at = put16(at, craft->dst_port);
 		checksum = at;
@@ -172,7 +176,7 @@ static uint8_t *build_transport(const struct craft *craft, uint8_t *start)
 			sum = 0;
 	}
 	for (uint32_t i = 0; i < craft->payload; i++)
-		at = put8(at, i & 255);
+		at = put8(at, i < craft->quote_n ? craft->quote[i] : i & 255);
 	if (checksum)
 		put16(checksum, checksum_of(start, length, sum));
 	return at;
@@ -246,6 +250,30 @@ uint32_t craft_build(const struct craft *craft, uint8_t bytes[CRAFT_BYTES])
 	return (uint32_t)(at - bytes);
 }
 
+void craft_error(const struct craft *quoted, uint16_t type_code, const uint32_t from[4],
+		 uint32_t length, struct craft *error)
+{
+	struct craft raw = *quoted;
+	uint8_t bytes[CRAFT_BYTES];
+	uint32_t n;
+
+	raw.raw = true;
+	n = craft_build(&raw, bytes);
+	if (n > length)
+		n = length;
+	if (n > CRAFT_QUOTE)
+		n = CRAFT_QUOTE;
+	craft_init(error);
+	error->family = quoted->family;
+	error->protocol = quoted->family == 4 ? ICMP4 : ICMP6;
+	memcpy(error->src, from, sizeof(error->src));
+	memcpy(error->dst, quoted->src, sizeof(error->dst));
+	error->src_port = 0;
+	error->dst_port = type_code;
+	memcpy(error->quote, bytes, n);
+	error->payload = error->quote_n = (uint8_t)n;
+}
+
 void craft_fields(const struct craft *craft, bool arriving, struct fields *fields)
 {
 	const uint8_t *mac = craft->source_mac;
@@ -298,7 +326,10 @@ static bool loopback(const struct craft *craft, const uint32_t *address)
 {
 	if (craft->family == 4)
 		return address[0] >> 24 == 127;
-	return !address[0] && !address[1] && !address[2] && address[3] == 1;
+	if (address[0] || address[1])
+		return false;
+	return (!address[2] && address[3] == 1) ||
+	       (address[2] == 0xffff && (address[3] & 0xff000000) == 0x7f000000);
 }
 
 static bool group_address(const struct craft *craft, const uint32_t *address)

@@ -15,6 +15,7 @@
 #define CRAFT_EXTENSIONS 10
 #define CRAFT_TAGS 6
 #define CRAFT_BYTES 4096
+#define CRAFT_QUOTE 128 /* bytes of a packet that an ICMP error quotes */
 
 struct craft_extension {
 	uint8_t kind;	/* 0, 43, 44, 51, 60, 135 */
@@ -36,6 +37,7 @@ struct craft {
 	bool has_scale;	     /* the first of them is the window scale option */
 	uint8_t scale;
 	uint16_t payload;    /* bytes behind the transport header */
+	uint8_t quote[CRAFT_QUOTE], quote_n; /* the first of them, where they are no matter of chance */
 	uint8_t ip_options;  /* IPv4: words of 4 bytes, up to 10 */
 	uint8_t extension_n;
 	struct craft_extension extensions[CRAFT_EXTENSIONS];
@@ -58,6 +60,13 @@ void craft_init(struct craft *craft);
  * ICMP).
  */
 uint32_t craft_build(const struct craft *craft, uint8_t bytes[CRAFT_BYTES]);
+
+/*
+ * An ICMP or ICMPv6 error from `from` to the sender of a packet, quoting at most `length` bytes of
+ * it.
+ */
+void craft_error(const struct craft *quoted, uint16_t type_code, const uint32_t from[4],
+		 uint32_t length, struct craft *error);
 
 /*
  * The fields that the description has, without zones, mark and EXPECTED. `arriving`: with the

@@ -84,6 +84,10 @@ static bool pass(struct bench *bench, struct round *round, struct user_frame *fr
 	if (round->tally) {
 		round->tally->packets++;
 		round->tally->by[verdict->judgement.by]++;
+		if (verdict->packet.flags & PACKET_ICMP_ERROR) {
+			round->tally->errors++;
+			round->tally->related += verdict->judgement.by == BY_FLOW;
+		}
 	}
 	if (bench->world && (err || !seen_same(&user, &kernel))) {
 		if (round->report && err)

@@ -10,6 +10,7 @@
 
 struct tally {
 	uint64_t packets, by[BY_ANSWER + 1], embryonic, replied, gone;
+	uint64_t errors, related; /* ICMP errors, and those of them that passed by a flow */
 };
 
 /* Policies of a round, and the packets under them. */

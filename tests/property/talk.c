@@ -283,6 +283,70 @@ static void disturb_step(struct random *r, struct step *step)
 	step->swap = random_chance(r, 2);
 }
 
+/* What an error quotes, if it is not what was sent. */
+static void misquote(struct random *r, struct craft *quoted)
+{
+	uint32_t address[4];
+
+	switch (random_below(r, 6)) {
+	case 0:
+		quoted->seq += random_near(r);
+		break;
+	case 1:
+		quoted->src_port++;
+		quoted->echo_id++;
+		break;
+	case 2:
+		quoted->dst_port++;
+		break;
+	case 3:
+		quoted->protocol = quoted->protocol == TCP ? UDP : TCP;
+		break;
+	case 4:
+		quoted->dst[quoted->family == 4 ? 0 : 3]++;
+		break;
+	default: /* what the other end would have sent */
+		memcpy(address, quoted->src, sizeof(address));
+		memcpy(quoted->src, quoted->dst, sizeof(address));
+		memcpy(quoted->dst, address, sizeof(address));
+	}
+}
+
+/* An ICMP error about a packet, from where it went or from elsewhere. */
+static void make_error(struct random *r, const struct step *about, struct step *error)
+{
+	static const uint16_t types4[] = { 0x301, 0x303, 0x304, 0xb00, 0xc00, 0x501, 0x400 };
+	static const uint16_t types6[] = { 0x100, 0x104, 0x200, 0x300, 0x401, 0x500, 0x8900 };
+	struct craft quoted = about->craft;
+	uint32_t from[4], length = CRAFT_QUOTE;
+
+	memcpy(from, quoted.dst, sizeof(from));
+	if (random_chance(r, 30)) /* a router on the way */
+		from[quoted.family == 4 ? 0 : 3] += 100;
+	if (random_chance(r, 40))
+		misquote(r, &quoted);
+	if (random_chance(r, 40))
+		length = random_below(r, 100);
+	memset(error, 0, sizeof(*error));
+	craft_error(&quoted, quoted.family == 4 ? random_pick(r, types4) : random_pick(r, types6), from,
+		    length, &error->craft);
+	if (random_chance(r, 10))
+		error->craft.dst[quoted.family == 4 ? 0 : 3]++;
+	error->way = about->way == WAY_TO_SELF	 ? WAY_FROM_SELF :
+		     about->way == WAY_FROM_SELF ? WAY_TO_SELF :
+						   WAY_FORWARD;
+	error->in = about->out;
+	error->out = about->in;
+	error->reply = !about->reply;
+	error->speaker = about->speaker;
+	if (random_chance(r, 10)) { /* from the side of who sent it */
+		error->in = about->in;
+		error->out = about->out;
+	}
+	world_mac(error->in, error->craft.target_mac);
+	disturb_step(r, error);
+}
+
 static void make_step(const struct speaker *speaker, uint32_t line, unsigned number,
 		      struct step *step)
 {
@@ -342,5 +406,10 @@ void talk_random(struct random *r, bool calm, struct talk *talk)
 			disturb_step(r, step);
 		talk->n++;
 		left--;
+		if (calm || talk->n == TALK_STEPS || !random_chance(r, 15))
+			continue;
+		/* About any of the packets so far; also about errors, which nobody answers. */
+		make_error(r, &talk->steps[random_below(r, talk->n)], &talk->steps[talk->n]);
+		talk->n++;
 	}
 }

@@ -136,13 +136,16 @@ static int loaded_get(struct loaded *loaded, struct loaded *next, const struct p
 }
 
 /* One word, and the policy runs. */
-static int begin(struct loaded *loaded, const struct link_vector *links,
+static int begin(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		 const struct ruleset *ruleset, uint32_t slot, const struct apply_options *options,
 		 struct apply_report *report, struct problem *problem)
 {
+	int err;
+
 	if (report->first)
 		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
-	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	return err ? err : guard_tell(loaded, pins, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
@@ -167,11 +170,11 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && at_once)
-		err = begin(loaded, links, ruleset, slot, options, report, problem);
+		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
 	if (!err && !at_once)
-		err = begin(loaded, links, ruleset, slot, options, report, problem);
+		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	/* Not before the flip: the policy that goes did not let them on. */
 	if (!err && !report->first && options->take_over)
 		report->flows_seeded =
@@ -287,8 +290,10 @@ int engine_down(struct problem *problem)
 	int err;
 
 	err = pins_open(&pins, false, problem);
-	if (err == -ENOENT)
+	if (err == -ENOENT) {
+		detach_all(&pins); /* filters and a table stay whatever becomes of the pins */
 		pins_clear_home(&pins);
+	}
 	if (!err)
 		err = pins_lock(&pins, problem);
 	if (!err) {

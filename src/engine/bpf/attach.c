@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
 #include "engine/bpf/tc_filter.h"
@@ -192,8 +193,10 @@ static bool guard_possible(size_t family)
 	return guard_families[family].family != NFPROTO_IPV6 || !access("/proc/sys/net/ipv6", F_OK);
 }
 
-bool guard_attached(const struct pins *pins)
+bool guard_attached(const struct loaded *loaded, const struct pins *pins)
 {
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		return !loaded->control->slot[loaded->control->active & 1].guard || guard_nft_alive();
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++)
 		for (size_t family = 0; family < COUNT(guard_families); family++)
 			if (guard_possible(family) && !guard_alive(pins, hook, family, -1))
@@ -416,9 +419,36 @@ static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
 }
 
+/* Pinned while there is a table, so that whoever takes the rest away knows of it. */
+#define GUARD_TABLE "guard_table"
+
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	int err;
+
+	if (!(loaded->control->means & MEANS_NFT_GUARD))
+		return 0;
+	err = pins_put(pins, GUARD_TABLE, loaded->maps[MAP_CONTROL]);
+	if (err)
+		return problem_set(problem, err, "cannot pin `%s`: ", GUARD_TABLE);
+	return guard_nft_set(loaded, problem);
+}
+
+static void guard_table_remove(const struct pins *pins)
+{
+	cleanup_fd int table = pins_get(pins, GUARD_TABLE);
+	cleanup_fd int control = pins_get(pins, loaded_map_names[MAP_CONTROL]);
+
+	/* Pinned or not: without `control` nobody knows. */
+	if ((table >= 0 || control < 0) && !guard_nft_remove())
+		pins_remove(pins, GUARD_TABLE);
+}
+
 static int attach_guard(struct loaded *loaded, const struct pins *pins, struct name_vector *made,
 			struct problem *problem)
 {
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		return 0;
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++) {
 		for (size_t family = 0; family < COUNT(guard_families); family++) {
 			int err = attach_guard_one(loaded, pins, hook, family, made);
@@ -449,6 +479,8 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 		err = attach_guard(loaded, pins, &made, problem);
 	if (!err)
 		err = cover_all(loaded, links, ruleset, problem);
+	if (!err) /* nothing yet, before the first flip */
+		err = guard_tell(loaded, pins, problem);
 	for (size_t i = 0; i < made.n; i++) {
 		if (err)
 			unmake(pins, made.items[i]);
@@ -485,6 +517,8 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 			*last = link->ifindex;
 	}
 	err = attach_guard(loaded, pins, &made, &one);
+	if (!err)
+		err = guard_tell(loaded, pins, &one);
 	if (err && !first) {
 		first = err;
 		*problem = one;
@@ -628,6 +662,7 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 		const struct ruleset *ruleset)
 {
 	struct tidy tidy = { pins, links, ruleset };
+	struct problem ignored;
 	int err;
 
 	for (size_t i = 0; by_filters(loaded) && i < links->n; i++) {
@@ -642,6 +677,7 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 	err = pins_each(pins, tidy_visit, &tidy);
 	/* Last: by what the guard was told, the next sync knows that something is to be removed. */
 	covered_tidy(loaded, links);
+	guard_tell(loaded, pins, &ignored);
 	return err;
 }
 
@@ -691,6 +727,7 @@ static int undo_filters(void *context, uint32_t ifindex)
 
 void detach_all(const struct pins *pins)
 {
+	guard_table_remove(pins);
 	detach_links(pins);
 	tc_each_interface(undo_filters, (void *)(uintptr_t)pins);
 }

@@ -60,6 +60,11 @@ struct coverage_entry coverage_wanted(const struct link *link, enum coverage cov
  * Are all links of the guard in place? The kernel does not tell that a link was detached by hand,
  * so its place is tried: it is taken as long as the link holds it.
  */
-bool guard_attached(const struct pins *pins);
+bool guard_attached(const struct loaded *loaded, const struct pins *pins);
+/*
+ * Where the guard is no program (`control.means`): makes it what the running policy asks for. After the
+ * flip, and whenever interfaces were told of.
+ */
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
 
 #endif

@@ -129,6 +129,7 @@ struct engine_status {
 	struct interface_vector interfaces; /* with what is wrong */
 	bool guard;			    /* its links are alive */
 	bool guard_wanted;
+	bool nft_guard;			    /* the guard is an nftables table: the kernel has no BPF on Netfilter */
 	bool clsact;			    /* programs are filters of clsact: the kernel has no tcx */
 	uint64_t generation;		    /* counts applies */
 	uint64_t applied_at;		    /* seconds since 1970 */

@@ -45,9 +45,8 @@ static int xdp_attr(const struct nlattr *attr, void *context)
 	struct device *device = context;
 
 	for (size_t i = 0; i < XDP_MODES; i++)
-		if (mnl_attr_get_type(attr) == xdp_modes[i].attr &&
-		    !mnl_attr_validate(attr, MNL_TYPE_U32))
-			device->programs[i] = mnl_attr_get_u32(attr);
+		if (mnl_attr_get_type(attr) == xdp_modes[i].attr)
+			device->programs[i] = netlink_number(attr);
 	return MNL_CB_OK;
 }
 
@@ -56,7 +55,7 @@ static int device_attr(const struct nlattr *attr, void *context)
 	struct device *device = context;
 
 	if (mnl_attr_get_type(attr) == IFLA_IFNAME)
-		snprintf(device->name, sizeof(device->name), "%s", mnl_attr_get_str(attr));
+		snprintf(device->name, sizeof(device->name), "%s", netlink_string(attr));
 	if (mnl_attr_get_type(attr) == IFLA_XDP)
 		return mnl_attr_parse_nested(attr, xdp_attr, device);
 	return MNL_CB_OK;
@@ -68,7 +67,7 @@ static int device_receive(const struct nlmsghdr *message, void *context)
 	struct hook_reading *reading = context;
 	struct device device = { 0 };
 
-	if (message->nlmsg_type != RTM_NEWLINK ||
+	if (message->nlmsg_type != RTM_NEWLINK || !netlink_has_header(message, sizeof(*header)) ||
 	    mnl_attr_parse(message, sizeof(*header), device_attr, &device) < 0)
 		return MNL_CB_OK;
 	for (size_t i = 0; i < XDP_MODES; i++) {
@@ -113,10 +112,10 @@ static int filter_attr(const struct nlattr *attr, void *context)
 
 	switch (mnl_attr_get_type(attr)) {
 	case TCA_KIND:
-		filter->kind = mnl_attr_get_str(attr);
+		filter->kind = netlink_string(attr);
 		break;
 	case TCA_CHAIN:
-		filter->chain = mnl_attr_get_u32(attr);
+		filter->chain = netlink_number(attr);
 		break;
 	case TCA_OPTIONS:
 		filter->options = attr;
@@ -130,9 +129,9 @@ static int filter_bpf_attr(const struct nlattr *attr, void *context)
 	struct filter *filter = context;
 
 	if (mnl_attr_get_type(attr) == TCA_BPF_NAME)
-		filter->name = mnl_attr_get_str(attr);
+		filter->name = netlink_string(attr);
 	if (mnl_attr_get_type(attr) == TCA_BPF_ID)
-		filter->program = mnl_attr_get_u32(attr);
+		filter->program = netlink_number(attr);
 	return MNL_CB_OK;
 }
 
@@ -158,6 +157,7 @@ static int filter_receive(const struct nlmsghdr *message, void *context)
 	struct filter filter = { 0 };
 
 	if (message->nlmsg_type != RTM_NEWTFILTER ||
+	    !netlink_has_header(message, sizeof(*header)) ||
 	    mnl_attr_parse(message, sizeof(*header), filter_attr, &filter) < 0 ||
 	    !is_filter(&filter, header->tcm_handle))
 		return MNL_CB_OK;

@@ -160,7 +160,7 @@ static struct attributes attributes_in(const struct nlattr *nest)
 
 static uint32_t number_of(const struct nlattr *attr)
 {
-	return attr && !mnl_attr_validate(attr, MNL_TYPE_U32) ? ntohl(mnl_attr_get_u32(attr)) : 0;
+	return attr ? ntohl(netlink_number(attr)) : 0;
 }
 
 /* A string, with its NUL or without. */
@@ -235,7 +235,7 @@ int hooks_chain_receive(const struct nlmsghdr *message, void *context)
 	struct hook_entry entry = { .kind = HOOK_KIND_CHAIN, .prioritised = true };
 	char table[256], name[256];
 
-	if (!chain.at[NFTA_CHAIN_HOOK])
+	if (!netlink_has_header(message, sizeof(*header)) || !chain.at[NFTA_CHAIN_HOOK])
 		return MNL_CB_OK; /* no base chain */
 	entry.point = point_of(header->nfgen_family, number_of(hook.at[NFTA_HOOK_HOOKNUM]));
 	if (entry.point == POINTS)
@@ -256,7 +256,8 @@ int hooks_chain_receive(const struct nlmsghdr *message, void *context)
 		entry.policy = number_of(chain.at[NFTA_CHAIN_POLICY]) == NF_DROP ?
 				       HOOK_POLICY_DROP :
 				       HOOK_POLICY_ACCEPT;
-	entry.counted = counters.at[NFTA_COUNTER_PACKETS];
+	entry.counted = counters.at[NFTA_COUNTER_PACKETS] &&
+			!mnl_attr_validate(counters.at[NFTA_COUNTER_PACKETS], MNL_TYPE_U64);
 	if (entry.counted)
 		entry.packets = be64toh(mnl_attr_get_u64(counters.at[NFTA_COUNTER_PACKETS]));
 	add_at_devices(reading, &entry, &hook);
@@ -283,6 +284,8 @@ int hooks_flowtable_receive(const struct nlmsghdr *message, void *context)
 	};
 	char table[256], name[256];
 
+	if (!netlink_has_header(message, sizeof(*header)))
+		return MNL_CB_OK;
 	string_of(flowtable.at[NFTA_FLOWTABLE_TABLE], table, sizeof(table));
 	string_of(flowtable.at[NFTA_FLOWTABLE_NAME], name, sizeof(name));
 	snprintf(entry.name, sizeof(entry.name), "%s %s %s", family_name(header->nfgen_family),
@@ -426,7 +429,9 @@ static void chain_name(const struct attributes *description, struct hook_entry *
 	string_of(description->at[NFNLA_CHAIN_TABLE], table, sizeof(table));
 	string_of(description->at[NFNLA_CHAIN_NAME], name, sizeof(name));
 	snprintf(entry->name, sizeof(entry->name), "%s %s %s",
-		 family ? family_name(mnl_attr_get_u8(family)) : "?", table, name);
+		 family && !mnl_attr_validate(family, MNL_TYPE_U8) ?
+			 family_name(mnl_attr_get_u8(family)) : "?",
+		 table, name);
 }
 
 static void listed_parse(struct hook_reading *reading, const struct nlmsghdr *message,
@@ -478,6 +483,8 @@ int hooks_list_receive(const struct nlmsghdr *message, void *context)
 	struct hook_vector *entries = &reading->hooks->entries;
 	struct listed listed = { 0 };
 
+	if (!netlink_has_header(message, sizeof(struct nfgenmsg)))
+		return MNL_CB_OK;
 	listed_parse(reading, message, &listed);
 	if (listed.entry.point == POINTS)
 		return MNL_CB_OK;

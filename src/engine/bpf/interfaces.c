@@ -18,7 +18,7 @@
 
 static int link_info_receive(const struct nlattr *attr, void *context)
 {
-	const char *kind = mnl_attr_get_payload(attr);
+	const char *kind = netlink_string(attr);
 	struct link *link = context;
 
 	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
@@ -35,10 +35,10 @@ static int link_attr_receive(const struct nlattr *attr, void *context)
 
 	switch (mnl_attr_get_type(attr)) {
 	case IFLA_IFNAME:
-		snprintf(link->name, sizeof(link->name), "%s", mnl_attr_get_str(attr));
+		snprintf(link->name, sizeof(link->name), "%s", netlink_string(attr));
 		break;
 	case IFLA_MASTER:
-		link->master = mnl_attr_get_u32(attr);
+		link->master = netlink_number(attr);
 		break;
 	case IFLA_LINKINFO:
 		return mnl_attr_parse_nested(attr, link_info_receive, link);
@@ -55,10 +55,11 @@ static int link_receive(const struct nlmsghdr *message, void *context)
 {
 	const struct ifinfomsg *header = mnl_nlmsg_get_payload(message);
 	struct link_vector *links = context;
-	struct link link = { .ifindex = (uint32_t)header->ifi_index };
+	struct link link = { 0 };
 
-	if (message->nlmsg_type != RTM_NEWLINK)
+	if (message->nlmsg_type != RTM_NEWLINK || !netlink_has_header(message, sizeof(*header)))
 		return MNL_CB_OK;
+	link.ifindex = (uint32_t)header->ifi_index;
 	link.ethernet = has_ethernet_header(header->ifi_type);
 	link.loopback = header->ifi_flags & IFF_LOOPBACK;
 	if (mnl_attr_parse(message, sizeof(*header), link_attr_receive, &link) < 0)
@@ -76,7 +77,7 @@ static void default_route_set(struct link_vector *links, uint32_t ifindex)
 static int route_attr_receive(const struct nlattr *attr, void *context)
 {
 	if (mnl_attr_get_type(attr) == RTA_OIF)
-		default_route_set(context, mnl_attr_get_u32(attr));
+		default_route_set(context, netlink_number(attr));
 	if (mnl_attr_get_type(attr) == RTA_MULTIPATH) {
 		const unsigned char *at = mnl_attr_get_payload(attr);
 		size_t left = mnl_attr_get_payload_len(attr);
@@ -99,8 +100,8 @@ static int route_receive(const struct nlmsghdr *message, void *context)
 {
 	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
 
-	if (message->nlmsg_type != RTM_NEWROUTE || route->rtm_dst_len ||
-	    route->rtm_type != RTN_UNICAST)
+	if (message->nlmsg_type != RTM_NEWROUTE || !netlink_has_header(message, sizeof(*route)) ||
+	    route->rtm_dst_len || route->rtm_type != RTN_UNICAST)
 		return MNL_CB_OK;
 	return mnl_attr_parse(message, sizeof(*route), route_attr_receive, context);
 }
@@ -166,8 +167,8 @@ static int oif_attr_receive(const struct nlattr *attr, void *context)
 {
 	struct route_answer *answer = context;
 
-	if (mnl_attr_get_type(attr) == RTA_OIF && !mnl_attr_validate(attr, MNL_TYPE_U32))
-		answer->ifindex = mnl_attr_get_u32(attr);
+	if (mnl_attr_get_type(attr) == RTA_OIF)
+		answer->ifindex = netlink_number(attr);
 	return MNL_CB_OK;
 }
 
@@ -176,8 +177,7 @@ static int oif_receive(const struct nlmsghdr *message, void *context)
 	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
 	struct route_answer *answer = context;
 
-	if (message->nlmsg_type != RTM_NEWROUTE ||
-	    mnl_nlmsg_get_payload_len(message) < sizeof(*route))
+	if (message->nlmsg_type != RTM_NEWROUTE || !netlink_has_header(message, sizeof(*route)))
 		return MNL_CB_STOP;
 	answer->local = route->rtm_type == RTN_LOCAL;
 	return mnl_attr_parse(message, sizeof(*route), oif_attr_receive, context) < 0 ?

@@ -221,7 +221,7 @@ static int look_at_all(const struct keeper *keeper, struct look *look, struct up
 		err = look_at_link(keeper, look, &look->links.items[i], report);
 	if (!err)
 		err = look_for_gone(keeper, look, report);
-	if (!err && !guard_attached(&keeper->pins))
+	if (!err && !guard_attached(&keeper->loaded, &keeper->pins))
 		err = note(report, UPKEEP_GUARD, 0, NULL, NULL, NULL);
 	return err ? problem_set(problem, err, "out of memory") : 0;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
 #include "engine/bpf/tc_filter.h"
@@ -180,6 +181,17 @@ static int load_guard(struct loaded *loaded)
 	return err;
 }
 
+/* The map of the guard's object, where that is not loaded: the keeper works with it all the same. */
+static int covered_far_new(struct loaded *loaded)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
+	int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "covered_far", sizeof(uint32_t),
+				sizeof(struct coverage_entry), COVERED_FAR_MAX, &options);
+
+	loaded->maps[MAP_COVERED_FAR] = fd;
+	return fd < 0 ? -errno : 0;
+}
+
 static int load_programs(struct loaded *loaded, const struct policy_options *options,
 			 const struct loaded *shared, struct problem *problem)
 {
@@ -212,11 +224,10 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 
 	err = load_programs(loaded, options, NULL, problem);
 	if (!err) {
-		err = load_guard(loaded);
+		err = netfilter_links_possible() ? load_guard(loaded) : covered_far_new(loaded);
 		if (err) {
 			problem_set(problem, err, "the kernel does not load the guard: ");
-			problem_hint(problem, "it needs BPF programs on Netfilter (Linux 6.4 or "
-					      "newer, CONFIG_NETFILTER_BPF_LINK)");
+			problem_hint(problem, "what it runs without: `options { guard off }`");
 		}
 	}
 	libbpf_set_print(print);
@@ -231,7 +242,8 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
-	loaded->control->means = tcx_possible() ? 0 : MEANS_CLSACT;
+	loaded->control->means = (tcx_possible() ? 0 : MEANS_CLSACT) |
+				 (netfilter_links_possible() ? 0 : MEANS_NFT_GUARD);
 	if (getrandom(loaded->control->proof_keys, sizeof(loaded->control->proof_keys), 0) < 0 ||
 	    getrandom(&witness, sizeof(witness), 0) < 0) {
 		err = problem_set(problem, -errno, "cannot get random bytes: ");
@@ -301,6 +313,8 @@ int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *p
 	int err = pins_remove(pins, name);
 
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
+		if (loaded->programs[i] < 0)
+			continue; /* of a guard that is no program */
 		name = loaded_program_names[i];
 		err = pins_put(pins, name, loaded->programs[i]);
 	}
@@ -331,7 +345,8 @@ int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
 	int err = access(pins->folder, F_OK) ? -errno : 0;
 
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++)
-		err = repin_one(pins, loaded_program_names[i], loaded->programs[i], put, missing, context);
+		if (loaded->programs[i] >= 0)
+			err = repin_one(pins, loaded_program_names[i], loaded->programs[i], put, missing, context);
 	for (size_t i = 0; !err && i < MAP_COUNT; i++)
 		err = repin_one(pins, loaded_map_names[i], loaded->maps[i], put, missing, context);
 	return err;
@@ -345,12 +360,14 @@ int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *
 		loaded->maps[i] = pins_get(pins, loaded_map_names[i]);
 		err = loaded->maps[i] < 0 ? loaded->maps[i] : 0;
 	}
-	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
-		loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
-		err = loaded->programs[i] < 0 ? loaded->programs[i] : 0;
-	}
 	if (!err)
 		err = control_map(loaded);
+	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
+		loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
+		if (loaded->programs[i] < 0 && (loaded_own_program((enum loaded_program)i) ||
+						!(loaded->control->means & MEANS_NFT_GUARD)))
+			err = loaded->programs[i];
+	}
 	if (!err && loaded->control->layout != LAYOUT_VERSION) {
 		err = problem_set(problem, -EPROTO,
 				  "what runs here was loaded by another version of reeve (layout "

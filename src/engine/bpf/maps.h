@@ -18,6 +18,7 @@
  * programs reach them at once; the others in the hash `covered_far`, and in the image.
  */
 #define INTERFACES_NEAR 1024u
+#define COVERED_FAR_MAX 65536u
 
 /* Their value. All zero: reeve does not know the interface. */
 struct coverage_entry {
@@ -47,6 +48,7 @@ enum moving {
 /* By which means of the kernel programs hang on their hooks; 0: links. */
 enum means {
 	MEANS_CLSACT = 1, /* filters of clsact, where there is no tcx */
+	MEANS_NFT_GUARD = 2, /* an nftables table is the guard, where there is no BPF on Netfilter */
 };
 
 /* The one value of the map `control`. Words are written singly, so each is old or new. */

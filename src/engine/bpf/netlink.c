@@ -38,3 +38,18 @@ int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void 
 	}
 	return 0;
 }
+
+bool netlink_has_header(const struct nlmsghdr *message, size_t size)
+{
+	return mnl_nlmsg_get_payload_len(message) >= size;
+}
+
+const char *netlink_string(const struct nlattr *attr)
+{
+	return mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) < 0 ? "" : mnl_attr_get_str(attr);
+}
+
+uint32_t netlink_number(const struct nlattr *attr)
+{
+	return mnl_attr_validate(attr, MNL_TYPE_U32) < 0 ? 0 : mnl_attr_get_u32(attr);
+}

@@ -5,6 +5,7 @@
 #include "engine/bpf/attach.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
+#include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/slots.h"
 
@@ -255,7 +256,7 @@ int engine_health(struct engine *engine, const struct ruleset *ruleset, struct e
 		  struct problem *problem)
 {
 	struct engine_health result = {
-		.guard = guard_attached(&engine->pins),
+		.guard = guard_attached(&engine->loaded, &engine->pins),
 		.generation = engine->loaded.control->slot[running_slot(engine)].generation,
 	};
 	struct image image = { 0 };
@@ -299,6 +300,7 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 	struct engine_status result = {
 		.guard_wanted = slot->guard,
 		.clsact = engine->loaded.control->means & MEANS_CLSACT,
+		.nft_guard = engine->loaded.control->means & MEANS_NFT_GUARD,
 		.generation = slot->generation,
 		.applied_at = slot->applied_at,
 		.flows_max = map_room(engine->loaded.maps[MAP_FLOWS]),
@@ -324,6 +326,8 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 		err = problem_set(problem, -EIO, "cannot read the flow tables");
 	if (!err)
 		err = health_read(engine, &result, problem);
+	if (result.nft_guard)
+		guard_nft_counts(result.stats);
 	if (!err)
 		*status = result;
 	return err;

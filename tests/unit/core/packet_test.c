@@ -104,7 +104,9 @@ static const struct {
 	{ "UDP length within IP", 4, 17, { { L4V4 + 5, 27 } }, 0, SANITY_OK },
 	{ "IP ends within UDP", 4, 17, { { L3 + 3, 27 } }, 0, SANITY_TRUNCATED },
 	{ "SCTP port 0", 4, 132, { { L4V4 + 3, 0 } }, 0, SANITY_OK },
-	{ "IP ends within SCTP", 4, 132, { { L3 + 3, 27 } }, 0, SANITY_TRUNCATED },
+	{ "IP ends within SCTP", 4, 132, { { L3 + 3, 31 } }, 0, SANITY_TRUNCATED },
+	{ "SCTP and no chunk", 4, 132, { { L3 + 3, 32 } }, 0, SANITY_OK },
+	{ "IP ends within DCCP", 4, 33, { { L3 + 3, 31 } }, 0, SANITY_TRUNCATED },
 	{ "IP ends within ICMP", 4, 1, { { L3 + 3, 27 } }, 0, SANITY_TRUNCATED },
 	{ "IP ends within ICMPv6", 6, 58, { { L3 + 5, 7 } }, 0, SANITY_TRUNCATED },
 	{ "ICMP in IPv6 is a protocol like others", 6, 1, { { L3 + 5, 0 } }, 0, SANITY_OK },
@@ -147,6 +149,41 @@ static void test_damaged(void **state)
 		    p.sanity != damaged[i].sanity)
 			fail_msg("%s: sanity %u, not %u", damaged[i].name, p.sanity,
 				 damaged[i].sanity);
+	}
+}
+
+/* A first fragment of more than 65535 bytes: only GSO lets a packet be so long. */
+static void test_long_fragment(void **state)
+{
+	static const struct {
+		uint8_t family;
+		uint32_t behind; /* bytes behind UDP's header */
+		enum sanity sanity;
+	} cases[] = {
+		{ 4, 65507, SANITY_OK },
+		{ 4, 65508, SANITY_FRAGMENT },
+		{ 6, 65527, SANITY_OK },
+		{ 6, 65528, SANITY_FRAGMENT },
+		{ 6, 70000, SANITY_FRAGMENT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct craft craft = ordinary(cases[i].family, 17);
+		static uint8_t bytes[80000];
+		struct user_frame frame = { .bytes = bytes, .ethernet = true, .gso_size = 1000 };
+		struct packet p = { 0 };
+
+		craft.fragmented = craft.more = true;
+		craft.extension_n = cases[i].family == 6;
+		craft.extensions[0].kind = EXTENSION_FRAGMENT;
+		frame.len = craft_build(&craft, bytes) + cases[i].behind;
+		frame.protocol = htons(cases[i].family == 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
+		memset(bytes + L3 + (cases[i].family == 4 ? 2 : 4), 0, 2); /* BIG TCP's length */
+		frame_parse(&frame, &p, 1, 1);
+		assert_int_equal(p.sanity, cases[i].sanity);
+		if (p.sanity == SANITY_OK)
+			assert_int_equal(p.fragment_at, cases[i].behind + 8);
 	}
 }
 
@@ -469,6 +506,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_long_fragment),
 		cmocka_unit_test(test_loopback_leaves),
 		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_fragments),
