@@ -120,17 +120,30 @@ void complain(const char *format, ...)
 	text_free(&out);
 }
 
+/* What the kernel has said itself, line by line. */
+static void complain_detail(const char *detail)
+{
+	while (*detail) {
+		size_t len = strcspn(detail, "\n");
+
+		complain("kernel: %.*s", (int)len, detail);
+		detail += len + (detail[len] == '\n');
+	}
+}
+
 int complain_problem(const struct arguments *arguments, int err, const struct problem *problem)
 {
 	const char *what = problem->what[0] ? problem->what : strerror(-err);
 	const char *hint = problem->hint[0] ? problem->hint : NULL;
 
 	complain("error: %s", what);
+	complain_detail(problem->detail);
 	if (hint)
 		complain("hint: %s", hint);
 	if (arguments->json)
-		output_json_take(json_pack("{s:b, s:o, s:o}", "ok", 0, "error", json_text(what),
-					   "hint", json_text(hint)),
+		output_json_take(json_pack("{s:b, s:o, s:o, s:o}", "ok", 0, "error",
+					   json_text(what), "hint", json_text(hint), "detail",
+					   json_text(problem->detail[0] ? problem->detail : NULL)),
 				 false);
 	return STATUS_FAILED;
 }
