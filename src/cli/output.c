@@ -349,7 +349,9 @@ void text_age(struct text *out, uint64_t ns)
 {
 	uint64_t seconds = ns / 1000000000;
 
-	if (ns < 1000000)
+	if (!ns) /* of a clock that tells seconds */
+		text_puts(out, "0s");
+	else if (ns < 1000000)
 		text_printf(out, "%.1f ms", (double)ns / 1e6);
 	else if (seconds == 0)
 		text_printf(out, "%u ms", (unsigned)(ns / 1000000));

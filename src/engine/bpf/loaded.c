@@ -108,8 +108,9 @@ static int keep_programs(struct loaded *loaded, struct bpf_object *object)
 
 bool loaded_own_map(enum loaded_map map)
 {
+	/* A timer holds the program it calls, and that its tables. */
 	return map == MAP_FLOWS || map == MAP_EMBRYONIC || map == MAP_OTHER_FLOWS ||
-	       map == MAP_OTHER_EMBRYONIC || map == MAP_FULL_WAYS;
+	       map == MAP_OTHER_EMBRYONIC || map == MAP_FULL_WAYS || map == MAP_SWEEPS;
 }
 
 bool loaded_own_program(enum loaded_program program)
