@@ -45,9 +45,11 @@ struct {
 	__type(value, struct answer_buffer);
 } answer_room SEC(".maps");
 
+#define ICMP_ERRORS 16 /* a power of two, at least REJECT_KINDS */
+
 static const struct {
 	__u8 type4, code4, type6, code6;
-} icmp_error[REJECT_KINDS] = {
+} icmp_error[ICMP_ERRORS] = {
 	[REJECT_DEFAULT] = { 3, 3, 1, 4 },
 	[REJECT_TCP_RESET] = { 3, 3, 1, 4 },
 	[REJECT_NET_UNREACHABLE] = { 3, 0, 1, 0 },
@@ -138,6 +140,8 @@ static __always_inline __u32 answer_icmp(struct __sk_buff *skb, const struct pac
 
 	if (reject >= REJECT_KINDS)
 		return 0;
+	forget(reject);
+	reject &= ICMP_ERRORS - 1; /* a bound that every verifier sees */
 	memset(&buffer->l4.icmp, 0, sizeof(buffer->l4.icmp));
 	if (quoted > QUOTE_MAX)
 		quoted = QUOTE_MAX;
