@@ -107,7 +107,7 @@ __noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
 	if (!room || host_reopen(&host, 0, slot))
 		return -1;
 	key = &host.room->key;
-	found.sender_high = (__u32)flow_key_make(&room->packet, key);
+	found.sender_high = (__u32)flow_key_make(host.packet, key);
 	found.embryonic = unreplied;
 	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
 	if (!found.flow)
@@ -195,8 +195,8 @@ __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 repl
 
 	if (!room || host_reopen(&host, 0, slot))
 		return 0;
-	found.sender_high = (__u32)flow_key_make(&room->packet, &host.room->key);
-	judge_by_rules(&host, &host.room->key, &found, &room->judgement);
+	found.sender_high = (__u32)flow_key_make(host.packet, &host.room->key);
+	judge_by_rules(&host, &host.room->key, &found, &host.room->judgement);
 	return 0;
 }
 
