@@ -11,7 +11,7 @@ import tty
 
 TESTS = "/reeve/tests"
 TAP = "/dev/ttyS1"
-SUITE_SECONDS = 200
+SUITE_SECONDS = 540
 # What a kernel says when it is not well; the poison and red zones of slub_debug are among it.
 BAD = re.compile(r"BUG|WARNING:|Oops|general protection|KASAN|Slab corruption|Redzone|Poison|"
                  r"Object padding overwritten|refcount_t|suspicious RCU|unregister_netdevice")
