@@ -6,6 +6,7 @@ in older kernels; it runs on any."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
