@@ -12,7 +12,7 @@ from e2e import REEVE, Echo, eventually, holds, main, router_world, run, same, t
 from traffic import Conversation, Count, Stream, start_all
 
 ALLOWED, DROPPED, PAIR_ALLOWED = 5001, 5002, 5003
-SWAPS = 50
+SWAPS = 200
 
 HEAD = "zone wan = wan0\nzone lan = lan0\n"
 
