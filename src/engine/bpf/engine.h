@@ -126,6 +126,23 @@ int engine_sources(struct engine *engine, struct source_set *sources, struct pro
 /* The running image, a copy of the caller's. */
 int engine_image(struct engine *engine, struct image *image, struct problem *problem);
 
+/* A program as the kernel has loaded it. */
+struct program_figures {
+	const char *name; /* static */
+	uint32_t id;
+	uint32_t verified;	/* instructions that the verifier followed, all ways together */
+	uint32_t xlated, jited; /* bytes: of instructions, and of machine code (0 without a JIT) */
+};
+
+#define ENGINE_PROGRAMS 10
+
+/*
+ * The programs that run: the quick ones, the full ones they end in, the guard's as far as they are
+ * programs. *n of them.
+ */
+int engine_programs(struct engine *engine, struct program_figures figures[ENGINE_PROGRAMS],
+		    uint32_t *n, struct problem *problem);
+
 struct engine_status {
 	struct interface_vector interfaces; /* with what is wrong */
 	bool guard;			    /* its links are alive */
