@@ -11,11 +11,13 @@ import os
 import socket
 import struct
 import subprocess
+import threading
 
-from e2e import (REEVE, Skip, Sniffer, eventually, holds, main, router_world, run, same,
+from e2e import (REEVE, Echo, Skip, Sniffer, eventually, holds, main, router_world, run, same,
                  scapy_layers, send_frames, test)
 
 TABLE = os.path.join(os.path.dirname(REEVE), "tests", "hostile", "hostile")
+SO_NETNS_COOKIE = 71
 MARK = 50000  # source ports from here on: what stands between the packets
 SEEN_PORT, TOLD_PORT = 53, 9999
 
@@ -330,7 +332,7 @@ def told_as(events):
     words = set()
     for event in events:
         # Of what others still send, connections of earlier tests for example, nothing is said.
-        if event["kind"] == "flow" or event["from"] != "lan":
+        if event["kind"] == "flow" or event.get("from") != "lan":
             continue
         words.add("malformed:" + event["sanity"] if event["by"] == "sanity" else
                   "rules:" + event["rule"]["text"])
@@ -600,6 +602,81 @@ def _(world):
                      in zip(rows, outcomes(sniffer, watch, len(rows)))}
         same(found, {row[0]: (bool(count), words) for row in rows
                      for count, words in [expected_of(row, fates, True)]})
+
+
+@test("where the program of arrival is gone, the guard lets none of them up to a socket")
+def _(world):
+    world.firewall.reeve("down")
+    world.firewall.apply(POLICY)
+    with world.firewall.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        cookie = struct.unpack("Q", sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8))[0]
+    run("bpftool", "link", "detach", "pinned",
+        f"/run/reeve/bpf/{cookie:x}/arrive_{world.firewall.index('lan0')}")
+    packets = Packets(world, world.firewall.lan)
+    packets.far = world.server.address
+    rows = cases(packets)
+    echo = Echo(world.firewall, 80, 53)
+    try:
+        before = world.firewall.statistics()
+        with Watch(world) as watch:
+            frames = [packet for row in rows for packet in row[2] + [row[1]]]
+            with one_cpu():
+                send_frames(world.client, "eth0", frames + packets.mark(0))
+            # The mark is for the far side: departure judges it.
+            eventually(lambda: watch.told(0), "watch tells of the last packet", 8)
+            events = watch.events()
+        after = world.firewall.statistics()
+        same(echo.heard, [], "what sockets were given")
+    finally:
+        world.firewall.reeve("down")
+    stopped = after["guard-local-in"] - before["guard-local-in"]
+    told = sum(event["kind"] == "guard" for event in events)
+    holds(stopped > 20 and told == stopped, f"the guard has stopped {stopped}, watch told of {told}")
+    same([event for event in events if event.get("to") == "self"], [], "judged by others")
+
+
+@test("BIG TCP: segments of more than 64 KiB, which say a length of 0, pass and none is malformed", 60)
+def _(world):
+    world.firewall.reeve("down")
+    for at, device in ((world.client, "eth0"), (world.firewall, "lan0"), (world.firewall, "wan0"),
+                       (world.server, "eth0")):
+        done = at.try_run("ip", "link", "set", device, "gso_max_size", "180000", "gro_max_size",
+                          "180000")
+        if done.returncode:
+            raise Skip("no gso_max_size: " + done.stderr.strip())
+    world.firewall.apply(POLICY)
+    size, largest = 24 << 20, 0
+    with contextlib.ExitStack() as stack:
+        sniffer = stack.enter_context(contextlib.closing(Sniffer(world.firewall, "lan0")))
+        listener = stack.enter_context(world.server.socket(socket.AF_INET6, socket.SOCK_STREAM))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(("::", 80))
+        listener.listen()
+        sender = stack.enter_context(world.client.socket(socket.AF_INET6, socket.SOCK_STREAM))
+        sender.settimeout(20)
+        sender.connect((world.server.address[6], 80))
+        receiver, _ = listener.accept()
+        stack.enter_context(contextlib.closing(receiver))
+        receiver.settimeout(20)
+        before = world.firewall.statistics()
+        pump = threading.Thread(target=sender.sendall, args=(bytes(size),), daemon=True)
+        pump.start()
+        received = 0
+        sniffer.sock.setblocking(False)
+        while received < size:
+            received += len(receiver.recv(1 << 20))
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    largest = max(largest, sniffer.sock.recv_into(bytearray(100), 0,
+                                                                  socket.MSG_TRUNC))
+        pump.join(20)
+        after = world.firewall.statistics()
+    same((received, *(after[name] - before[name] for name in ("sanity", "outside-window"))),
+         (size, 0, 0))
+    print(f"# the largest was of {largest} bytes")
+    if largest <= 65549:
+        raise Skip(f"the kernel made none: the largest was of {largest} bytes")
 
 
 def make_world():

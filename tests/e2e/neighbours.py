@@ -6,7 +6,9 @@ and tcx programs; iptables."""
 import contextlib
 import ctypes
 import errno
+import json
 import os
+import re
 import socket
 import struct
 
@@ -356,6 +358,63 @@ def _(world):
     firewall.reeve("down")
     holds("DROP" in firewall.run("iptables", "-S", "FORWARD"), "the rule is gone")
     firewall.run("iptables", "-F", "FORWARD")
+
+
+def without_counts(text):
+    """Counters go on counting; handles and all else stay."""
+    return re.sub(r'"(packets|bytes)": \d+|packets \d+ bytes \d+|\[\d+:\d+\]', "", text)
+
+
+def belongings(firewall):
+    """What is there of nftables, iptables, tc, XDP and tcx, reeve's own left out."""
+    found = {"nft": without_counts(firewall.run("nft", "-j", "-a", "list", "ruleset")),
+             "qdiscs": firewall.run("tc", "qdisc", "show"),
+             "xdp": re.findall(r"prog/xdp id \d+", firewall.run("ip", "link", "show"))}
+    for family in ("iptables", "ip6tables"):
+        done = firewall.try_run(family + "-save")
+        lines = without_counts(done.stdout).splitlines()
+        found[family] = [line for line in lines if not line.startswith("#")]
+    for interface in ("lan0", "wan0"):
+        for hook in ("ingress", "egress"):
+            found[f"filters of {interface} {hook}"] = firewall.run("tc", "filter", "show", "dev",
+                                                                  interface, hook)
+    hooks = json.loads(firewall.reeve("hooks", "--json"))["hooks"]
+    found["hooks"] = [(row["hook"], row["name"], row["device"]) for row in hooks if not row["reeve"]]
+    return found
+
+
+@test("what others have is the same before apply, while it runs, through a swap, and after down")
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    firewall.reeve("down")
+    firewall.nft(MASQUERADE + "table inet counted { chain f { type filter hook forward priority 0; "
+                 "ct state established counter accept\n }\n}")
+    for family in ("iptables", "ip6tables"):
+        firewall.try_run(family, "-A", "INPUT", "-p", "udp", "--dport", "9", "-j", "DROP")
+    firewall.run("tc", "qdisc", "add", "dev", "lan0", "clsact")
+    firewall.try_run("tc", "filter", "add", "dev", "lan0", "egress", "protocol", "ip", "u32", "match",
+                     "u32", "0", "0", "classid", "1:7")
+    counter = Counter(world)
+    counter.attach(firewall, "wan0", programs.AT_TCX_INGRESS)
+    passing = programs.load_answer(programs.XDP, 2, "foreign_xdp", programs.AT_XDP)
+    with firewall:
+        links = [programs.link(passing, firewall.index("wan0"), programs.AT_XDP)]
+    try:
+        before = belongings(firewall)
+        holds(before["xdp"] and len(before["hooks"]) >= 4, before)
+        for what, change in (("apply", lambda: firewall.apply(OUTBOUND)),
+                             ("swap", lambda: firewall.apply(CLOSED)),
+                             ("sync", lambda: firewall.reeve("sync")),
+                             ("down", lambda: firewall.reeve("down"))):
+            change()
+            same(belongings(firewall), before, f"after {what}")
+            if what in ("apply", "down"):
+                expect({what: ("open", udp, client, server.address[4], OTHER)})
+    finally:
+        for fd in (*links, passing):
+            os.close(fd)
+        firewall.run("nft", "flush", "ruleset")
+        firewall.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
 
 
 def make_world():

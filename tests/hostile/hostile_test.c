@@ -485,6 +485,7 @@ static int guard_control(struct guard *guard, uint32_t on)
 	struct control control = { .watch_until = UINT64_MAX };
 	uint32_t zero = 0;
 
+	control.slot[0].generation = 1;
 	control.slot[0].guard = on;
 	control.slot[0].mark_shift = 30;
 	return bpf_map_update_elem(bpf_map__fd(guard->maps.data_control), &zero, &control, 0);

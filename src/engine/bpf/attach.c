@@ -255,8 +255,11 @@ static int attach_filter(const struct pins *pins, uint32_t ifindex, bool departu
 	copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;
-	err = tc_filter_put(ifindex, departure, program, &made_qdisc);
 	qdisc_name(name, ifindex);
+	/* Before it is made: one that nobody knows to be reeve's would stay. */
+	if (tc_qdisc_missing(ifindex))
+		pins_put(pins, name, program);
+	err = tc_filter_put(ifindex, departure, program, &made_qdisc);
 	if (made_qdisc && pins_put(pins, name, program))
 		err = err ? err : -EIO;
 	if (!err)

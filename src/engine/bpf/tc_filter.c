@@ -111,7 +111,7 @@ int tc_filter_look(uint32_t ifindex, bool departure, struct tc_filter_look *look
 
 struct qdisc_look {
 	int ifindex;
-	bool ingress;
+	bool any, ingress;
 };
 
 static int qdisc_receive(const struct nlmsghdr *message, void *context)
@@ -120,12 +120,27 @@ static int qdisc_receive(const struct nlmsghdr *message, void *context)
 	struct attributes attributes = { 0 };
 	struct qdisc_look *look = context;
 
-	if (message->nlmsg_type == RTM_NEWQDISC && header->tcm_ifindex == look->ifindex &&
-	    header->tcm_parent == TC_H_INGRESS &&
-	    mnl_attr_parse(message, sizeof(*header), attribute, &attributes) >= 0 &&
+	if (message->nlmsg_type != RTM_NEWQDISC || header->tcm_ifindex != look->ifindex ||
+	    header->tcm_parent != TC_H_INGRESS)
+		return MNL_CB_OK;
+	look->any = true;
+	if (mnl_attr_parse(message, sizeof(*header), attribute, &attributes) >= 0 &&
 	    attributes.kind && !strcmp(attributes.kind, "ingress"))
 		look->ingress = true;
 	return MNL_CB_OK;
+}
+
+static int qdisc_look(uint32_t ifindex, struct qdisc_look *look)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+
+	*look = (struct qdisc_look){ .ifindex = (int)ifindex };
+	request->nlmsg_type = RTM_GETQDISC;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request->nlmsg_seq = 1;
+	mnl_nlmsg_put_extra_header(request, sizeof(struct tcmsg));
+	return netlink_dump(NETLINK_ROUTE, request, qdisc_receive, look);
 }
 
 /*
@@ -134,15 +149,16 @@ static int qdisc_receive(const struct nlmsghdr *message, void *context)
  */
 static bool has_ingress(uint32_t ifindex)
 {
-	struct qdisc_look look = { (int)ifindex, false };
-	char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct qdisc_look look;
 
-	request->nlmsg_type = RTM_GETQDISC;
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	request->nlmsg_seq = 1;
-	mnl_nlmsg_put_extra_header(request, sizeof(struct tcmsg));
-	return !netlink_dump(NETLINK_ROUTE, request, qdisc_receive, &look) && look.ingress;
+	return !qdisc_look(ifindex, &look) && look.ingress;
+}
+
+bool tc_qdisc_missing(uint32_t ifindex)
+{
+	struct qdisc_look look;
+
+	return !qdisc_look(ifindex, &look) && !look.any;
 }
 
 int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdisc)

@@ -30,6 +30,8 @@ int tc_filter_look(uint32_t ifindex, bool departure, struct tc_filter_look *look
 int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdisc);
 /* 0 also when there was none. */
 int tc_filter_remove(uint32_t ifindex, bool departure);
+/* Is there no clsact qdisc, nor anything else in its place? */
+bool tc_qdisc_missing(uint32_t ifindex);
 /* Removes the clsact qdisc, if it holds no filter. */
 void tc_qdisc_remove(uint32_t ifindex);
 /* Calls `visit` for each interface of this namespace until it returns non-zero, and hands that on. */
