@@ -15,10 +15,7 @@ from traffic import Conversation, Count, Stream, start_all
 
 ALLOWED, DROPPED, PAIR_ALLOWED = 5001, 5002, 5003
 SWAPS = 200
-<<<<<<< HEAD
 PACE = 250  # packets a second of each of 16 streams
-=======
->>>>>>> main
 
 HEAD = "zone wan = wan0\nzone lan = lan0\n"
 
