@@ -165,7 +165,7 @@ static __always_inline int scale_search_step(struct scale_search *search)
 			search->scale = SCALE_NONE;
 		else if (search->scale > SCALE_MAX)
 			search->scale = SCALE_MAX; /* RFC 7323, 2.3 */
-		return 1;
+		/* No end: of two, receivers take the last (Linux, net/ipv4/tcp_input.c). */
 	}
 	search->offset += option.length;
 	search->room -= option.length;

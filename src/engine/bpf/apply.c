@@ -144,6 +144,7 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 
 	if (report->first)
 		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
+	guard_will_change(loaded);
 	err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 	return err ? err : guard_tell(loaded, pins, problem);
 }
@@ -297,6 +298,7 @@ int engine_down(struct problem *problem)
 	if (!err)
 		err = pins_lock(&pins, problem);
 	if (!err) {
+		guard_table_remove(&pins);
 		stop(&pins);
 		detach_all(&pins);
 		err = pins_clear(&pins, problem);

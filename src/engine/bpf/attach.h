@@ -66,5 +66,12 @@ bool guard_attached(const struct loaded *loaded, const struct pins *pins);
  * flip, and whenever interfaces were told of.
  */
 int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/*
+ * Before something changes that such a guard has to be told: until it is, guard_attached() says no,
+ * so that a sync sets right what was killed in between.
+ */
+void guard_will_change(const struct loaded *loaded);
+/* Removes such a guard. Before programs become idle: it holds what they have not marked. */
+void guard_table_remove(const struct pins *pins);
 
 #endif
