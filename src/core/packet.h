@@ -399,6 +399,7 @@ static __always_inline int parse_extensions(host_packet_t *host, struct packet *
 			return p->flags & PACKET_FRAGMENT ? SANITY_FRAGMENT : SANITY_TRUNCATED;
 		offset += size;
 		next = extension.next;
+		LOOP_ENDS(i, offset, next);
 	}
 	return SANITY_EXTENSIONS;
 found:

@@ -24,7 +24,8 @@
 
 struct problem {
 	char what[512];
-	char hint[512]; /* "" when there is none */
+	char hint[512];	  /* "" when there is none */
+	char detail[896]; /* lines that the kernel says itself, without the last line's end; or "" */
 };
 
 /* An interface of the namespace and what reeve does with it. */

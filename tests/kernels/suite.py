@@ -1,0 +1,15 @@
+import subprocess,os,sys
+os.chdir("/reeve")
+def r(*a):
+    d=subprocess.run(a,stdout=subprocess.PIPE,stderr=subprocess.STDOUT,text=True)
+    print("#", a, d.returncode)
+    for l in d.stdout.splitlines()[-60:]: print("#  ",l)
+    sys.stdout.flush()
+open("/tmp/p","w").write("zone lan = dummy0\npolicy lan -> self default drop { allow 22 }\n")
+r("ip","link","add","dummy0","type","dummy"); r("ip","link","set","dummy0","up")
+r("build/reeve","apply","/tmp/p")
+r("build/reeve","status")
+r("build/reeve","hooks")
+r("build/reeve","down")
+r("bpftool","prog")
+print("1..1\nok 1 - x")
