@@ -101,19 +101,20 @@ __noinline int step_event(struct room *room, __u32 kind)
 __noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
 {
 	struct found found = { 0 };
-	struct flow_key key;
+	struct flow_key *key;
 	host_t host;
 
 	if (!room || host_reopen(&host, 0, slot))
 		return -1;
-	found.sender_high = (__u32)flow_key_make(&room->packet, &key);
+	key = &host.room->key;
+	found.sender_high = (__u32)flow_key_make(&room->packet, key);
 	found.embryonic = unreplied;
-	found.flow = unreplied ? host_embryonic_find(&host, &key) : host_flow_find(&host, &key);
+	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
 	if (!found.flow)
 		return -1;
 	if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
 		found.direction = DIRECTION_REPLY;
-	return flow_recheck(&host, &key, &found);
+	return flow_recheck(&host, key, &found);
 }
 
 static __always_inline struct flow_key *host_key(host_t *host)
@@ -190,13 +191,12 @@ static __always_inline void host_fragment_note(host_t *host, struct judgement *j
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };
-	struct flow_key key;
 	host_t host;
 
 	if (!room || host_reopen(&host, 0, slot))
 		return 0;
-	found.sender_high = (__u32)flow_key_make(&room->packet, &key);
-	judge_by_rules(&host, &key, &found, &room->judgement);
+	found.sender_high = (__u32)flow_key_make(&room->packet, &host.room->key);
+	judge_by_rules(&host, &host.room->key, &found, &room->judgement);
 	return 0;
 }
 
