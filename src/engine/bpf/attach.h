@@ -66,5 +66,15 @@ bool guard_attached(const struct loaded *loaded, const struct pins *pins);
  * flip, and whenever interfaces were told of.
  */
 int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/*
+ * Before the flip to the slot `coming`: the guard lets pass what either policy's programs have judged.
+ */
+int guard_tell_coming(const struct loaded *loaded, const struct pins *pins, uint32_t coming,
+		      struct problem *problem);
+/*
+ * Takes that guard away, while the programs still judge: without their marks it would drop everything.
+ * 0 also when there is none.
+ */
+int guard_take_away(const struct pins *pins, struct problem *problem);
 
 #endif
