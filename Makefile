@@ -5,6 +5,7 @@
 #   make                 builds build/reeve
 #   sudo make demo       shows it at work, in network namespaces of its own
 #   sudo make check      runs every test (without root, those that need it are skipped)
+#   sudo make check-kernels   boots Debian's older kernels under QEMU and tests there
 #   sudo make bench      prints figures beside other filters
 #   make fuzz            fuzzes for FUZZ_SECONDS, split over the targets
 #   make update-golden   writes the expected outputs in tests/golden anew
@@ -50,6 +51,12 @@ check: packages
 	@$(MAKE) --no-print-directory build-fuzz
 	@tests/run $(SUITES)
 
+check-kernels: packages
+	@$(MAKE) --no-print-directory all
+	@tests/kernels/run --prepare
+	@tests/run --suites tests/kernels/suites; status=$$?; \
+	grep -h '^# verified on' build/test-logs/kernel-*.log; exit $$status
+
 bench: packages
 	@$(MAKE) --no-print-directory all
 	bench/run
@@ -68,4 +75,4 @@ install: all
 clean:
 	rm -rf build build-asan build-fuzz
 
-.PHONY: all asan build-fuzz packages demo check bench fuzz update-golden install clean
+.PHONY: all asan build-fuzz packages demo check check-kernels bench fuzz update-golden install clean

@@ -176,10 +176,12 @@ static int refused(const struct arguments *arguments, const struct loaded *loade
 	complain("%s", after);
 	if (arguments->json)
 		output_json_take(
-			json_pack("{s:b, s:o, s:o, s:o, s:s}", "ok", 0, "errors",
+			json_pack("{s:b, s:o, s:o, s:o, s:o, s:s}", "ok", 0, "errors",
 				  json_diagnostics(&loaded->diagnostics, sources, DIAGNOSTIC_ERROR),
 				  "error", json_text(problem ? problem->what : NULL), "hint",
 				  json_text(problem && problem->hint[0] ? problem->hint : NULL),
+				  "detail",
+				  json_text(problem && problem->detail[0] ? problem->detail : NULL),
 				  "state", after),
 			false);
 	return STATUS_FAILED;

@@ -120,17 +120,30 @@ void complain(const char *format, ...)
 	text_free(&out);
 }
 
+/* What the kernel has said itself, line by line. */
+static void complain_detail(const char *detail)
+{
+	while (*detail) {
+		size_t len = strcspn(detail, "\n");
+
+		complain("kernel: %.*s", (int)len, detail);
+		detail += len + (detail[len] == '\n');
+	}
+}
+
 int complain_problem(const struct arguments *arguments, int err, const struct problem *problem)
 {
 	const char *what = problem->what[0] ? problem->what : strerror(-err);
 	const char *hint = problem->hint[0] ? problem->hint : NULL;
 
 	complain("error: %s", what);
+	complain_detail(problem->detail);
 	if (hint)
 		complain("hint: %s", hint);
 	if (arguments->json)
-		output_json_take(json_pack("{s:b, s:o, s:o}", "ok", 0, "error", json_text(what),
-					   "hint", json_text(hint)),
+		output_json_take(json_pack("{s:b, s:o, s:o, s:o}", "ok", 0, "error",
+					   json_text(what), "hint", json_text(hint), "detail",
+					   json_text(problem->detail[0] ? problem->detail : NULL)),
 				 false);
 	return STATUS_FAILED;
 }
@@ -336,7 +349,9 @@ void text_age(struct text *out, uint64_t ns)
 {
 	uint64_t seconds = ns / 1000000000;
 
-	if (ns < 1000000)
+	if (!ns) /* of a clock that tells seconds */
+		text_puts(out, "0s");
+	else if (ns < 1000000)
 		text_printf(out, "%.1f ms", (double)ns / 1e6);
 	else if (seconds == 0)
 		text_printf(out, "%u ms", (unsigned)(ns / 1000000));

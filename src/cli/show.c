@@ -12,6 +12,8 @@
 #include "compile/compile.h"
 #include "policy/services.h"
 
+#define BPF_INSTRUCTION 8u /* bytes */
+
 /* --- text --- */
 
 /*
@@ -171,7 +173,43 @@ static int image_figures(const struct running *running, struct compile_stats *st
 	return err;
 }
 
-static void show_image_text(const struct image_header *header, const struct compile_stats *stats)
+/* A table of its own: counts of instructions and sizes change with compilers and kernels. */
+static int add_programs(const struct program_figures *programs, uint32_t n, struct text *out)
+{
+	static const struct table_column columns[] = {
+		{ "PROGRAM" }, { "VERIFIED", true }, { "INSTRUCTIONS", true }, { "MACHINE CODE", true },
+	};
+	struct table table = TABLE_INIT(columns);
+	int err;
+
+	for (uint32_t i = 0; i < n; i++) {
+		table_cell(&table, TONE_PLAIN, "%s", programs[i].name);
+		table_cell(&table, TONE_PLAIN, "%u", programs[i].verified);
+		table_cell(&table, TONE_PLAIN, "%u", programs[i].xlated / BPF_INSTRUCTION);
+		table_cell(&table, TONE_PLAIN, "%u B", programs[i].jited);
+	}
+	text_putc(out, '\n');
+	err = table_flush(&table, out) ? table.error : 0;
+	table_free(&table);
+	return err;
+}
+
+static json_t *programs_json(const struct program_figures *programs, uint32_t n)
+{
+	json_t *rows = json_array();
+
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:I, s:I}", "name",
+						      programs[i].name, "id",
+						      (json_int_t)programs[i].id, "verified",
+						      (json_int_t)programs[i].verified, "xlated_bytes",
+						      (json_int_t)programs[i].xlated, "jited_bytes",
+						      (json_int_t)programs[i].jited));
+	return rows;
+}
+
+static void show_image_text(const struct image_header *header, const struct compile_stats *stats,
+			    const struct program_figures *programs, uint32_t n)
 {
 	const struct {
 		const char *name;
@@ -191,6 +229,7 @@ static void show_image_text(const struct image_header *header, const struct comp
 	static const struct table_column columns[] = { { "" }, { "", true }, { "" } };
 	struct table table = TABLE_INIT(columns);
 	struct text out = TEXT_INIT(1 << 16);
+	int err;
 
 	table.bare = true;
 	text_puts(&out, "image of ");
@@ -204,37 +243,46 @@ static void show_image_text(const struct image_header *header, const struct comp
 	}
 	if (table_flush(&table, &out) && !out.error)
 		out.error = table.error;
-	output_write(&out);
 	table_free(&table);
+	err = add_programs(programs, n, &out);
+	if (err && !out.error)
+		out.error = err;
+	output_write(&out);
 }
 
-static void show_image_json(const struct image_header *header, const struct compile_stats *stats)
+static void show_image_json(const struct image_header *header, const struct compile_stats *stats,
+			    const struct program_figures *programs, uint32_t n)
 {
 	char digest[17];
 
 	snprintf(digest, sizeof(digest), "%08x%08x", header->digest[1], header->digest[0]);
 	output_json_take(
-		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "bytes",
+		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
 			  (json_int_t)header->units * IMAGE_UNIT, "format",
 			  (json_int_t)header->version, "digest", digest, "rules",
 			  (json_int_t)header->rules, "zones", (json_int_t)header->zones, "switches",
 			  (json_int_t)stats->switches, "tests", (json_int_t)stats->tests, "sets",
 			  (json_int_t)stats->set_nodes, "set_trees", (json_int_t)stats->set_trees,
 			  "set_switches", (json_int_t)stats->set_switches, "walk_max",
-			  (json_int_t)header->walk_max, "chain_max", (json_int_t)stats->chain_max),
+			  (json_int_t)header->walk_max, "chain_max", (json_int_t)stats->chain_max,
+			  "programs", programs_json(programs, n)),
 		false);
 }
 
 static int show_image(const struct arguments *arguments, const struct running *running)
 {
+	struct program_figures programs[ENGINE_PROGRAMS];
 	struct compile_stats stats = { 0 };
 	struct problem problem = { 0 };
 	struct image_header header;
 	struct image image = { 0 };
 	const char *why = "it is too short";
+	uint32_t n;
 	int err;
 
-	err = engine_image(running->engine, &image, &problem);
+	err = engine_programs(running->engine, programs, &n, &problem);
+	if (!err)
+		err = engine_image(running->engine, &image, &problem);
 	if (err)
 		return complain_problem(arguments, err, &problem);
 	if (image.size < sizeof(header) || image_validate(image.bytes, image.size, &why)) {
@@ -250,9 +298,9 @@ static int show_image(const struct arguments *arguments, const struct running *r
 		return STATUS_FAILED;
 	}
 	if (arguments->json)
-		show_image_json(&header, &stats);
+		show_image_json(&header, &stats, programs, n);
 	else
-		show_image_text(&header, &stats);
+		show_image_text(&header, &stats, programs, n);
 	return STATUS_DONE;
 }
 

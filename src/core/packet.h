@@ -165,7 +165,7 @@ static __always_inline int scale_search_step(struct scale_search *search)
 			search->scale = SCALE_NONE;
 		else if (search->scale > SCALE_MAX)
 			search->scale = SCALE_MAX; /* RFC 7323, 2.3 */
-		return 1;
+		/* No end: of two, receivers take the last (Linux, net/ipv4/tcp_input.c). */
 	}
 	search->offset += option.length;
 	search->room -= option.length;
@@ -399,6 +399,7 @@ static __always_inline int parse_extensions(host_packet_t *host, struct packet *
 			return p->flags & PACKET_FRAGMENT ? SANITY_FRAGMENT : SANITY_TRUNCATED;
 		offset += size;
 		next = extension.next;
+		LOOP_ENDS(i, offset, next);
 	}
 	return SANITY_EXTENSIONS;
 found:

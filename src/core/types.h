@@ -17,6 +17,18 @@
  */
 #define forget(value) __asm__ volatile("" : "+r"(value))
 
+/*
+ * Stands last in a loop's body, with what the next round begins with. Verifiers before Linux 6.3
+ * refuse a loop whose last instruction is no jump but falls into its head ("back-edge"), and how it
+ * is laid out is the compiler's affair: so here is a jump to the next instruction. Verifiers remove
+ * it once they have followed it. scripts/check-loops finds the loops that need it.
+ */
+#ifdef __bpf__
+#define LOOP_ENDS(a, b, c) __asm__ volatile("goto +0" : "+r"(a), "+r"(b), "+r"(c))
+#else
+#define LOOP_ENDS(a, b, c) ((void)0)
+#endif
+
 typedef __u16 be16;
 typedef __u32 be32;
 

@@ -20,6 +20,7 @@ import random
 import signal
 import subprocess
 import time
+from shutil import which
 
 from e2e import REEVE, Skip, holds, main, run, same, test, together, try_run
 from killing import Point, kill_alone, kill_before, points, thin
@@ -426,6 +427,10 @@ def _(world):
     for stage in world.stages:
         same(stage.files(), [], "left over")
         stage.nobody()
+        qdiscs = stage.firewall.run("tc", "qdisc", "show")
+        holds("clsact" not in qdiscs, f"left over: {qdiscs}")
+        tables = stage.firewall.try_run("nft", "list", "ruleset").stdout if which("nft") else ""
+        same(tables.strip(), "", "tables of nftables that are left over")
     if not world.kills:
         raise Skip("nothing could be killed")
     print(f"# {sum(world.kills.values())} kills")

@@ -35,7 +35,8 @@ import traceback
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REEVE = os.path.abspath(os.environ.get("REEVE", os.path.join(TOP, "build", "reeve")))
 
-PATIENCE = 1.0  # seconds after which silence counts as silence
+SLOWNESS = int(os.environ.get("REEVE_SLOWNESS", "1"))  # of an emulated machine
+PATIENCE = 1.0 * SLOWNESS  # seconds after which silence counts as silence
 ETH_P_ALL = 3
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE = 33
@@ -295,7 +296,7 @@ def warm_up(world, pairs=None):
     """Neighbours are known and addresses usable before anything is measured; proves the wiring."""
     pairs = pairs or world.warm_up
     calls = [(ping, at, addresses[family]) for at, addresses in pairs for family in (4, 6)]
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 8 * SLOWNESS
     while time.monotonic() < deadline:
         if all(answer == "open" for answer in together(calls)):
             return
@@ -308,7 +309,7 @@ def warm_up(world, pairs=None):
 def try_run(*command, input=None, timeout=30, text=True, **options):
     if input is None:
         options.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.run(command, input=input, text=text, timeout=timeout, check=False,
+    return subprocess.run(command, input=input, text=text, timeout=timeout * SLOWNESS, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
@@ -379,7 +380,7 @@ def udp(at, address, port, **options):
     return attempt(at, socket.SOCK_DGRAM, address, port, **options)
 
 
-def ping(at, address, patience=1):
+def ping(at, address, patience=int(PATIENCE)):
     done = at.try_run("ping", "-n", "-c", "1", "-W", str(patience), address)
     if done.returncode == 0:
         return "open"
@@ -546,7 +547,7 @@ def holds(truth, text):
 
 def eventually(question, text, patience=3):
     """Asks until the answer is true; returns it."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + patience * SLOWNESS
     while True:
         answer = question()
         if answer:
@@ -597,7 +598,7 @@ def end_by_signal(number, _frame):
 
 def run_test(world, number, title, function, seconds):
     signal.signal(signal.SIGALRM, alarm)
-    signal.alarm(seconds)
+    signal.alarm(seconds * SLOWNESS)
     try:
         function(world)
     except Skip as reason:

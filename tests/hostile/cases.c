@@ -596,6 +596,8 @@ const struct hostile hostile_cases[] = {
 	  .scale = 256 },
 	{ 0, "an option of TCP longer than its header", E4 IP4("06") TCP("7002") "02ff 05b4 030307 01",
 	  HTTP, FLOW, .scale = 256 },
+	{ 0, "two scales, of which the last counts", E4 IP4("06") TCP("7002") "030302 030309 01 01", HTTP,
+	  FLOW, .scale = 10 },
 	{ 0, "a scale of length 4, then a right one", E4 IP4("06") TCP("7002") "0304 0900 030305 01", HTTP,
 	  FLOW, .scale = 6 },
 	{ 0, "a scale of which the header holds the kind", E4 IP4("06") TCP("6002") "01 01 01 03", HTTP,

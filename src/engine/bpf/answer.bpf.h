@@ -141,7 +141,13 @@ static __always_inline __u32 answer_icmp(struct __sk_buff *skb, const struct pac
 	memset(&buffer->l4.icmp, 0, sizeof(buffer->l4.icmp));
 	if (quoted > QUOTE_MAX)
 		quoted = QUOTE_MAX;
-	if (!quoted || bpf_skb_load_bytes(skb, p->l3, buffer->l4.icmp.quote, quoted))
+	/* Lengths are not held against 0: verifiers before Linux 6.8 learn nothing from that. */
+	forget(quoted); /* two questions of it, not one of a difference */
+	if (quoted < sizeof(struct wire_ipv4))
+		return 0;
+	forget(quoted);
+	if (quoted > QUOTE_MAX ||
+	    bpf_skb_load_bytes(skb, p->l3, buffer->l4.icmp.quote, quoted))
 		return 0;
 	buffer->l4.icmp.header.type = v6 ? icmp_error[reject].type6 : icmp_error[reject].type4;
 	buffer->l4.icmp.header.code = v6 ? icmp_error[reject].code6 : icmp_error[reject].code4;
@@ -233,7 +239,11 @@ static __always_inline int answer_store(struct __sk_buff *skb, struct answer_buf
 	}
 	if (bpf_skb_store_bytes(skb, l2, &buffer->ip, ip == 20 ? 20 : 40, 0))
 		return -1;
-	if (length > sizeof(buffer->l4) || !length)
+	forget(length);
+	if (length < sizeof(struct wire_icmp))
+		return -1;
+	forget(length);
+	if (length > sizeof(buffer->l4))
 		return -1;
 	return (int)bpf_skb_store_bytes(skb, l2 + ip, &buffer->l4, length, 0);
 }

@@ -147,7 +147,10 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
 	else if (control->slot[slot].mark_shift != control->slot[control->active & 1].mark_shift)
 		err = guard_tell_coming(loaded, pins, slot, problem);
-	return err ? err : slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	if (err)
+		return err;
+	guard_will_change(loaded);
+	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,

@@ -196,8 +196,9 @@ static bool guard_possible(size_t family)
 bool guard_attached(const struct loaded *loaded, const struct pins *pins)
 {
 	if (loaded->control->means & MEANS_NFT_GUARD)
-		return !loaded->control->slot[loaded->control->active & 1].guard ||
-		       guard_nft_alive(loaded);
+		return !(loaded->control->means & MEANS_GUARD_BEHIND) &&
+		       (!loaded->control->slot[loaded->control->active & 1].guard ||
+			guard_nft_alive(loaded));
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++)
 		for (size_t family = 0; family < COUNT(guard_families); family++)
 			if (guard_possible(family) && !guard_alive(pins, hook, family, -1))
@@ -313,10 +314,19 @@ static void unmake(const struct pins *pins, const char *name)
 	link_remove(pins, name);
 }
 
+void guard_will_change(const struct loaded *loaded)
+{
+	if (loaded->control->means & MEANS_NFT_GUARD)
+		__atomic_fetch_or(&loaded->control->means, MEANS_GUARD_BEHIND, __ATOMIC_SEQ_CST);
+}
+
 static int covered_set(struct loaded *loaded, uint32_t ifindex, struct coverage_entry entry)
 {
+	struct coverage_entry told = coverage_told(loaded, ifindex);
 	int far = loaded->maps[MAP_COVERED_FAR];
 
+	if (told.bits != entry.bits || told.master != entry.master)
+		guard_will_change(loaded);
 	if (ifindex < INTERFACES_NEAR) {
 		/* A word at a time, and the bits last: a master without bits means nothing. */
 		loaded->control->covered[ifindex].master = entry.master;
@@ -449,11 +459,14 @@ static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size
 int guard_tell_coming(const struct loaded *loaded, const struct pins *pins, uint32_t coming,
 		      struct problem *problem)
 {
-	int err;
+	cleanup_fd int pinned = -1;
+	int err = 0;
 
 	if (!(loaded->control->means & MEANS_NFT_GUARD))
 		return 0;
-	err = pins_put(pins, GUARD_TABLE, loaded->maps[MAP_CONTROL]);
+	pinned = pins_get(pins, GUARD_TABLE);
+	if (pinned < 0)
+		err = pins_put(pins, GUARD_TABLE, loaded->maps[MAP_CONTROL]);
 	if (err)
 		return problem_set(problem, err, "cannot pin `%s`: ", GUARD_TABLE);
 	return guard_nft_set(loaded, coming, problem);
@@ -461,7 +474,12 @@ int guard_tell_coming(const struct loaded *loaded, const struct pins *pins, uint
 
 int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
 {
-	return guard_tell_coming(loaded, pins, loaded->control->active & 1, problem);
+	int err = guard_tell_coming(loaded, pins, loaded->control->active & 1, problem);
+
+	if (!err)
+		__atomic_fetch_and(&loaded->control->means, ~(uint32_t)MEANS_GUARD_BEHIND,
+				   __ATOMIC_SEQ_CST);
+	return err;
 }
 
 int guard_take_away(const struct pins *pins, struct problem *problem)
@@ -689,8 +707,10 @@ static void covered_tidy(struct loaded *loaded, const struct link_vector *links)
 	while (!bpf_map_get_next_key(far, previous, &next)) {
 		bool known = link_exists(links, next);
 
-		if (!known)
+		if (!known) {
+			guard_will_change(loaded);
 			bpf_map_delete_elem(far, &next);
+		}
 		/* Behind a deleted key the walk begins again: entries are few. */
 		key = next;
 		previous = known ? &key : NULL;

@@ -72,8 +72,13 @@ int guard_tell(const struct loaded *loaded, const struct pins *pins, struct prob
 int guard_tell_coming(const struct loaded *loaded, const struct pins *pins, uint32_t coming,
 		      struct problem *problem);
 /*
- * Takes that guard away, while the programs still judge: without their marks it would drop everything.
- * 0 also when there is none.
+ * Before something changes that such a guard has to be told: until it is, guard_attached() says no,
+ * so that a sync sets right what was killed in between.
+ */
+void guard_will_change(const struct loaded *loaded);
+/*
+ * Takes that guard away, while the programs still judge: without their marks it would drop
+ * everything. 0 also when there is none.
  */
 int guard_take_away(const struct pins *pins, struct problem *problem);
 

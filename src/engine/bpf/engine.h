@@ -24,7 +24,8 @@
 
 struct problem {
 	char what[512];
-	char hint[512]; /* "" when there is none */
+	char hint[512];	  /* "" when there is none */
+	char detail[896]; /* lines that the kernel says itself, without the last line's end; or "" */
 };
 
 /* An interface of the namespace and what reeve does with it. */
@@ -124,6 +125,23 @@ void engine_close(struct engine *engine);
 int engine_sources(struct engine *engine, struct source_set *sources, struct problem *problem);
 /* The running image, a copy of the caller's. */
 int engine_image(struct engine *engine, struct image *image, struct problem *problem);
+
+/* A program as the kernel has loaded it. */
+struct program_figures {
+	const char *name; /* static */
+	uint32_t id;
+	uint32_t verified;	/* instructions that the verifier followed, all ways together */
+	uint32_t xlated, jited; /* bytes: of instructions, and of machine code (0 without a JIT) */
+};
+
+#define ENGINE_PROGRAMS 10
+
+/*
+ * The programs that run: the quick ones, the full ones they end in, the guard's as far as they are
+ * programs. *n of them.
+ */
+int engine_programs(struct engine *engine, struct program_figures figures[ENGINE_PROGRAMS],
+		    uint32_t *n, struct problem *problem);
 
 struct engine_status {
 	struct interface_vector interfaces; /* with what is wrong */

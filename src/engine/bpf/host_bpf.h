@@ -384,12 +384,15 @@ static __always_inline void fetch(void *outer, void *own, const struct flow_key 
 		bpf_map_delete_elem(other, key);
 }
 
-__noinline int step_fetch(const struct flow_key *key)
+__noinline int step_fetch(const struct flow_key *wanted)
 {
-	if (!key)
+	struct flow_key key;
+
+	if (!wanted)
 		return 0;
-	fetch(&other_flows, &flows, key);
-	fetch(&other_embryonic, &embryonic, key);
+	key = *wanted;
+	fetch(&other_flows, &flows, &key);
+	fetch(&other_embryonic, &embryonic, &key);
 	return 0;
 }
 

@@ -9,11 +9,13 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/refusal.h"
 #include "engine/bpf/sys.h"
 #include "engine/bpf/tc_filter.h"
 
@@ -48,12 +50,13 @@ void loaded_init(struct loaded *loaded)
 		loaded->programs[i] = -1;
 }
 
-static int silent_print(enum libbpf_print_level level, const char *format, va_list args)
+/* Names of programs and maps, and errno, are no answer to why: the kernel is named too. */
+static int load_problem(const struct refusal *refusal, int err, struct problem *problem)
 {
-	(void)level;
-	(void)format;
-	(void)args;
-	return 0;
+	struct utsname kernel = { 0 };
+
+	uname(&kernel);
+	return refusal_explain(refusal, err, kernel.release, problem);
 }
 
 static int control_map(struct loaded *loaded)
@@ -105,8 +108,9 @@ static int keep_programs(struct loaded *loaded, struct bpf_object *object)
 
 bool loaded_own_map(enum loaded_map map)
 {
+	/* A timer holds the program it calls, and that its tables. */
 	return map == MAP_FLOWS || map == MAP_EMBRYONIC || map == MAP_OTHER_FLOWS ||
-	       map == MAP_OTHER_EMBRYONIC || map == MAP_FULL_WAYS;
+	       map == MAP_OTHER_EMBRYONIC || map == MAP_FULL_WAYS || map == MAP_SWEEPS;
 }
 
 bool loaded_own_program(enum loaded_program program)
@@ -195,20 +199,23 @@ static int covered_far_new(struct loaded *loaded)
 static int load_programs(struct loaded *loaded, const struct policy_options *options,
 			 const struct loaded *shared, struct problem *problem)
 {
+	struct refusal refusal = { 0 };
 	int err;
 
+	refusal_listen(&refusal);
 	err = load_reeve(loaded, options, true, shared);
 	if (err && err != -ENOMEM) {
 		loaded_close(loaded);
+		memset(&refusal, 0, sizeof(refusal));
 		err = load_reeve(loaded, options, false, shared);
 	}
+	refusal_listen(NULL);
 	if (err == -ENOMEM) {
 		problem_set(problem, err, "not enough memory for the flow tables (%u + %u flows)",
 			    options->flows_max, options->embryonic_max);
 		problem_hint(problem, "smaller ones: `options { flows N }`");
 	} else if (err) {
-		problem_set(problem, err, "the kernel does not load the packet programs: ");
-		problem_hint(problem, "reeve needs Linux 6.1 or newer with BPF");
+		load_problem(&refusal, err, problem);
 	}
 	return err;
 }
@@ -216,7 +223,7 @@ static int load_programs(struct loaded *loaded, const struct policy_options *opt
 int loaded_load(struct loaded *loaded, const struct policy_options *options,
 		struct problem *problem)
 {
-	libbpf_print_fn_t print = libbpf_set_print(silent_print);
+	struct refusal refusal = { 0 };
 	struct stat namespace;
 	uint64_t cookie;
 	uint16_t witness;
@@ -224,13 +231,12 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 
 	err = load_programs(loaded, options, NULL, problem);
 	if (!err) {
+		refusal_listen(&refusal);
 		err = netfilter_links_possible() ? load_guard(loaded) : covered_far_new(loaded);
-		if (err) {
-			problem_set(problem, err, "the kernel does not load the guard: ");
-			problem_hint(problem, "what it runs without: `options { guard off }`");
-		}
+		refusal_listen(NULL);
+		if (err)
+			load_problem(&refusal, err, problem);
 	}
-	libbpf_set_print(print);
 	if (!err) {
 		err = control_map(loaded);
 		if (err)
@@ -292,10 +298,8 @@ int loaded_copy(struct loaded *copy, const struct loaded *loaded)
 int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
 		       const struct policy_options *options, struct problem *problem)
 {
-	libbpf_print_fn_t print = libbpf_set_print(silent_print);
 	int err = load_programs(beside, options, loaded, problem);
 
-	libbpf_set_print(print);
 	if (!err) {
 		err = loaded_copy(beside, loaded);
 		if (err)

@@ -49,6 +49,7 @@ enum moving {
 enum means {
 	MEANS_CLSACT = 1, /* filters of clsact, where there is no tcx */
 	MEANS_NFT_GUARD = 2, /* an nftables table is the guard, where there is no BPF on Netfilter */
+	MEANS_GUARD_BEHIND = 4, /* that table does not know yet what is written here */
 };
 
 /* The one value of the map `control`. Words are written singly, so each is old or new. */

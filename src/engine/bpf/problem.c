@@ -19,6 +19,7 @@ int problem_set(struct problem *problem, int error, const char *what, ...)
 	vsnprintf(problem->what, sizeof(problem->what), what, args);
 	va_end(args);
 	problem->hint[0] = '\0';
+	problem->detail[0] = '\0';
 	len = strlen(problem->what);
 	if (len >= 2 && !strcmp(problem->what + len - 2, ": "))
 		snprintf(problem->what + len, sizeof(problem->what) - len, "%s", strerror(-error));

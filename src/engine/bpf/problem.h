@@ -9,7 +9,8 @@
 
 /*
  * Sets the text and returns `error` (negative errno), whose meaning is appended when `what` ends in
- * ": ". The hint is cleared.
+ * ": ". Hint and detail are
+ * cleared.
  */
 int problem_set(struct problem *problem, int error, const char *what, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -7,6 +7,7 @@
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/programs.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -116,6 +117,15 @@ int engine_sources(struct engine *engine, struct source_set *sources, struct pro
 int engine_image(struct engine *engine, struct image *image, struct problem *problem)
 {
 	return READ_RUNNING(engine, slots_image(&engine->loaded, slot, image, problem));
+}
+
+int engine_programs(struct engine *engine, struct program_figures figures[ENGINE_PROGRAMS],
+		    uint32_t *n, struct problem *problem)
+{
+	int err = programs_figures(&engine->loaded, figures, n);
+
+	return err ? problem_set(problem, err, "cannot read what the kernel tells of programs: ")
+		   : 0;
 }
 
 int engine_counters(struct engine *engine, struct rule_counter **counters, uint32_t *n,

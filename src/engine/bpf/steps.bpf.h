@@ -46,9 +46,17 @@ static __always_inline struct room *room_get(host_t *host, struct __sk_buff *skb
 	return room;
 }
 
-static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, struct room *room,
-				       __u32 slot)
+/*
+ * The room is looked up again: before Linux 6.3 what a global function is handed is no memory for
+ * the keys of maps.
+ */
+static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, __u32 slot)
 {
+	__u32 zero = 0;
+	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
+
+	if (!room)
+		return -1;
 	host->skb = skb;
 	host->room = room;
 	host->packet = &room->packet;
@@ -96,10 +104,10 @@ __noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
 	struct flow_key *key;
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, room, slot))
+	if (!room || host_reopen(&host, 0, slot))
 		return -1;
-	key = &room->key;
-	found.sender_high = (__u32)flow_key_make(&room->packet, key);
+	key = &host.room->key;
+	found.sender_high = (__u32)flow_key_make(host.packet, key);
 	found.embryonic = unreplied;
 	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
 	if (!found.flow)
@@ -138,7 +146,7 @@ __noinline int step_related(struct room *room, __u32 slot, __u32 tags)
 {
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, room, slot))
+	if (!room || host_reopen(&host, 0, slot))
 		return 0;
 	return judge_related(&host, &room->judgement, tags & 0xffff, tags >> 16);
 }
@@ -154,7 +162,7 @@ __noinline int step_fragment_follow(struct room *room, __u32 slot)
 {
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, room, slot))
+	if (!room || host_reopen(&host, 0, slot))
 		return 0;
 	return fragment_follow(&host, &room->judgement);
 }
@@ -168,7 +176,7 @@ __noinline int step_fragment_note(struct room *room, __u32 slot, __u32 tags)
 {
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, room, slot))
+	if (!room || host_reopen(&host, 0, slot))
 		return 0;
 	fragment_note(&host, &room->judgement, tags & 0xffff, tags >> 16);
 	return 0;
@@ -185,10 +193,10 @@ __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 repl
 	struct found found = { .taken = taken, .replace = replace };
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, room, slot))
+	if (!room || host_reopen(&host, 0, slot))
 		return 0;
-	found.sender_high = (__u32)flow_key_make(&room->packet, &room->key);
-	judge_by_rules(&host, &room->key, &found, &room->judgement);
+	found.sender_high = (__u32)flow_key_make(host.packet, &host.room->key);
+	judge_by_rules(&host, &host.room->key, &found, &host.room->judgement);
 	return 0;
 }
 
