@@ -6,7 +6,7 @@ in older kernels; it runs on any."""
 
 import json
 import os
-import subprocess
+import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
@@ -38,16 +38,22 @@ policy {{ tagged, bridge }} -> self default drop {{ allow {ALLOWED} }}
 policy self -> any default drop {{ allow {ALLOWED} }}
 """
 LISTS_HOOKS = {"6.1": False, "6.12": True}  # as Debian configures them
-OBJECTS = ("prog", "map", "link")
 
 
-def objects():
-    """Names and ids of what BPF holds in this kernel."""
+
+def objects_of(host):
+    """What bpftool can be asked for, of the programs that run here and the maps they use."""
     found = set()
-    for kind in OBJECTS:
-        rows = json.loads(run("bpftool", "-j", kind, "show") or "[]")
-        found |= {(kind, row["id"], row.get("name")) for row in rows}
+    for row in bounds.programs_of(host).values():
+        found.add(("prog", row["id"]))
+        told = json.loads(run("bpftool", "-j", "prog", "show", "id", str(row["id"])))
+        found |= {("map", number) for number in told.get("map_ids", ())}
     return found
+
+
+def alive(objects):
+    return {(kind, number) for kind, number in objects
+            if not try_run("bpftool", kind, "show", "id", str(number)).returncode}
 
 
 def both(world, outcome, call, at, addresses, port):
@@ -57,7 +63,6 @@ def both(world, outcome, call, at, addresses, port):
 
 @test("the programs load, and apply says so", 120)
 def _(world):
-    world.before = objects()
     world.firewall.apply(POLICY)
     status = world.firewall.reeve_json("status")
     same({row["name"]: row["coverage"] for row in status["interfaces"] if row["name"] != "lo"},
@@ -216,10 +221,11 @@ def _(world):
 
 @test("down leaves nothing", 60)
 def _(world):
+    ours = objects_of(world.firewall)
+    same(alive(ours), ours)
     world.firewall.reeve("down")
     expect({"open": ("open", tcp, world.client, world.firewall.lan[4], DROPPED)})
-    eventually(lambda: not {one for one in objects() - world.before if one[2] != "reeve_try"},
-               "programs, maps and links are gone", 10)
+    eventually(lambda: not alive(ours), "programs and maps are gone", 10)
     same([row["kind"] for row in json.loads(world.firewall.run("tc", "-j", "qdisc", "show")) if
           row["kind"] == "clsact"], [])
 
