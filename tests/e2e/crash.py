@@ -24,7 +24,7 @@ from shutil import which
 
 from e2e import REEVE, Skip, holds, main, run, same, test, together, try_run
 from killing import Point, kill_alone, kill_before, points, thin
-from stages import LATE, LATE_MACS, LATE_PEER, MOUNT, NEW, Stages, policy
+from stages import LATE, LATE_MACS, LATE_PEER, MOUNT, NEW, TABLE, Stages, policy
 
 REEVED = os.path.join(os.path.dirname(REEVE), "reeved")
 TRIAL = "60s"
@@ -196,7 +196,8 @@ def _(world):
     pinned = max(i for i, point in enumerate(todo) if "/new_control" in point.text)
     # Anywhere, and where all is pinned and does not run yet; then another one, as it attaches.
     firsts = thin(todo[:pinned], 2) + todo[pinned + 2:pinned + 8:2] + thin(todo[pinned:], 1)
-    seconds = thin([point for point in todo if "LINK_CREATE" in point.text], 6)
+    links = [point for point in todo if "LINK_CREATE" in point.text]
+    seconds = thin(links or todo[pinned:], 6)
     allowed = {"old", "new", "held"}  # without the pin of `full_ways` nothing new passes
 
     def cycle(stage, points):
@@ -332,6 +333,8 @@ def settle(stage, state):
     if not waits and stage.files():  # killed before anything waited
         stage.firewall.reeve("apply", stage.paths["old"])
     holds(not stage.waits(), f"{way}: something waits for confirmation still")
+    if TABLE:
+        stage.firewall.reeve("sync")
     stage.whole(state)
     if state != "old":
         stage.apply("old")

@@ -5,8 +5,9 @@ with REEVE_WITHOUT in their environment; here is what is special about it."""
 
 import json
 import os
+import shutil
 
-from e2e import Echo, expect, holds, host_world, main, same, test, udp
+from e2e import Echo, Skip, eventually, expect, holds, host_world, main, run, same, test, udp
 from follow import pin_of
 
 os.environ["REEVE_WITHOUT"] = "tcx,netfilter-links"
@@ -96,7 +97,9 @@ def _(world):
     for lines, word in (([["qdisc", "add", "dev", "eth0", "clsact"],
                           ["filter", "add", "dev", "eth0", "egress", "pref", "1", "protocol", "ip",
                            *ANY]], "priority 1"),
-                        ([["qdisc", "add", "dev", "eth0", "ingress"]], "`ingress` qdisc")):
+                        ([["qdisc", "add", "dev", "eth0", "ingress"]], "`ingress` qdisc"),
+                        ([["qdisc", "add", "dev", "eth0", "ingress_block", "22", "clsact"]],
+                         "can share")):
         for line in lines:
             host.run("tc", *line)
         before = filters(host, "ingress"), filters(host, "egress"), qdiscs(host)
@@ -106,6 +109,41 @@ def _(world):
         holds("not running" in host.reeve("status"), "it runs")
         expect({"open": ("open", udp, world.peer, host.address[4], DROPPED)})
         host.run("tc", "qdisc", "del", "dev", "eth0", lines[0][-1])
+
+
+@test("somebody's filter of the same priority comes before reeve's: noticed, and sync is the first again")
+def _(world):
+    host = world.host
+    host.apply(POLICY)
+    for hook in ("ingress", "egress"):
+        host.run("tc", "filter", "add", "dev", "eth0", hook, "pref", "1", "handle", "2", "bpf",
+                 "bytecode", "1,6 0 0 4294967295,", "classid", "1:7")
+        same([row[2] for row in filters(host, hook)], ["0x2", HANDLE], hook)
+    same([row["coverage"] for row in host.reeve_json("status")["interfaces"]],
+         ["loopback", "detached"])
+    host.reeve("sync")
+    for hook in ("ingress", "egress"):
+        same([row[2] for row in filters(host, hook)], [HANDLE, "0x2"], hook)
+    filtered(world)
+    host.reeve("down")
+    same([row[2] for row in filters(host, "ingress")], ["0x2"])
+    host.run("tc", "qdisc", "del", "dev", "eth0", "clsact")
+
+
+@test("flow tables that others have taken the place of are freed")
+def _(world):
+    host = world.host
+    if not shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        raise Skip("bpftool is not installed")
+    tables = 54321, 65432
+    for flows in tables:
+        host.apply(POLICY + f"options {{ flows {flows} }}\n")
+    # Freed a moment later, where the kernel does it behind a grace period.
+    def left():
+        rows = json.loads(run("bpftool", "-j", "map", "show"))
+        return {row["max_entries"] for row in rows if row.get("max_entries") in tables}
+    eventually(lambda: left() == {65432}, "only the new table is there", 10)
+    host.reeve("down")
 
 
 def table(host):
@@ -143,6 +181,58 @@ def _(world):
     same([row["kind"] for row in host.reeve_json("sync")["changes"]], ["guard"])
     same(host.reeve_json("status")["guard"]["alive"], True)
     holds(host.statistics()["guard-local-in"] >= dropped, "counts are lost")
+    host.reeve("down")
+
+
+@test("asleep, without its interfaces, or from an old listing: no longer reeve's table, until sync")
+def _(world):
+    host = world.host
+    host.apply(POLICY)
+    listed = host.run("nft", "list", "table", "inet", "reeve-guard")
+    host.ip("link add name late0 type bridge")
+    host.reeve("sync")
+    for text in ("add table inet reeve-guard { flags dormant; }",
+                 "flush set inet reeve-guard covered",
+                 "delete element inet reeve-guard covered { eth0 }\n"
+                 "add element inet reeve-guard covered { lo }",
+                 "insert rule inet reeve-guard local_in accept",
+                 "delete table inet reeve-guard\n" + listed):
+        same(host.reeve_json("status")["guard"]["alive"], True, f"before {text}")
+        host.nft(text)
+        same(host.reeve_json("status")["guard"]["alive"], False, text)
+        host.reeve("sync")
+        filtered(world)
+    same(host.reeve_json("sync")["changes"], [])
+    host.ip("link set late0 name late1")  # the name is none of the table's business
+    same(host.reeve_json("status")["guard"]["alive"], True)
+    host.ip("link del late1")
+    host.reeve("down")
+
+
+@test("an interface whose name is the index of another one")
+def _(world):
+    host = world.host
+    host.ip(f"link add name {host.index('eth0')} type bridge")
+    host.apply(POLICY)
+    filtered(world)
+    host.ip(f"link del {host.index('eth0')}")
+    host.reeve("down")
+
+
+@test("pins removed by hand, and an interface that takes no filter: the others are filtered and not held")
+def _(world):
+    host = world.host
+    host.apply(POLICY)
+    for name in os.listdir(os.path.dirname(pin_of(host, "x"))):
+        os.unlink(pin_of(host, name))
+    host.ip("link add odd0 type bridge")
+    host.run("tc", "qdisc", "add", "dev", "odd0", "ingress")
+    done = host.try_reeve("apply", host.policy(POLICY))
+    same((done.returncode, "`odd0`" in done.stderr), (1, True), done.stderr)
+    filtered(world)
+    host.ip("link del odd0")
+    host.apply(POLICY)
+    filtered(world)
     host.reeve("down")
 
 

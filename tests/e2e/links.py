@@ -88,16 +88,19 @@ table netdev after {
     chain in { type filter hook ingress device eth0 priority 0; vlan id 5 counter; }
 }
 """)
-    before = world.host.statistics()
     frames = [tagged(world, [(0x8100, 5)], family, port, b"vlan")
               for family in (4, 6) for port in (ALLOWED, DROPPED)]
-    same(heard(world, frames), [])
-    after = world.host.statistics()
-    same({name: after[name] - before[name] for name in ("arrived", "dropped", "sanity")},
-         {"arrived": 0, "dropped": 0, "sanity": 0})
+    for tries in range(1, 6):
+        before = world.host.statistics()
+        same(heard(world, frames), [])
+        after = world.host.statistics()
+        counted = {name: after[name] - before[name] for name in ("arrived", "dropped", "sanity")}
+        if not any(counted.values()):
+            break  # else the kernel may have asked for a neighbour meanwhile
+    same(counted, {"arrived": 0, "dropped": 0, "sanity": 0})
     listed = world.host.run("nft", "list", "table", "netdev", "after")
     world.host.run("nft", "delete", "table", "netdev", "after")
-    holds("packets 4 " in listed, f"they do not go on:\n{listed}")
+    holds(f"packets {4 * tries} " in listed, f"they do not go on:\n{listed}")
 
 
 @test("more tags than the bound, and a header that ends too early, are dropped and told apart")

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a path needs of a forwarding firewall: ICMP errors about live flows, path MTU, fragments, ping, traceroute."""
 
+import errno
+import re
 import socket
 import threading
 import time
 
-from e2e import (Echo, eventually, expect, holds, main, ping, router_world, same,
-                 scapy_layers, send_frames, test, udp)
+from e2e import (Echo, Sniffer, eventually, expect, holds, main, ping, router_world, same,
+                 scapy_layers, send_frames, test, udp, warm_up)
 
 OPEN, CLOSED = 4001, 4002
 SMALL_MTU = 1280
@@ -176,36 +178,170 @@ def large(world, family, size):
             return "timeout"
 
 
-def probe(world, family, hops):
-    """Who answers a datagram to a closed port that may go so many hops, as traceroute asks."""
-    kind = socket.AF_INET if family == 4 else socket.AF_INET6
-    with world.client.socket(kind, socket.SOCK_DGRAM) as sock:
-        if family == 4:
-            sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
-        else:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
-        sock.sendto(b"trace", (world.server.address[family], 33434 + hops))
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            try:
-                _, ancillary, _, _ = sock.recvmsg(512, 512, MSG_ERRQUEUE)
-            except OSError:
-                time.sleep(0.02)
-                continue
-            data = ancillary[0][2]
-            offender = data[16:]  # struct sock_extended_err, then the address
-            at = slice(4, 8) if family == 4 else slice(8, 24)
-            return socket.inet_ntop(kind, offender[at])
-        return "silence"
+# --- a router behind the server's side, and a host behind that ---
 
 
-@test("traceroute sees the firewall, then the server")
+def kind_of(family):
+    return socket.AF_INET if family == 4 else socket.AF_INET6
+
+
+def learnt(world, address):
+    return f"mtu {SMALL_MTU}" in world.client.run("ip", "route", "get", address)
+
+
+@test("path MTU discovery over a router beyond the firewall: its errors come in through a closed policy")
+def _(world):
+    world.firewall.apply(CLOSED_SELF)
+    for family in (4, 6):
+        address = world.far.address[family]
+        same(learnt(world, address), False, f"IPv{family}, before")
+        sink = Sink(world.far, family, 4200 + family)
+        sink.start()
+        with world.client.socket(kind_of(family), socket.SOCK_STREAM) as sock:
+            sock.settimeout(15)
+            sock.connect((address, 4200 + family))
+            sock.sendall(b"x" * 300000)
+        sink.join(15)
+        same(sink.size, 300000, f"IPv{family}")
+        holds(learnt(world, address), f"IPv{family}: the client has not learnt the MTU")
+        world.client.run("ip", f"-{family}", "route", "flush", "cache")
+        same(learnt(world, address), False, f"IPv{family}, afterwards")
+
+
+@test("path MTU of datagrams: the sender is told, and its smaller ones arrive")
+def _(world):
+    world.firewall.apply(CLOSED_SELF)
+    for family in (4, 6):
+        with world.client.socket(kind_of(family), socket.SOCK_DGRAM) as sock:
+            if family == 4:
+                sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, 2)  # always: DF
+            else:
+                sock.setsockopt(socket.IPPROTO_IPV6, 23, 2)  # IPV6_MTU_DISCOVER
+            sock.settimeout(3)
+            sock.connect((world.far.address[family], OPEN))
+
+            def refused():
+                try:
+                    sock.send(b"x" * 1400)
+                except OSError as error:
+                    return error.errno == errno.EMSGSIZE
+                return False
+            eventually(refused, f"IPv{family}: EMSGSIZE", 10)
+
+            def crosses():
+                try:  # each error is told once, by the next call
+                    sock.send(b"y" * 1200)
+                    return sock.recv(65536) == b"y" * 1200
+                except OSError:
+                    return False
+            eventually(crosses, f"IPv{family}: a smaller one", 10)
+
+
+def echoed(at, address, size, *options):
+    """Did a ping of so many bytes come back whole? It is asked twice: the first one may tell the MTU."""
+    return any(at.try_run("ping", "-n", "-c", "1", "-W", "2", "-s", str(size), *options,
+                          address).returncode == 0 for _ in range(2))
+
+
+@test("a ping larger than any link crosses in fragments, in both families, near and far")
+def _(world):
+    world.firewall.apply(HEAD + "policy lan -> wan default drop { allow icmp; allow icmpv6 }\n")
+    same({f"{size} bytes to {address}": echoed(world.client, address, size)
+          for at in (world.server, world.far) for address in at.address.values()
+          for size in (2000, 20000)},
+         {f"{size} bytes to {address}": True for at in (world.server, world.far)
+          for address in at.address.values() for size in (2000, 20000)})
+    same(world.firewall.statistics()["sanity"], 0)
+
+
+@test("the firewall itself cuts up what does not fit, and what was cut up before, and all of it arrives")
+def _(world):
+    world.firewall.apply(HEAD + f"policy lan -> wan default drop {{ allow {OPEN}/udp; allow icmp }}\n")
+    narrow = f"{world.server.address[4]}/32 dev wan0"
+    world.firewall.ip(f"route add {narrow} mtu lock {SMALL_MTU}")
+    sniffer = Sniffer(world.server, "eth0")
+    try:
+        same({size: large(world, 4, size) for size in (1400, 2000, 9000)},
+             {size: "whole" for size in (1400, 2000, 9000)}, "without DF")
+        same([echoed(world.client, world.server.address[4], size, "-M", "dont")
+              for size in (1400, 4000)], [True, True], "ping without DF")
+    finally:
+        world.firewall.ip(f"route del {narrow}")
+    sizes = {len(frame) - 14 for frame in sniffer.frames() if frame[12:14] == b"\x08\x00"}
+    holds(SMALL_MTU - 8 < max(sizes) <= SMALL_MTU, f"it was not cut up: {sorted(sizes)[-3:]}")
+    same(world.firewall.statistics()["sanity"], 0)
+
+
+def offender(sock, family, patience=3):
+    """Who sent the ICMP error that this socket has got."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            _, ancillary, _, _ = sock.recvmsg(512, 512, MSG_ERRQUEUE)
+        except OSError:
+            time.sleep(0.02)
+            continue
+        data = ancillary[0][2][16:]  # struct sock_extended_err, then the address
+        return socket.inet_ntop(kind_of(family), data[slice(4, 8) if family == 4 else slice(8, 24)])
+    return "silence"
+
+
+def going(sock, family, hops):
+    """It hears of errors, and its packets may go so many hops."""
+    if family == 4:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+
+
+def probe(world, family, hops, at):
+    """Who answers a datagram to a closed port, as traceroute asks."""
+    with world.client.socket(kind_of(family), socket.SOCK_DGRAM) as sock:
+        going(sock, family, hops)
+        sock.sendto(b"trace", (at.address[family], 33434 + hops))
+        return offender(sock, family)
+
+
+def probe_tcp(world, family, hops, at):
+    """Who answers a SYN, as `traceroute -T` asks."""
+    with world.client.socket(kind_of(family), socket.SOCK_STREAM) as sock:
+        going(sock, family, hops)
+        try:
+            sock.connect((at.address[family], OPEN))
+            return at.address[family]
+        except OSError:
+            return offender(sock, family)
+
+
+def probe_echo(world, family, hops, at):
+    """Who answers an echo request, as `traceroute -I` asks."""
+    done = world.client.try_run("ping", "-n", "-c", "1", "-W", "2", "-t", str(hops), at.address[family])
+    found = re.search(r"[Ff]rom ([0-9a-f.:]+?):? ", done.stdout)
+    return found.group(1) if found else done.stdout
+
+
+@test("traceroute sees the firewall, the router and the host: by datagrams, SYNs and echo requests")
 def _(world):
     world.firewall.apply(HEAD + "policy lan -> wan default allow\npolicy self -> any default allow\n")
-    same(families(lambda family: [probe(world, family, hops) for hops in (1, 2)]),
-         families(lambda family: [world.firewall.lan[family], world.server.address[family]]))
+    before = world.firewall.statistics()["dropped"]
+    for ask in (probe, probe_tcp, probe_echo):
+        same(families(lambda family, ask=ask: [ask(world, family, hops, world.far) for hops in (1, 2, 3)]),
+             families(lambda family: [world.firewall.lan[family], world.server.address[family],
+                                      world.far.address[family]]), ask.__name__)
+    # What the path says of probes that went out passes by their flows.
+    same(world.firewall.statistics()["dropped"] - before, 0)
+
+
+@test("traceroute where the firewall itself may send nothing: it hides, the others are seen")
+def _(world):
+    world.firewall.apply(CLOSED_SELF)
+    for ask in (probe, probe_tcp, probe_echo):
+        same(families(lambda family, ask=ask: [ask(world, family, hops, world.far) for hops in (2, 3)]),
+             families(lambda family: [world.server.address[family], world.far.address[family]]),
+             ask.__name__)
+    same(families(lambda family: probe(world, family, 1, world.far)), families(lambda _: "silence"))
 
 
 @test("redirects belong to no flow: they meet the rules")
@@ -229,7 +365,28 @@ def _(world):
 
 def make_world():
     world = router_world("path")
-    Echo(world.server, OPEN)
+    client, firewall, server = world.client, world.firewall, world.server
+    # far (eth0) - (far0) server, by a way with a small MTU
+    world.far = far = world.namespace("far")
+    world.link(server, "far0", far, "eth0")
+    server.forward()
+    # The way to it is narrow, not the way back: else it would offer small segments from the first.
+    server.ip("addr add 198.51.100.1/24 dev far0", "addr add 2001:db8:51::1/64 dev far0 nodad",
+              f"route add 198.51.100.2/32 dev far0 mtu lock {SMALL_MTU}",
+              f"route add 2001:db8:51::2/128 dev far0 mtu lock {SMALL_MTU}")
+    far.ip("addr add 198.51.100.2/24 dev eth0",
+           "addr add 2001:db8:51::2/64 dev eth0 nodad", "route add default via 198.51.100.1",
+           "route add ::/0 via 2001:db8:51::1")
+    firewall.ip(f"route add 198.51.100.0/24 via {server.address[4]}",
+                f"route add 2001:db8:51::/48 via {server.address[6]}")
+    far.address = {4: "198.51.100.2", 6: "2001:db8:51::2"}
+    # Otherwise large segments cross as one.
+    for at, name in ((client, "eth0"), (firewall, "lan0"), (firewall, "wan0"), (server, "eth0"),
+                     (server, "far0")):
+        at.try_run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off")
+    warm_up(world, [(client, far.address)])
+    Echo(server, OPEN)
+    Echo(far, OPEN)
     return world
 
 

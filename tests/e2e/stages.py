@@ -19,7 +19,7 @@ from traffic import Conversation
 STAGES = 3
 HOME, MOUNT = "/run/reeve", "/run/reeve/bpf"
 SO_NETNS_COOKIE = 71
-# A guard of nftables comes after the policy and goes before it, and status says when it is not there.
+# A guard of nftables comes after the policy and goes before it; status says when it is not there.
 TABLE = "netfilter-links" in os.environ.get("REEVE_WITHOUT", "")
 LATE, LATE_PEER = "10.99.0.1", "10.99.0.2"
 LATE_MACS = "02:00:00:00:99:01", "02:00:00:00:99:02"

@@ -15,7 +15,7 @@ class Stream(threading.Thread):
     """UDP to one port at a steady pace, each packet from another source port: each one meets the
     rules, none is saved by a flow."""
 
-    def __init__(self, at, address, port, first_source):
+    def __init__(self, at, address, port, first_source=10000, sources=50000, pace=PACKETS_A_SECOND):
         super().__init__(daemon=True)
         six = ":" in address
         self.sock = at.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW,
@@ -25,6 +25,8 @@ class Stream(threading.Thread):
         self.to = (address, 0)
         self.port = port
         self.first_source = first_source
+        self.sources = sources
+        self.pace = pace
         self.sent = 0
         self.failed = []
         self.going = True
@@ -32,9 +34,9 @@ class Stream(threading.Thread):
     def run(self):
         start = time.monotonic()
         while self.going:
-            due = int((time.monotonic() - start) * PACKETS_A_SECOND)
+            due = int((time.monotonic() - start) * self.pace)
             while self.sent < due and self.going:
-                source = self.first_source + self.sent % 20000
+                source = self.first_source + self.sent % self.sources
                 packet = struct.pack("!HHHHI", source, self.port, 12, 0, self.sent)
                 try:
                     self.sock.sendto(packet, self.to)
@@ -50,14 +52,17 @@ class Stream(threading.Thread):
 
 
 class Count(threading.Thread):
-    """What arrives at a UDP port, by the number in it."""
+    """What arrives at a UDP port, by the number in it; from one address, or from all."""
 
-    def __init__(self, at, address, port):
+    def __init__(self, at, address, port, source=None):
         super().__init__(daemon=True)
         six = ":" in address
         self.sock = at.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 25)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind((address, port))
+        if source:
+            self.sock.connect((source, 0))
         self.sock.settimeout(0.2)
         self.seen = []
         self.going = True

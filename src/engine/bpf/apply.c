@@ -140,13 +140,17 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 		 const struct ruleset *ruleset, uint32_t slot, const struct apply_options *options,
 		 struct apply_report *report, struct problem *problem)
 {
-	int err;
+	const struct control *control = loaded->control;
+	int err = 0;
 
 	if (report->first)
 		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
+	else if (control->slot[slot].mark_shift != control->slot[control->active & 1].mark_shift)
+		err = guard_tell_coming(loaded, pins, slot, problem);
+	if (err)
+		return err;
 	guard_will_change(loaded);
-	err = slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
-	return err ? err : guard_tell(loaded, pins, problem);
+	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
@@ -157,7 +161,7 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	/* Where pins were removed by hand, links that are left still filter: no moment without a policy. */
 	bool at_once = report->first && filtering;
 	uint64_t start = now_ns();
-	uint32_t slot;
+	uint32_t slot, last;
 	int err = 0;
 
 	detach_unfinished(pins);
@@ -172,10 +176,14 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && at_once)
 		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
-	if (!err)
+	if (!err && at_once) /* it runs: nothing is taken off again, and then the guard is told */
+		err = attach_again(loaded, pins, links, ruleset, UINT32_MAX, &last, problem);
+	else if (!err)
 		err = attach_all(loaded, pins, links, ruleset, problem);
 	if (!err && !at_once)
 		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
+	if (!err && !at_once)
+		err = guard_tell(loaded, pins, problem);
 	/* Not before the flip: the policy that goes did not let them on. */
 	if (!err && !report->first && options->take_over)
 		report->flows_seeded =
@@ -285,20 +293,38 @@ static void stop(const struct pins *pins)
 	programs_stop(pins); /* where somebody removed pins, these have another such word */
 }
 
+/*
+ * Takes away what is left where no pins are. 0, with the lock held, when an apply has just made
+ * some.
+ */
+static int down_unpinned(struct pins *pins, struct problem *problem)
+{
+	struct problem ignored;
+	bool locked = !pins_lock(pins, &ignored); /* with no place for a lock nobody has begun */
+	int err;
+
+	if (locked && !pins_open(pins, false, &ignored))
+		return 0;
+	err = guard_take_away(pins, problem);
+	detach_all(pins);
+	pins_clear_home(pins);
+	return err ? err : -ENOENT;
+}
+
 int engine_down(struct problem *problem)
 {
 	struct pins pins = PINS_CLOSED;
 	int err;
 
 	err = pins_open(&pins, false, problem);
-	if (err == -ENOENT) {
-		detach_all(&pins); /* filters and a table stay whatever becomes of the pins */
-		pins_clear_home(&pins);
-	}
-	if (!err)
+	/* Without a folder too: filters and a table stay whatever becomes of the pins. */
+	if (err == -ENOENT)
+		err = down_unpinned(&pins, problem);
+	else if (!err)
 		err = pins_lock(&pins, problem);
+	if (!err)
+		err = guard_take_away(&pins, problem);
 	if (!err) {
-		guard_table_remove(&pins);
 		stop(&pins);
 		detach_all(&pins);
 		err = pins_clear(&pins, problem);

@@ -109,7 +109,7 @@ static bool in_place(const struct loaded *loaded, const struct pins *pins, uint3
 	char name[NAME_MAX_LEN];
 
 	if (by_filters(loaded))
-		return !tc_filter_look(ifindex, departure, &look) && look.program &&
+		return !tc_filter_look(ifindex, departure, &look) && look.program && !look.behind &&
 		       (program < 0 || look.program == program_id(program));
 	link_name(name, ifindex, departure);
 	return link_alive(pins, name, ifindex, program);
@@ -198,7 +198,7 @@ bool guard_attached(const struct loaded *loaded, const struct pins *pins)
 	if (loaded->control->means & MEANS_NFT_GUARD)
 		return !(loaded->control->means & MEANS_GUARD_BEHIND) &&
 		       (!loaded->control->slot[loaded->control->active & 1].guard ||
-			guard_nft_alive());
+			guard_nft_alive(loaded));
 	for (size_t hook = 0; hook < COUNT(guard_hooks); hook++)
 		for (size_t family = 0; family < COUNT(guard_families); family++)
 			if (guard_possible(family) && !guard_alive(pins, hook, family, -1))
@@ -245,8 +245,9 @@ static void qdisc_name(char name[NAME_MAX_LEN], uint32_t ifindex)
 	snprintf(name, NAME_MAX_LEN, "clsact_%u", ifindex);
 }
 
-static int attach_filter(const struct pins *pins, uint32_t ifindex, bool departure, int program,
-			 struct name_vector *made)
+/* What is pinned there must not be of a set of programs that others may take the place of. */
+static int attach_filter(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex,
+			 bool departure, int program, struct name_vector *made)
 {
 	bool made_qdisc = false;
 	char name[NAME_MAX_LEN];
@@ -262,7 +263,7 @@ static int attach_filter(const struct pins *pins, uint32_t ifindex, bool departu
 	if (tc_qdisc_missing(ifindex))
 		pins_put(pins, name, program);
 	err = tc_filter_put(ifindex, departure, program, &made_qdisc);
-	if (made_qdisc && pins_put(pins, name, program))
+	if (made_qdisc && pins_put(pins, name, loaded->maps[MAP_CONTROL]))
 		err = err ? err : -EIO;
 	if (!err)
 		err = name_vector_push(made, copy);
@@ -281,7 +282,7 @@ static int attach_one(struct loaded *loaded, const struct pins *pins, const stru
 	if (in_place(loaded, pins, link->ifindex, departure, program))
 		return 0;
 	if (by_filters(loaded))
-		return attach_filter(pins, link->ifindex, departure, program, made);
+		return attach_filter(loaded, pins, link->ifindex, departure, program, made);
 	link_name(name, link->ifindex, departure);
 	fd = sys_tcx_link(program, link->ifindex, departure);
 	return fd < 0 ? fd : link_keep(pins, name, fd, made);
@@ -361,6 +362,23 @@ struct coverage_entry coverage_told(const struct loaded *loaded, uint32_t ifinde
 	return entry;
 }
 
+static int no_filter(const char *name, int err, struct problem *problem)
+{
+	if (err == -ENOENT) {
+		problem_set(problem, -ENOSYS,
+			    "the kernel has neither tcx nor filters of clsact for `%s`", name);
+		problem_hint(problem, "reeve needs Linux 6.6 or newer, or CONFIG_NET_SCH_INGRESS and "
+				      "CONFIG_NET_CLS_BPF");
+		return -ENOSYS;
+	}
+	problem_set(problem, err,
+		    "cannot put a filter on interface `%s`: its qdisc has a block that interfaces can share",
+		    name);
+	problem_hint(problem, "`tc qdisc show dev %s` tells `ingress_block` or `egress_block`; reeve "
+			      "needs a `clsact` without", name);
+	return err;
+}
+
 static int attach_interface(struct loaded *loaded, const struct pins *pins,
 			    const struct link *link, enum coverage coverage,
 			    struct name_vector *made, struct problem *problem)
@@ -374,6 +392,8 @@ static int attach_interface(struct loaded *loaded, const struct pins *pins,
 		if (err == -ENODEV)
 			return 0; /* it has just vanished: tidying takes it for gone */
 	}
+	if (by_filters(loaded) && (err == -ENOENT || err == -EOPNOTSUPP))
+		return no_filter(link->name, err, problem);
 	if (err == -EINVAL || err == -EOPNOTSUPP) {
 		problem_set(problem, -ENOSYS, "the kernel has no tcx hook for `%s`", link->name);
 		problem_hint(problem, "reeve needs Linux 6.6 or newer");
@@ -436,7 +456,8 @@ static int attach_guard_one(struct loaded *loaded, const struct pins *pins, size
 /* Pinned while there is a table, so that whoever takes the rest away knows of it. */
 #define GUARD_TABLE "guard_table"
 
-int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
+int guard_tell_coming(const struct loaded *loaded, const struct pins *pins, uint32_t coming,
+		      struct problem *problem)
 {
 	cleanup_fd int pinned = -1;
 	int err = 0;
@@ -448,21 +469,36 @@ int guard_tell(const struct loaded *loaded, const struct pins *pins, struct prob
 		err = pins_put(pins, GUARD_TABLE, loaded->maps[MAP_CONTROL]);
 	if (err)
 		return problem_set(problem, err, "cannot pin `%s`: ", GUARD_TABLE);
-	err = guard_nft_set(loaded, problem);
+	return guard_nft_set(loaded, coming, problem);
+}
+
+int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	int err = guard_tell_coming(loaded, pins, loaded->control->active & 1, problem);
+
 	if (!err)
 		__atomic_fetch_and(&loaded->control->means, ~(uint32_t)MEANS_GUARD_BEHIND,
 				   __ATOMIC_SEQ_CST);
 	return err;
 }
 
-void guard_table_remove(const struct pins *pins)
+int guard_take_away(const struct pins *pins, struct problem *problem)
 {
 	cleanup_fd int table = pins_get(pins, GUARD_TABLE);
 	cleanup_fd int control = pins_get(pins, loaded_map_names[MAP_CONTROL]);
+	int err;
 
 	/* Pinned or not: without `control` nobody knows. */
-	if ((table >= 0 || control < 0) && !guard_nft_remove())
-		pins_remove(pins, GUARD_TABLE);
+	if (table < 0 && control >= 0)
+		return 0;
+	err = guard_nft_remove();
+	if (err) {
+		problem_set(problem, err, "cannot remove the guard's nftables table");
+		problem_hint(problem, "`nft delete table inet reeve-guard`");
+		return err;
+	}
+	pins_remove(pins, GUARD_TABLE);
+	return 0;
 }
 
 static int attach_guard(struct loaded *loaded, const struct pins *pins, struct name_vector *made,
@@ -750,7 +786,9 @@ static int undo_filters(void *context, uint32_t ifindex)
 
 void detach_all(const struct pins *pins)
 {
-	guard_table_remove(pins);
+	struct problem ignored;
+
+	guard_take_away(pins, &ignored);
 	detach_links(pins);
 	tc_each_interface(undo_filters, (void *)(uintptr_t)pins);
 }

@@ -67,11 +67,19 @@ bool guard_attached(const struct loaded *loaded, const struct pins *pins);
  */
 int guard_tell(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
 /*
+ * Before the flip to the slot `coming`: the guard lets pass what either policy's programs have judged.
+ */
+int guard_tell_coming(const struct loaded *loaded, const struct pins *pins, uint32_t coming,
+		      struct problem *problem);
+/*
  * Before something changes that such a guard has to be told: until it is, guard_attached() says no,
  * so that a sync sets right what was killed in between.
  */
 void guard_will_change(const struct loaded *loaded);
-/* Removes such a guard. Before programs become idle: it holds what they have not marked. */
-void guard_table_remove(const struct pins *pins);
+/*
+ * Takes that guard away, while the programs still judge: without their marks it would drop
+ * everything. 0 also when there is none.
+ */
+int guard_take_away(const struct pins *pins, struct problem *problem);
 
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/bpf.h>
+#include <net/if.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,15 +45,15 @@ bool netfilter_links_possible(void)
 /* --- nftables --- */
 
 /* Runs commands; what they print is for the caller to free, or NULL. */
-static int run(const char *commands, bool json, char **printed, char *error, size_t size)
+static int run(const char *commands, unsigned int flags, char **printed, char *error,
+	       size_t size)
 {
 	struct nft_ctx *context = nft_ctx_new(NFT_CTX_DEFAULT);
 	int err = 0;
 
 	if (!context)
 		return -ENOMEM;
-	if (json)
-		nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON);
+	nft_ctx_output_set_flags(context, flags);
 	if (nft_ctx_buffer_output(context) || nft_ctx_buffer_error(context))
 		err = -ENOMEM;
 	if (!err && nft_run_cmd_from_buffer(context, commands)) {
@@ -72,7 +73,7 @@ static int run(const char *commands, bool json, char **printed, char *error, siz
 
 static bool there(void)
 {
-	return !run("list table " TABLE, false, NULL, NULL, 0);
+	return !run("list table " TABLE, 0, NULL, NULL, 0);
 }
 
 /* --- the rules --- */
@@ -96,80 +97,192 @@ static const struct {
 
 static const struct {
 	const char *chain, *hook;
-	const char *rules; /* %1$u: the mask of the mark, %2$u and %3$u: what may go up */
-	unsigned int rule_n;
+	bool marks; /* what comes from covered interfaces needs its mark */
+	const char *rules;
 } chains[] = {
-	{ "local_in", "input",
+	{ "local_in", "input", true,
 	  "iif @exempt accept\n"
-	  "iif @covered meta mark & %1$u == { %2$u, %3$u } accept\n"
-	  "counter name local_in drop\n", 3 },
-	{ "forward", "forward",
+	  "counter name local_in drop\n" },
+	{ "forward", "forward", false,
 	  "iif @exempt accept\n"
 	  "iif @covered accept\n"
-	  "counter name forwarded drop\n", 3 },
-	{ "post_routing", "postrouting",
+	  "counter name forwarded drop\n" },
+	{ "post_routing", "postrouting", false,
 	  "oif @exempt accept\n"
 	  "oif @covered accept\n"
-	  "counter name post_routing drop\n", 3 },
+	  "counter name post_routing drop\n" },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* An interface may be named by a number, but by none behind a space. */
 static void put_element(struct text *text, const char *set, uint32_t ifindex)
 {
-	text_printf(text, "add element " TABLE " %s { %u }\n", set, ifindex);
+	text_printf(text, "add element " TABLE " %s { \" %u\" }\n", set, ifindex);
 }
 
-static void put_interfaces(struct text *text, const struct loaded *loaded, const char *set,
-			   uint32_t bits)
+static uint32_t told_bits(const struct loaded *loaded, uint32_t ifindex)
 {
-	uint32_t key, *previous = NULL;
+	struct coverage_entry entry = { 0 };
 
-	for (uint32_t i = 1; i < INTERFACES_NEAR; i++)
-		if (loaded->control->covered[i].bits & bits)
-			put_element(text, set, i);
+	if (ifindex < INTERFACES_NEAR)
+		return loaded->control->covered[ifindex].bits;
+	bpf_map_lookup_elem(loaded->maps[MAP_COVERED_FAR], &ifindex, &entry);
+	return entry.bits;
+}
+
+/* How many interfaces belong into a set; with a `text`, they are put there. */
+static uint32_t put_interfaces(struct text *text, const struct loaded *loaded, size_t set)
+{
+	uint32_t key, *previous = NULL, n = 0;
+
+	for (uint32_t i = 1; i < INTERFACES_NEAR; i++) {
+		if (!(told_bits(loaded, i) & sets[set].bits))
+			continue;
+		n++;
+		if (text)
+			put_element(text, sets[set].set, i);
+	}
 	while (!bpf_map_get_next_key(loaded->maps[MAP_COVERED_FAR], previous, &key)) {
-		struct coverage_entry entry = { 0 };
-
-		if (!bpf_map_lookup_elem(loaded->maps[MAP_COVERED_FAR], &key, &entry) &&
-		    (entry.bits & bits))
-			put_element(text, set, key);
+		if (told_bits(loaded, key) & sets[set].bits) {
+			n++;
+			if (text)
+				put_element(text, sets[set].set, key);
+		}
 		previous = &key;
 	}
+	return n;
 }
 
-static void put_table(struct text *text, const struct loaded *loaded, uint32_t mark_shift)
+static void put_marks(struct text *text, const char *chain, uint32_t mark_shift)
 {
-	text_puts(text, "add table " TABLE "\n");
+	text_printf(text, "add rule " TABLE " %s iif @covered meta mark & %u == { %u, %u } accept\n",
+		    chain, 3u << mark_shift, (unsigned)MARK_SELF << mark_shift,
+		    (unsigned)MARK_REPLY << mark_shift);
+}
+
+static void put_chain(struct text *text, size_t chain, uint32_t mark_shift, uint32_t coming_shift)
+{
+	const char *name = chains[chain].chain;
+	char rules[256], *rule, *rest = rules;
+
+	text_printf(text,
+		    "add chain " TABLE " %s { type filter hook %s priority " PRIORITY
+		    "; policy accept; }\n"
+		    "flush chain " TABLE " %s\n",
+		    name, chains[chain].hook, name);
+	if (chains[chain].marks)
+		put_marks(text, name, mark_shift);
+	if (chains[chain].marks && coming_shift != mark_shift)
+		put_marks(text, name, coming_shift);
+	snprintf(rules, sizeof(rules), "%s", chains[chain].rules);
+	while ((rule = strsep(&rest, "\n")) && *rule)
+		text_printf(text, "add rule " TABLE " %s %s\n", name, rule);
+}
+
+static void put_table(struct text *text, const struct loaded *loaded, uint32_t mark_shift,
+		      uint32_t coming_shift)
+{
+	/* Without flags: one that was made dormant wakes up. */
+	text_puts(text, "add table " TABLE " { comment \"made by reeve, and made anew: not to be "
+			"edited or saved\"; }\n");
 	for (size_t i = 0; i < COUNT(counters); i++)
 		text_printf(text, "add counter " TABLE " %s\n", counters[i].counter);
 	for (size_t i = 0; i < COUNT(sets); i++) {
 		text_printf(text, "add set " TABLE " %s { type iface_index; }\nflush set " TABLE " %s\n",
 			    sets[i].set, sets[i].set);
-		put_interfaces(text, loaded, sets[i].set, sets[i].bits);
+		put_interfaces(text, loaded, i);
 	}
-	for (size_t i = 0; i < COUNT(chains); i++) {
-		char rules[512], *rule, *rest = rules;
-
-		text_printf(text,
-			    "add chain " TABLE " %s { type filter hook %s priority " PRIORITY "; }\n"
-			    "flush chain " TABLE " %s\n",
-			    chains[i].chain, chains[i].hook, chains[i].chain);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-#pragma GCC diagnostic ignored "-Wformat-extra-args"
-		snprintf(rules, sizeof(rules), chains[i].rules, 3u << mark_shift,
-			 (unsigned)MARK_SELF << mark_shift, (unsigned)MARK_REPLY << mark_shift);
-#pragma GCC diagnostic pop
-		while ((rule = strsep(&rest, "\n")) && *rule)
-			text_printf(text, "add rule " TABLE " %s %s\n", chains[i].chain, rule);
-	}
+	for (size_t i = 0; i < COUNT(chains); i++)
+		put_chain(text, i, mark_shift, coming_shift);
 }
 
-int guard_nft_set(const struct loaded *loaded, struct problem *problem)
+/* --- looking --- */
+
+/* One pass over what nft lists of the table. */
+struct listing {
+	uint64_t hash; /* of all but interfaces, spaces and counts */
+	uint32_t n[COUNT(sets)];
+	bool strange; /* an interface is in a set in which it should not be */
+};
+
+static void hash_byte(struct listing *listing, char c)
+{
+	/* FNV-1a: nobody is kept from anything by it. */
+	if (!strchr(" \t\n", c))
+		listing->hash = (listing->hash ^ (unsigned char)c) * 0x100000001b3u;
+}
+
+/* `at` is behind the brace of a set's elements; returns what is behind the closing one. */
+static const char *read_elements(const struct loaded *loaded, size_t set, const char *at,
+				 struct listing *listing)
+{
+	while (*at && *at != '}') {
+		bool quoted = *at == '"';
+		size_t length = strcspn(at += quoted, quoted ? "\"" : ", \t\n}");
+		char word[32];
+		uint32_t ifindex;
+
+		if (length) {
+			snprintf(word, sizeof(word), "%.*s", (int)length, at);
+			ifindex = quoted ? if_nametoindex(word) :
+					   (uint32_t)strtoul(word, NULL, 10);
+			if (!(told_bits(loaded, ifindex) & sets[set].bits))
+				listing->strange = true;
+			listing->n[set]++;
+		}
+		at += length;
+		at += *at && *at != '}';
+	}
+	return *at ? at + 1 : at;
+}
+
+static int list(const struct loaded *loaded, struct listing *listing)
+{
+	static const char elements[] = "elements = {";
+	cleanup_free char *printed = NULL;
+	const char *at, *next;
+	size_t set = 0;
+	int err;
+
+	*listing = (struct listing){ .hash = 0xcbf29ce484222325u };
+	err = run("list table " TABLE, NFT_CTX_OUTPUT_STATELESS, &printed, NULL, 0);
+	if (err)
+		return err;
+	for (at = printed; *at; at = next) {
+		next = at + 1;
+		for (size_t i = 0; i < COUNT(sets); i++)
+			if (!strncmp(at, "set ", 4) &&
+			    !strncmp(at + 4, sets[i].set, strlen(sets[i].set)))
+				set = i;
+		if (!strncmp(at, elements, strlen(elements)))
+			next = read_elements(loaded, set, at + strlen(elements), listing);
+		else
+			hash_byte(listing, *at);
+	}
+	return 0;
+}
+
+bool guard_nft_alive(const struct loaded *loaded)
+{
+	struct listing listing;
+
+	if (list(loaded, &listing) || listing.strange ||
+	    listing.hash != loaded->control->guard_table)
+		return false;
+	for (size_t i = 0; i < COUNT(sets); i++)
+		if (listing.n[i] != put_interfaces(NULL, loaded, i))
+			return false;
+	return true;
+}
+
+/* --- setting --- */
+
+int guard_nft_set(const struct loaded *loaded, uint32_t coming, struct problem *problem)
 {
 	const struct control_slot *slot = &loaded->control->slot[loaded->control->active & 1];
 	struct text text = TEXT_INIT(1 << 24);
+	struct listing listing;
 	char said[256] = "";
 	int err;
 
@@ -177,13 +290,17 @@ int guard_nft_set(const struct loaded *loaded, struct problem *problem)
 		err = guard_nft_remove();
 		return err ? problem_set(problem, err, "cannot remove the guard's nftables table") : 0;
 	}
-	put_table(&text, loaded, slot->mark_shift);
+	put_table(&text, loaded, slot->mark_shift, loaded->control->slot[coming & 1].mark_shift);
 	err = text_error(&text);
 	if (!err)
-		err = run(text_string(&text), false, NULL, said, sizeof(said));
+		err = run(text_string(&text), 0, NULL, said, sizeof(said));
 	text_free(&text);
 	if (!err)
+		err = list(loaded, &listing);
+	if (!err) {
+		loaded->control->guard_table = listing.hash;
 		return 0;
+	}
 	problem_set(problem, err, "cannot make the guard's nftables table: %s", said);
 	problem_hint(problem, "this kernel has no BPF on Netfilter (Linux 6.4 has), so the guard needs "
 			      "nftables; or `options { guard off }`");
@@ -192,37 +309,15 @@ int guard_nft_set(const struct loaded *loaded, struct problem *problem)
 
 int guard_nft_remove(void)
 {
-	return there() ? run("delete table " TABLE, false, NULL, NULL, 0) : 0;
-}
-
-/* --- looking --- */
-
-static unsigned int occurrences(const char *text, const char *what)
-{
-	unsigned int n = 0;
-
-	for (const char *at = text; (at = strstr(at, what)); at++)
-		n++;
-	return n;
-}
-
-bool guard_nft_alive(void)
-{
-	cleanup_free char *printed = NULL;
-	unsigned int rules = 0;
-
-	for (size_t i = 0; i < COUNT(chains); i++)
-		rules += chains[i].rule_n;
-	return !run("list table " TABLE, true, &printed, NULL, 0) &&
-	       occurrences(printed, "{\"rule\": ") == rules &&
-	       occurrences(printed, "\"hook\": ") == COUNT(chains);
+	/* Adding it first: somebody may just have removed it. */
+	return there() ? run("add table " TABLE "\ndelete table " TABLE, 0, NULL, NULL, 0) : 0;
 }
 
 void guard_nft_counts(uint64_t stats[STAT_COUNT])
 {
 	cleanup_free char *printed = NULL;
 
-	if (run("list counters table " TABLE, false, &printed, NULL, 0))
+	if (run("list counters table " TABLE, 0, &printed, NULL, 0))
 		return;
 	for (size_t i = 0; i < COUNT(counters); i++) {
 		char name[40];

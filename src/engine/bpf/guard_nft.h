@@ -21,13 +21,14 @@ bool netfilter_links_possible(void);
 
 /*
  * Makes the table what the running policy and `control` ask for, in one step; without a policy, or
- * where it wants no guard, there is none. Counts go on. 0 or -errno with a problem.
+ * where it wants no guard, there is none. The policy in the slot `coming` is about to run: what its
+ * programs mark may pass too. Counts go on. 0 or -errno with a problem.
  */
-int guard_nft_set(const struct loaded *loaded, struct problem *problem);
+int guard_nft_set(const struct loaded *loaded, uint32_t coming, struct problem *problem);
 /* Takes it away; 0 also when there was none. */
 int guard_nft_remove(void);
-/* Is it there, and whole? */
-bool guard_nft_alive(void);
+/* Is it there, and as reeve has made it? */
+bool guard_nft_alive(const struct loaded *loaded);
 /* Adds what it has dropped to the statistics. */
 void guard_nft_counts(uint64_t stats[STAT_COUNT]);
 

@@ -11,7 +11,7 @@
 #define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
-#define LAYOUT_VERSION 3u /* of everything pinned; another one is refused, never misread */
+#define LAYOUT_VERSION 4u /* of everything pinned; another one is refused, never misread */
 
 /*
  * Interfaces with an index below this have their coverage and their zone's tag in `control`, where
@@ -75,6 +75,7 @@ struct control {
 	__u32 means;	   /* enum means */
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
+	__u64 guard_table;     /* MEANS_NFT_GUARD: what the table looked like when reeve made it */
 	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */
 	__u16 tags[SLOTS][INTERFACES_NEAR]; /* of the image in each slot */
 	struct coverage_entry covered[INTERFACES_NEAR];

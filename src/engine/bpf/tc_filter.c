@@ -83,10 +83,12 @@ static int filter_receive(const struct nlmsghdr *message, void *context)
 	if (!attributes.chain && header->tcm_handle == HANDLE && !strcmp(attributes.kind, "bpf") &&
 	    header->tcm_info >> 16 == PRIORITY)
 		mnl_attr_parse_nested(attributes.options, bpf_attribute, &attributes);
-	if (attributes.program)
+	if (attributes.program) {
 		look->program = attributes.program;
-	else
+		look->behind = look->foreign; /* they are told in the order in which packets meet them */
+	} else {
 		look->foreign = true;
+	}
 	return MNL_CB_OK;
 }
 
@@ -169,11 +171,15 @@ int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdis
 		    .flags = BPF_TC_F_REPLACE);
 	libbpf_print_fn_t print = libbpf_set_print(quiet);
 	int err = bpf_tc_hook_create(&hook);
+	struct tc_filter_look look;
 
 	if (!err)
 		*made_qdisc = true;
 	if (err == -EEXIST)
 		err = has_ingress(ifindex) ? -EBUSY : 0;
+	/* Others can come before it with the same priority; a new one is the first again. */
+	if (!err && !tc_filter_look(ifindex, departure, &look) && look.behind)
+		err = tc_filter_remove(ifindex, departure);
 	if (!err) {
 		err = bpf_tc_attach(&hook, &filter);
 		/* Two of different kinds cannot have the same priority. */
@@ -221,9 +227,9 @@ void tc_qdisc_remove(uint32_t ifindex)
 int tc_each_interface(int (*visit)(void *context, uint32_t ifindex), void *context)
 {
 	struct if_nameindex *all = if_nameindex();
-	int stop = 0;
+	int stop = all ? 0 : -errno;
 
-	for (size_t i = 0; all && all[i].if_index && !stop; i++)
+	for (size_t i = 0; !stop && all[i].if_index; i++)
 		stop = visit(context, all[i].if_index);
 	if_freenameindex(all);
 	return stop;

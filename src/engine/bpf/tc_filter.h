@@ -18,6 +18,7 @@ bool tcx_possible(void);
 struct tc_filter_look {
 	uint32_t program; /* the id of the one that our filter runs; 0: there is none */
 	bool foreign;	  /* others have filters there */
+	bool behind;	  /* one of them comes before ours */
 };
 
 /* What is on this hook of an interface. -ENODEV when that is gone, or another -errno. */
@@ -25,7 +26,8 @@ int tc_filter_look(uint32_t ifindex, bool departure, struct tc_filter_look *look
 /*
  * Puts our filter there, or another program into it, in one step. *made_qdisc becomes true when
  * clsact had to be made for it. -EEXIST when something of another kind has our place,
- * -EBUSY when there is a qdisc `ingress`, which has no egress.
+ * -EBUSY when there is a qdisc `ingress`, which has no egress, -EOPNOTSUPP when the filters belong to
+ * a block that interfaces can share, -ENOENT when the kernel lacks clsact or cls_bpf.
  */
 int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdisc);
 /* 0 also when there was none. */
