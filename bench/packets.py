@@ -102,6 +102,7 @@ def raise_filter(world, case):
         world.nft(case.policy())
     elif case.filter == "reeve":
         world.reeve("apply", world.file(f"{case.name}.reeve", case.policy()))
+        world.reeve("flows", "kill", "all")  # what it has taken over of nft's, from conntrack
 
 
 def turn(world, case):
