@@ -245,14 +245,13 @@ static void qdisc_name(char name[NAME_MAX_LEN], uint32_t ifindex)
 	snprintf(name, NAME_MAX_LEN, "clsact_%u", ifindex);
 }
 
-/* What is pinned there must not be of a set of programs that others may take the place of. */
+/* The pin is no program: one of a set that others took the place of would keep its tables. */
 static int attach_filter(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex,
 			 bool departure, int program, struct name_vector *made)
 {
-	bool made_qdisc = false;
 	char name[NAME_MAX_LEN];
 	char *copy;
-	int err;
+	int err = 0;
 
 	snprintf(name, sizeof(name), "filter_%u_%u", ifindex, departure);
 	copy = strdup(name);
@@ -261,10 +260,9 @@ static int attach_filter(const struct loaded *loaded, const struct pins *pins, u
 	qdisc_name(name, ifindex);
 	/* Before it is made: one that nobody knows to be reeve's would stay. */
 	if (tc_qdisc_missing(ifindex))
-		pins_put(pins, name, program);
-	err = tc_filter_put(ifindex, departure, program, &made_qdisc);
-	if (made_qdisc && pins_put(pins, name, loaded->maps[MAP_CONTROL]))
-		err = err ? err : -EIO;
+		err = pins_put(pins, name, loaded->maps[MAP_CONTROL]);
+	if (!err)
+		err = tc_filter_put(ifindex, departure, program);
 	if (!err)
 		err = name_vector_push(made, copy);
 	if (err)
@@ -608,14 +606,13 @@ static int exchange_filters(void *context, uint32_t ifindex)
 
 	for (int departure = 0; !exchange->err && departure < 2; departure++) {
 		struct tc_filter_look look;
-		bool ignored;
 		int program;
 
 		if (tc_filter_look(ifindex, departure, &look) || !look.program)
 			continue;
 		program = counterpart(exchange, look.program);
 		if (program >= 0)
-			exchange->err = tc_filter_put(ifindex, departure, program, &ignored);
+			exchange->err = tc_filter_put(ifindex, departure, program);
 		if (exchange->err == -ENODEV)
 			exchange->err = 0;
 	}
@@ -736,7 +733,8 @@ int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct lin
 	err = pins_each(pins, tidy_visit, &tidy);
 	/* Last: by what the guard was told, the next sync knows that something is to be removed. */
 	covered_tidy(loaded, links);
-	guard_tell(loaded, pins, &ignored);
+	if (loaded->control->means & MEANS_GUARD_BEHIND)
+		guard_tell(loaded, pins, &ignored);
 	return err;
 }
 

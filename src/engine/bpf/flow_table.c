@@ -40,6 +40,14 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint32_t flow_table_room(int fd)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.max_entries;
+}
+
 int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, uint32_t *total,
 		    bool *stopped)
 {

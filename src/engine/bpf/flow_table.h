@@ -8,6 +8,8 @@
 #include "engine/bpf/engine.h"
 #include "engine/bpf/loaded.h"
 
+/* How many it has room for; 0 when that cannot be told. */
+uint32_t flow_table_room(int fd);
 /*
  * Calls `visit` for every live flow of a table, until it returns non-zero: then *stopped. `visit`
  * may be NULL: then the entries are only counted. *total goes up by the entries that were read,

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "core/mark.h"
+#include "engine/bpf/attach.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
 
@@ -121,30 +122,20 @@ static void put_element(struct text *text, const char *set, uint32_t ifindex)
 	text_printf(text, "add element " TABLE " %s { \" %u\" }\n", set, ifindex);
 }
 
-static uint32_t told_bits(const struct loaded *loaded, uint32_t ifindex)
-{
-	struct coverage_entry entry = { 0 };
-
-	if (ifindex < INTERFACES_NEAR)
-		return loaded->control->covered[ifindex].bits;
-	bpf_map_lookup_elem(loaded->maps[MAP_COVERED_FAR], &ifindex, &entry);
-	return entry.bits;
-}
-
 /* How many interfaces belong into a set; with a `text`, they are put there. */
 static uint32_t put_interfaces(struct text *text, const struct loaded *loaded, size_t set)
 {
 	uint32_t key, *previous = NULL, n = 0;
 
 	for (uint32_t i = 1; i < INTERFACES_NEAR; i++) {
-		if (!(told_bits(loaded, i) & sets[set].bits))
+		if (!(coverage_told(loaded, i).bits & sets[set].bits))
 			continue;
 		n++;
 		if (text)
 			put_element(text, sets[set].set, i);
 	}
 	while (!bpf_map_get_next_key(loaded->maps[MAP_COVERED_FAR], previous, &key)) {
-		if (told_bits(loaded, key) & sets[set].bits) {
+		if (coverage_told(loaded, key).bits & sets[set].bits) {
 			n++;
 			if (text)
 				put_element(text, sets[set].set, key);
@@ -227,7 +218,7 @@ static const char *read_elements(const struct loaded *loaded, size_t set, const 
 			snprintf(word, sizeof(word), "%.*s", (int)length, at);
 			ifindex = quoted ? if_nametoindex(word) :
 					   (uint32_t)strtoul(word, NULL, 10);
-			if (!(told_bits(loaded, ifindex) & sets[set].bits))
+			if (!(coverage_told(loaded, ifindex).bits & sets[set].bits))
 				listing->strange = true;
 			listing->n[set]++;
 		}

@@ -29,18 +29,10 @@ static uint32_t size_wanted(const struct policy_options *options, size_t table)
 	return tables[table].map == MAP_FLOWS ? options->flows_max : options->embryonic_max;
 }
 
-static uint32_t size_now(int fd)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.max_entries;
-}
-
 bool resize_wanted(const struct loaded *loaded, const struct policy_options *options)
 {
 	for (size_t i = 0; i < COUNT(tables); i++)
-		if (size_now(loaded->maps[tables[i].map]) != size_wanted(options, i))
+		if (flow_table_room(loaded->maps[tables[i].map]) != size_wanted(options, i))
 			return true;
 	return false;
 }
@@ -64,7 +56,7 @@ static int room_check(const struct loaded *loaded, const struct policy_options *
 	bool stopped = false;
 	int err;
 
-	if (size_now(loaded->maps[MAP_FLOWS]) <= options->flows_max)
+	if (flow_table_room(loaded->maps[MAP_FLOWS]) <= options->flows_max)
 		return 0;
 	err = flow_table_read(loaded->maps[MAP_FLOWS], false, count_live, &live, &total, &stopped);
 	if (err)

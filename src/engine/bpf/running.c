@@ -215,14 +215,6 @@ static uint64_t all_memory(const struct engine *engine)
 	return sum;
 }
 
-static uint32_t map_room(int fd)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t size = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &size) ? 0 : info.max_entries;
-}
-
 /* The running policy, for names and zones. */
 static int running_ruleset(struct engine *engine, struct ruleset *ruleset, struct problem *problem)
 {
@@ -313,8 +305,8 @@ int engine_status(struct engine *engine, struct engine_status *status, struct pr
 		.nft_guard = engine->loaded.control->means & MEANS_NFT_GUARD,
 		.generation = slot->generation,
 		.applied_at = slot->applied_at,
-		.flows_max = map_room(engine->loaded.maps[MAP_FLOWS]),
-		.embryonic_max = map_room(engine->loaded.maps[MAP_EMBRYONIC]),
+		.flows_max = flow_table_room(engine->loaded.maps[MAP_FLOWS]),
+		.embryonic_max = flow_table_room(engine->loaded.maps[MAP_EMBRYONIC]),
 		.map_bytes = all_memory(engine),
 	};
 	struct image image = { 0 };

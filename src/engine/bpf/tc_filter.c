@@ -163,7 +163,7 @@ bool tc_qdisc_missing(uint32_t ifindex)
 	return !qdisc_look(ifindex, &look) && !look.any;
 }
 
-int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdisc)
+int tc_filter_put(uint32_t ifindex, bool departure, int program)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
 		    .attach_point = departure ? BPF_TC_EGRESS : BPF_TC_INGRESS);
@@ -173,8 +173,6 @@ int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdis
 	int err = bpf_tc_hook_create(&hook);
 	struct tc_filter_look look;
 
-	if (!err)
-		*made_qdisc = true;
 	if (err == -EEXIST)
 		err = has_ingress(ifindex) ? -EBUSY : 0;
 	/* Others can come before it with the same priority; a new one is the first again. */

@@ -24,12 +24,12 @@ struct tc_filter_look {
 /* What is on this hook of an interface. -ENODEV when that is gone, or another -errno. */
 int tc_filter_look(uint32_t ifindex, bool departure, struct tc_filter_look *look);
 /*
- * Puts our filter there, or another program into it, in one step. *made_qdisc becomes true when
- * clsact had to be made for it. -EEXIST when something of another kind has our place,
+ * Puts our filter there, or another program into it, in one step; clsact too, where it is missing.
+ * -EEXIST when something of another kind has our place,
  * -EBUSY when there is a qdisc `ingress`, which has no egress, -EOPNOTSUPP when the filters belong to
  * a block that interfaces can share, -ENOENT when the kernel lacks clsact or cls_bpf.
  */
-int tc_filter_put(uint32_t ifindex, bool departure, int program, bool *made_qdisc);
+int tc_filter_put(uint32_t ifindex, bool departure, int program);
 /* 0 also when there was none. */
 int tc_filter_remove(uint32_t ifindex, bool departure);
 /* Is there no clsact qdisc, nor anything else in its place? */
