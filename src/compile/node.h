@@ -12,9 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/image.h"
+
 #include "compile/compile.h"
 
-#define NODES_FIRST 2 /* units 0 and 1 are the header's */
+#define NODES_FIRST IMAGE_HEADER_UNITS
 
 struct nodes {
 	unsigned char *bytes;  /* of the image from unit 0 on; the header's units are zero */

@@ -62,7 +62,7 @@ static bool in_bounds(const struct check *check, uint32_t first, uint64_t n)
 {
 	uint32_t units = check->header->units;
 
-	return first >= 2 && first <= units && n <= units - first;
+	return first >= IMAGE_HEADER_UNITS && first <= units && n <= units - first;
 }
 
 static bool check_header(struct check *check, size_t size)
@@ -93,7 +93,7 @@ static bool check_header(struct check *check, size_t size)
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");
-	if (header->reserved)
+	if (!all_zero(header->reserved, 17))
 		return refuse(check, "reserved word of the header is not zero");
 	return true;
 }
@@ -244,7 +244,7 @@ static bool check_nodes(struct check *check)
 	for (i = 0; i < words; i++)
 		if (!check_ref(check, dispatch[i], header->units, 0))
 			return false;
-	for (i = header->units; i-- > 2;) {
+	for (i = header->units; i-- > IMAGE_HEADER_UNITS;) {
 		unsigned mark = check->marks[i], member = mark & MARK_MEMBER;
 		bool good = true;
 
@@ -307,7 +307,7 @@ static bool check_walks(struct check *check)
 	const struct image_header *header = check->header;
 	uint32_t i;
 
-	for (i = 2; i < header->units; i++) {
+	for (i = IMAGE_HEADER_UNITS; i < header->units; i++) {
 		uint32_t kind = check->marks[i] & MARK_KIND;
 
 		if (kind == MARK_NODE_NONE)

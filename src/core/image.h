@@ -7,7 +7,7 @@
  * image is stored as pages of IMAGE_PAGE bytes, so no node straddles a page: a switch is aligned to
  * its own size.
  *
- * Units 0 and 1 hold the header. The dispatch table gives, for a kind of walk, a pair of zones and
+ * The first IMAGE_HEADER_UNITS units hold the header. The dispatch table gives, for a kind of walk, a pair of zones and
  * a family, the reference at which the walk begins. The walk goes on until it meets REF_RULE:
  *
  *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
@@ -32,8 +32,9 @@
 #include "core/types.h"
 
 #define IMAGE_MAGIC 0x56454552u /* "REEV" */
-#define IMAGE_VERSION 2u
+#define IMAGE_VERSION 3u
 #define IMAGE_UNIT 32u
+#define IMAGE_HEADER_UNITS 4u
 #define IMAGE_PAGE 65536u
 #define IMAGE_PAGE_UNITS (IMAGE_PAGE / IMAGE_UNIT)
 #define IMAGE_UNITS_MAX (1u << 23) /* 256 MiB */
@@ -68,7 +69,7 @@ enum walk_kind {
 	WALK_KINDS,
 };
 
-struct image_header { /* 2 units */
+struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 magic, version;
 	__u32 units;	       /* length of the whole */
 	__u32 zones;	       /* number of zones, at least 2 */
@@ -82,8 +83,10 @@ struct image_header { /* 2 units */
 	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
 	__u32 zone_tags;       /* unit of the first tags */
-	__u32 reserved;	       /* zero */
+	__u32 reserved[17];    /* zero */
 };
+
+_Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
 
 #define IMAGE_DISPATCH(zones, walk, from, to, family) \
 	((((walk) * (zones) + (from)) * (zones) + (to)) * 2 + ((family) == 6))

@@ -15,7 +15,7 @@
 #define SECOND 1000000000ull
 
 enum { RULE_ALLOW, RULE_DROP, RULE_REJECT, RULE_STATELESS, RULES };
-enum { UNIT_DISPATCH = 2, UNIT_TAGS = 9, UNIT_INTERFACES, UNIT_RULES, UNIT_SWITCH = 16, UNITS = 20 };
+enum { UNIT_DISPATCH = 4, UNIT_TAGS = 11, UNIT_INTERFACES, UNIT_RULES, UNIT_SWITCH = 20, UNITS = 24 };
 
 struct small_image {
 	struct image_header header;
@@ -23,7 +23,7 @@ struct small_image {
 	uint16_t tags[IMAGE_UNIT_TAGS];
 	struct image_bucket interfaces;
 	struct image_rule rules[RULES];
-	unsigned char unused[1 * IMAGE_UNIT]; /* a switch is aligned to its size */
+	unsigned char unused[3 * IMAGE_UNIT]; /* a switch is aligned to its size */
 	struct image_switch ports;
 };
 

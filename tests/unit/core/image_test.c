@@ -16,16 +16,16 @@
 
 /* Where things lie in the sound image. */
 enum {
-	UNIT_TEST = 2,	/* destination port 80? */
-	UNIT_INNER = 3, /* a test inside the set tree */
-	UNIT_TREE = 4,	/* the switch of the set tree */
-	UNIT_SET = 8,
-	UNIT_SPARE = 9, /* referred to by nothing */
-	UNIT_SWITCH = 12,
-	UNIT_RULES = 16,    /* two */
-	UNIT_DISPATCH = 18, /* 3 kinds of walk, 2 zones: 24 words */
-	UNIT_TAGS = 21,
-	UNIT_BUCKETS = 22,  /* two */
+	UNIT_TEST = 6,	/* destination port 80? */
+	UNIT_INNER = 7, /* a test inside the set tree */
+	UNIT_TREE = 8,	/* the switch of the set tree */
+	UNIT_SET = 12,
+	UNIT_SPARE = 13, /* referred to by nothing */
+	UNIT_SWITCH = 16,
+	UNIT_RULES = 20,    /* two */
+	UNIT_DISPATCH = 22, /* 3 kinds of walk, 2 zones: 24 words */
+	UNIT_TAGS = 25,
+	UNIT_BUCKETS = 26,  /* two */
 	UNITS = 24,
 };
 
@@ -238,7 +238,7 @@ static void test_damage(void **state)
 		       "the unused children of a switch differ"),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_RULE, 2), NO_RULE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_SWITCH, UNIT_SWITCH), BEFORE),
-		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_TEST, 13), BEFORE),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_TEST, 17), BEFORE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_MEMBER, 1),
 		       "a set's answer outside of a set tree"),
 		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_RULE, 0), "a set tree ends in a rule"),

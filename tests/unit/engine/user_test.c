@@ -39,7 +39,7 @@ enum { /* rules of the image */
 	RULES,
 };
 
-enum { UNIT_DISPATCH = 2, UNIT_TAGS = 14, UNIT_INTERFACES, UNIT_RULES, UNIT_TEST = 22, UNITS };
+enum { UNIT_DISPATCH = 4, UNIT_TAGS = 16, UNIT_INTERFACES, UNIT_RULES, UNIT_TEST = 24, UNITS };
 
 /* Every pair of zones begins at a rule, which tests change. */
 struct hand {
