@@ -59,6 +59,8 @@ enum image_flags {
 	IMAGE_PICKUP = 1, /* a TCP packet in mid-stream may start a flow */
 	IMAGE_GUARD = 2,
 	IMAGE_LIBERAL = 4, /* new flows are FLOW_LIBERAL */
+	IMAGE_FORWARDS = 8, /* destinations are translated: WALK_FORWARD is to be asked */
+	IMAGE_SOURCES = 16, /* sources are translated: WALK_SOURCE is to be asked */
 };
 
 /* For what a rule is looked for. */
@@ -66,6 +68,8 @@ enum walk_kind {
 	WALK_PACKET,   /* a packet with all its fields */
 	WALK_FLOW,     /* a flow: conditions on fields that its record does not hold count as matching */
 	WALK_FRAGMENT, /* a later fragment: only rules that say `fragment`, and the built-in ones */
+	WALK_FORWARD,  /* a packet without a flow, on arrival: which translation of its destination? */
+	WALK_SOURCE,   /* a flow that begins, at departure: which translation of its source? */
 	WALK_KINDS,
 };
 
@@ -83,7 +87,10 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
 	__u32 zone_tags;       /* unit of the first tags */
-	__u32 reserved[17];    /* zero */
+	__u32 translations;    /* unit of the first, even; 0 when there are none */
+	__u32 translation_n;
+	__u32 policy_rules;    /* rules below this number are the policy's, the others NAT's */
+	__u32 reserved[14];    /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -128,6 +135,44 @@ struct image_rule { /* 1 unit */
 	__u32 mark_mask, mark_value;
 	__u32 reserved[4];
 };
+
+/*
+ * What a NAT rule does. Its image_rule has ACTION_TRANSLATE and the number of its (first)
+ * translation in mark_value; the last NAT rule matches everything, has ACTION_ALLOW and translates
+ * nothing.
+ */
+enum translation_kind {
+	TRANSLATE_NONE,
+	TRANSLATE_SOURCE,
+	TRANSLATE_MASQUERADE, /* source: the address of the leaving interface */
+	TRANSLATE_FORWARD,    /* destination */
+	TRANSLATE_KINDS,
+};
+
+enum translation_flags {
+	TRANSLATE_PREFIX = 1,	 /* prefix to prefix: the bits behind it stay */
+	TRANSLATE_FULL_CONE = 2, /* UDP: one outer port for an inner one, whoever it talks to */
+	TRANSLATE_PORTS = 4,	 /* port_lo..port_hi were given */
+};
+
+struct image_translation { /* 2 units, aligned to 2 */
+	__u8 kind;   /* enum translation_kind */
+	__u8 family; /* 4 or 6; 0: masquerade of either */
+	__u8 flags;  /* enum translation_flags */
+	__u8 prefix; /* TRANSLATE_PREFIX: length of the prefix at `lo` */
+	/*
+	 * Forward: ports of the target; a range maps one to one from match_port_lo on. Source: the
+	 * pool; 0: the default one.
+	 */
+	__u16 port_lo, port_hi;
+	__u16 match_port_lo;
+	__u16 n; /* this one and the n - 1 behind it are alternatives, spread evenly over flows */
+	__u32 lo[4], hi[4]; /* addresses, ends included; words as in FIELD_SRC */
+	__u32 from_lo[4];   /* TRANSLATE_PREFIX: the first address of the prefix that is matched */
+	__u32 reserved;
+};
+
+_Static_assert(sizeof(struct image_translation) == 64, "translation");
 
 struct image_interface {
 	__u32 ifindex;

@@ -40,6 +40,9 @@ static __always_inline struct room *room_get(host_t *host, struct __sk_buff *skb
 	if (!room)
 		return 0;
 	memset(room, 0, sizeof(*room));
+	host->nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (!host->nat)
+		return 0;
 	host->skb = skb;
 	host->room = room;
 	host->packet = &room->packet;
@@ -56,6 +59,9 @@ static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, __u3
 	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
 
 	if (!room)
+		return -1;
+	host->nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (!host->nat)
 		return -1;
 	host->skb = skb;
 	host->room = room;
@@ -107,13 +113,16 @@ __noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
 	if (!room || host_reopen(&host, 0, slot))
 		return -1;
 	key = &host.room->key;
-	found.sender_high = (__u32)flow_key_make(host.packet, key);
 	found.embryonic = unreplied;
 	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
 	if (!found.flow)
 		return -1;
-	if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
-		found.direction = DIRECTION_REPLY;
+	/* Of a translated flow the key is not the packet's, and the direction does not matter. */
+	if (!(found.flow->flags & FLOW_TRANSLATED)) {
+		found.sender_high = (__u32)flow_key_make(host.packet, key);
+		if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
+			found.direction = DIRECTION_REPLY;
+	}
 	return flow_recheck(&host, key, &found);
 }
 
@@ -130,6 +139,82 @@ static __always_inline int host_recheck(host_t *host, const struct flow_key *key
 	found->flow = 0;
 	return -1;
 }
+
+enum search_result {
+	SEARCH_FOUND = 1,
+	SEARCH_EMBRYONIC = 2,
+	SEARCH_REPLY = 4,
+};
+
+__noinline int step_translated_search(struct room *room, __u32 slot)
+{
+	struct found found = { 0 };
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot) ||
+	    !translated_search(&host, &host.room->key, &found, host_now(&host)))
+		return 0;
+	return SEARCH_FOUND | (found.embryonic ? SEARCH_EMBRYONIC : 0) |
+	       (found.direction ? SEARCH_REPLY : 0);
+}
+
+static __always_inline int host_translated_search(host_t *host, struct flow_key *key,
+						  struct found *found)
+{
+	int result = step_translated_search(host->room, host->slot);
+	struct flow *flow;
+
+	if (!(result & SEARCH_FOUND))
+		return 0;
+	flow = result & SEARCH_EMBRYONIC ? host_embryonic_find(host, key) : host_flow_find(host, key);
+	if (!flow)
+		return 0;
+	found->flow = flow;
+	found->embryonic = !!(result & SEARCH_EMBRYONIC);
+	found->direction = !!(result & SEARCH_REPLY);
+	return 1;
+}
+
+static long port_search_next(__u32 i, struct port_search *search)
+{
+	return port_search_step(search);
+}
+
+static __always_inline void host_port_search(host_t *host, struct port_search *search)
+{
+	bpf_loop(PORT_TRIES, port_search_next, search, 0);
+}
+
+__noinline int step_nat_begin(struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return -1;
+	return nat_begin(&host, &host.room->key, &host.room->judgement);
+}
+
+static __always_inline int host_nat_begin(host_t *host, const struct flow_key *key,
+					  struct judgement *j)
+{
+	return step_nat_begin(host->room, host->slot);
+}
+
+__noinline int step_forward(struct room *room, __u32 slot, __u32 leaves)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return 0;
+	return judge_forward(&host, leaves);
+}
+
+static __always_inline int host_forward(host_t *host, __u32 leaves)
+{
+	return step_forward(host->room, host->slot, leaves);
+}
+
+#include "engine/bpf/translate.bpf.h"
 
 /* An error that quotes a packet is read by a function of its own: the stack is short. */
 __noinline int step_quoted(struct __sk_buff *skb, struct room *room)
