@@ -19,7 +19,10 @@ static const char *pick(const char *const *names, size_t n, unsigned i)
 const char *action_name(unsigned action)
 {
 	static const char *const names[] = {
-		[ACTION_ALLOW] = "allow", [ACTION_DROP] = "drop", [ACTION_REJECT] = "reject",
+		[ACTION_ALLOW] = "allow",
+		[ACTION_DROP] = "drop",
+		[ACTION_REJECT] = "reject",
+		[ACTION_TRANSLATE] = "translate",
 	};
 
 	return pick(names, ARRAY_SIZE(names), action);

@@ -268,7 +268,7 @@ static int build_trees(struct work *work)
 	if (err)
 		return err;
 	for (family = 4; family <= 6 && !err; family += 2)
-		for (unsigned kind = 0; kind < WALK_KINDS && !err; kind++)
+		for (unsigned kind = 0; kind <= WALK_FRAGMENT && !err; kind++)
 			if (kind != WALK_FLOW || flows)
 				err = build_walk(work, kind, family, merged, pairs);
 	if (!err && !flows)
@@ -382,6 +382,7 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		.version = IMAGE_VERSION,
 		.zones = ruleset->zone_n,
 		.rules = ruleset->rule_n,
+		.policy_rules = ruleset->rule_n,
 		.rule_table = work->nodes.used,
 		.dispatch = work->nodes.used + ruleset->rule_n,
 		.interface_mask = interfaces->n - 1,

@@ -19,6 +19,11 @@
  * walk, counted in nodes visited (those of set trees included, and REF_MEMBER as one more), is
  * header.walk_max and at most IMAGE_WALK_MAX.
  *
+ * The walks of NAT end in rules of NAT, all others in those of the policy: both are in one table,
+ * so that counters know one numbering. A rule of NAT is ACTION_TRANSLATE, and mark_value is then
+ * the number of its first translation, or ACTION_ALLOW: nothing is translated. Where the image has
+ * no translations, the words of NAT's walks in the dispatch table are zero.
+ *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
  * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the
@@ -68,8 +73,8 @@ enum walk_kind {
 	WALK_PACKET,   /* a packet with all its fields */
 	WALK_FLOW,     /* a flow: conditions on fields that its record does not hold count as matching */
 	WALK_FRAGMENT, /* a later fragment: only rules that say `fragment`, and the built-in ones */
-	WALK_FORWARD,  /* a packet without a flow, on arrival: which translation of its destination? */
-	WALK_SOURCE,   /* a flow that begins, at departure: which translation of its source? */
+	WALK_FORWARD,  /* the destination of a new packet, before it is judged */
+	WALK_SOURCE,   /* the source of a new flow that leaves */
 	WALK_KINDS,
 };
 
@@ -87,9 +92,9 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
 	__u32 zone_tags;       /* unit of the first tags */
-	__u32 translations;    /* unit of the first, even; 0 when there are none */
-	__u32 translation_n;
-	__u32 policy_rules;    /* rules below this number are the policy's, the others NAT's */
+	__u32 translations;    /* unit of the first, even; 0 if there are none */
+	__u32 translation_n;   /* 0: nothing is translated, and the walks of NAT are not to be walked */
+	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
 	__u32 reserved[14];    /* zero */
 };
 
@@ -136,43 +141,46 @@ struct image_rule { /* 1 unit */
 	__u32 reserved[4];
 };
 
-/*
- * What a NAT rule does. Its image_rule has ACTION_TRANSLATE and the number of its (first)
- * translation in mark_value; the last NAT rule matches everything, has ACTION_ALLOW and translates
- * nothing.
- */
 enum translation_kind {
 	TRANSLATE_NONE,
 	TRANSLATE_SOURCE,
 	TRANSLATE_MASQUERADE, /* source: the address of the leaving interface */
 	TRANSLATE_FORWARD,    /* destination */
-	TRANSLATE_KINDS,
 };
 
 enum translation_flags {
-	TRANSLATE_PREFIX = 1,	 /* prefix to prefix: the bits behind it stay */
-	TRANSLATE_FULL_CONE = 2, /* UDP: one outer port for an inner one, whoever it talks to */
-	TRANSLATE_PORTS = 4,	 /* port_lo..port_hi were given */
+	/* prefix to prefix: host bits stay; IPv6: checksum-neutral, RFC 6296 */
+	TRANSLATE_PREFIX = 1,
+	TRANSLATE_FULL_CONE = 2,
+	TRANSLATE_PORTS = 4, /* port_lo..port_hi were given */
 };
 
-struct image_translation { /* 2 units, aligned to 2 */
+struct image_translation { /* 2 units, aligned to 2 units */
 	__u8 kind;   /* enum translation_kind */
-	__u8 family; /* 4 or 6; 0: masquerade of either */
+	__u8 family; /* 4 or 6; masquerade: 0 */
 	__u8 flags;  /* enum translation_flags */
-	__u8 prefix; /* TRANSLATE_PREFIX: length of the prefix at `lo` */
+	__u8 prefix; /* TRANSLATE_PREFIX: length of both prefixes; else 0 */
 	/*
-	 * Forward: ports of the target; a range maps one to one from match_port_lo on. Source: the
-	 * pool; 0: the default one.
+	 * Forward: the target's ports; a range maps one to one from match_port_lo. Source: the
+	 * pool. Without TRANSLATE_PORTS both are 0: the port stays, or is of the default pool.
 	 */
 	__u16 port_lo, port_hi;
 	__u16 match_port_lo;
-	__u16 n; /* this one and the n - 1 behind it are alternatives, spread evenly over flows */
-	__u32 lo[4], hi[4]; /* addresses, ends included; words as in FIELD_SRC */
-	__u32 from_lo[4];   /* TRANSLATE_PREFIX: the first address of the prefix that is matched */
+	/*
+	 * This and the n - 1 entries behind it are alternatives, spread evenly by flow. On the
+	 * first of them, else 1.
+	 */
+	__u16 n;
+	__u32 lo[4], hi[4]; /* addresses, ends included; masquerade: 0 */
+	__u32 from_lo[4];   /* TRANSLATE_PREFIX: first address of the prefix matched; else 0 */
 	__u32 reserved;
 };
 
-_Static_assert(sizeof(struct image_translation) == 64, "translation");
+#define IMAGE_TRANSLATION_UNITS 2u
+#define IMAGE_TRANSLATIONS_MAX (1u << 18)
+
+_Static_assert(sizeof(struct image_translation) == IMAGE_TRANSLATION_UNITS * IMAGE_UNIT,
+	       "translation");
 
 struct image_interface {
 	__u32 ifindex;
