@@ -141,7 +141,7 @@ static __always_inline int translated_search(host_t *host, struct flow_key *key,
 {
 	struct nat_room *nat = host_nat(host);
 	const struct flow_key *real = host_translated_find(host, key);
-	__u32 embryonic = 0;
+	__u32 unreplied = 0;
 	struct flow *flow;
 	int direction;
 
@@ -152,7 +152,7 @@ static __always_inline int translated_search(host_t *host, struct flow_key *key,
 	flow = host_flow_find(host, &nat->real);
 	if (!flow) {
 		flow = host_embryonic_find(host, &nat->real);
-		embryonic = 1;
+		unreplied = 1;
 	}
 	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
 		return 0;
@@ -161,7 +161,7 @@ static __always_inline int translated_search(host_t *host, struct flow_key *key,
 		return 0;
 	*key = nat->real;
 	found->flow = flow;
-	found->embryonic = embryonic;
+	found->embryonic = unreplied;
 	found->direction = (__u32)direction & 1;
 	return 1;
 }

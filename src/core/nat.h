@@ -36,8 +36,10 @@
  *	void host_pending_put(host_t *, const struct flow_key *, const struct pending *)   may be lost
  *	const struct image_translation *host_translation(host_t *, __u32 number)	  or NULL
  *	__u32 host_random32(host_t *)
- *	void host_port_search(host_t *, struct port_search *)	  runs port_search_step() at most PORT_TRIES times
  *	void host_own_address(host_t *)			  the leaving interface's into host_nat(host)->own, if it has one
+ * and behind it, as functions of their own or not: host_nat_tuples(), host_nat_source(), host_nat_taken(), host_nat_key(), host_nat_take(),
+ * host_nat_middle(), which are the functions here without `host_`, and
+ *	void host_port_search(host_t *)			  runs port_search_step() at most PORT_TRIES times
  */
 #ifndef REEVE_CORE_NAT_H
 #define REEVE_CORE_NAT_H
@@ -51,8 +53,13 @@
 #define PORT_POOL_HI 65535u
 #define PENDING_LIFETIME (30 * SECOND)
 
-struct port_search;
-static void host_port_search(host_t *host, struct port_search *search);
+static int host_nat_tuples(host_t *host, const struct flow_key *key);
+static int host_nat_source(host_t *host, const struct judgement *j);
+static int host_nat_taken(host_t *host, const struct flow_key *key);
+static int host_nat_key(host_t *host);
+static int host_nat_take(host_t *host);
+static int host_nat_middle(host_t *host, const struct flow_key *key);
+static void host_port_search(host_t *host);
 
 static __always_inline int address_same(const __u32 *a, const __u32 *b)
 {
@@ -192,10 +199,15 @@ static __always_inline void translation_apply(struct nat_room *nat, struct packe
 		p->echo_id = (__u16)nat->port;
 }
 
-static __always_inline int key_same(const struct flow_key *a, const struct flow_key *b)
+/* Is it the key of the tuple between these ends? */
+static __always_inline int key_is(const struct flow_key *key, const __u32 *a, __u32 a_port,
+				  const __u32 *b, __u32 b_port)
 {
-	return address_same(a->low, b->low) && address_same(a->high, b->high) &&
-	       a->low_port == b->low_port && a->high_port == b->high_port;
+	if (key->low_port == a_port && key->high_port == b_port && address_same(key->low, a) &&
+	    address_same(key->high, b))
+		return 1;
+	return key->low_port == b_port && key->high_port == a_port &&
+	       address_same(key->low, b) && address_same(key->high, a);
 }
 
 static __always_inline int protocol_echoes(__u32 protocol)
@@ -203,12 +215,11 @@ static __always_inline int protocol_echoes(__u32 protocol)
 	return protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
 }
 
-/* Is the entry of a translated tuple alive: does its record still lead there? */
+/* Is the entry of a translated tuple alive: does its record still lead there, as T or M? */
 static __always_inline int translated_live(host_t *host, const struct flow_key *key,
 					   const struct flow_key *real, __u64 now)
 {
 	struct flow *flow = host_flow_find(host, real);
-	struct flow_key *made = &host_nat(host)->middle;
 	const struct translation *to;
 	__u32 port;
 
@@ -217,34 +228,36 @@ static __always_inline int translated_live(host_t *host, const struct flow_key *
 	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
 		return 0;
 	to = &flow->translation;
-	flow_key_order(made, to->src, to->dst, to->src_port, to->dst_port, key->protocol,
-		       key->family);
-	if (key_same(made, key))
+	if (key_is(key, to->src, to->src_port, to->dst, to->dst_port))
 		return 1;
 	port = flow_origin_port(real, flow);
-	flow_key_order(made, flow_origin(real, flow), to->dst, port,
-		       protocol_echoes(key->protocol) ? port : to->dst_port, key->protocol,
-		       key->family);
-	return key_same(made, key);
+	return key_is(key, flow_origin(real, flow), port, to->dst,
+		      protocol_echoes(key->protocol) ? port : to->dst_port);
 }
 
-/* The search for a source port with which T is free. */
-struct port_search {
-	host_t *host;
-	__u64 now;
-	__u32 lo, span; /* of the pool: ports lo..lo + span */
-	__u32 found;
-};
-
-/* Takes T's key if it is free. 1: it is ours. */
-static __always_inline int translated_take(host_t *host, __u64 now)
+/*
+ * T's key but for the ports. Negative where both ends have one address: their order would depend on
+ * the ports, and nobody talks to himself through a translation.
+ */
+static __always_inline int nat_key(host_t *host)
 {
 	struct nat_room *nat = host_nat(host);
+
+	nat->key_high = flow_key_order(&nat->key, nat->to.src, nat->to.dst, 0, 0,
+				       nat->real.protocol, nat->real.family);
+	return address_same(nat->to.src, nat->to.dst) ? -1 : 0;
+}
+
+/* Takes T's key if it is free. 1: it is ours. */
+static __always_inline int nat_take(host_t *host)
+{
+	struct nat_room *nat = host_nat(host);
+	__u64 now = host_now(host);
 	const struct flow_key *holder;
 	struct flow *flow;
 
-	flow_key_order(&nat->key, nat->to.src, nat->to.dst, nat->to.src_port, nat->to.dst_port,
-		       nat->real.protocol, nat->real.family);
+	nat->key.low_port = nat->key_high ? nat->to.dst_port : nat->to.src_port;
+	nat->key.high_port = nat->key_high ? nat->to.src_port : nat->to.dst_port;
 	flow = host_flow_find(host, &nat->key);
 	if (flow && !flow_expired(flow, now))
 		return 0;
@@ -260,17 +273,18 @@ static __always_inline int translated_take(host_t *host, __u64 now)
 	return !host_translated_add(host, &nat->key, &nat->real);
 }
 
-/* One try. Non-zero when the search is over. */
-static __always_inline int port_search_step(struct port_search *search)
+/* One try of the search for a source port with which T is free. Non-zero when it is over. */
+static __always_inline int port_search_step(host_t *host)
 {
-	struct nat_room *nat = host_nat(search->host);
-	__u32 port = search->lo + (__u32)((__u64)host_random32(search->host) * (search->span + 1) >> 32);
+	struct nat_room *nat = host_nat(host);
+	__u64 random = host_random32(host);
+	__u32 port = nat->port_lo + (__u32)(random * (nat->port_span + 1) >> 32);
 
 	nat->to.src_port = (__u16)port;
 	if (protocol_echoes(nat->real.protocol))
 		nat->to.dst_port = (__u16)port;
-	search->found = (__u32)translated_take(search->host, search->now);
-	return (int)search->found;
+	nat->found = (__u32)nat_take(host);
+	return (int)nat->found;
 }
 
 /* An address of the range, the same for the same `hash`. */
@@ -346,17 +360,15 @@ static __always_inline int nat_forward(host_t *host)
 	return 1;
 }
 
-/* The source of a flow that begins at departure. 0: it stays; 1: in nat->to; negative: it has none. */
-static __always_inline int nat_source(host_t *host, const struct judgement *j, struct port_search *search)
+/* The source of a flow that begins at departure, by the rule of NAT that matches it. 0: it stays; 1: in nat->to; negative: it has none. */
+static __always_inline int nat_source(host_t *host, const struct judgement *j)
 {
 	struct nat_room *nat = host_nat(host);
 	const struct image_translation *entry = 0;
 	const struct image_rule *rule = 0;
 	struct packet *p = host->packet;
-	__u32 number = RULE_NONE, hash;
+	__u32 number = nat->rule, hash;
 
-	if (host->header->flags & IMAGE_SOURCES)
-		number = host_classify(host, WALK_SOURCE);
 	if (number != RULE_NONE)
 		rule = host_image_rule(host, number);
 	if (rule && rule->action == ACTION_TRANSLATE)
@@ -364,8 +376,8 @@ static __always_inline int nat_source(host_t *host, const struct judgement *j, s
 	if (entry)
 		host_count_rule(host, number);
 	if (entry && entry->port_lo) {
-		search->lo = entry->port_lo;
-		search->span = (__u32)entry->port_hi - entry->port_lo;
+		nat->port_lo = entry->port_lo;
+		nat->port_span = (__u32)entry->port_hi - entry->port_lo;
 	}
 	if (entry && entry->kind == TRANSLATE_SOURCE) {
 		/* By its source alone: a host keeps its address (RFC 4787, 4.1). */
@@ -383,11 +395,6 @@ static __always_inline int nat_source(host_t *host, const struct judgement *j, s
 	return 1;
 }
 
-static __always_inline int port_in(const struct port_search *search, __u32 port)
-{
-	return port - search->lo <= search->span;
-}
-
 /* May its source port be another than it chose? */
 static __always_inline int port_free(const struct packet *p)
 {
@@ -399,6 +406,68 @@ static __always_inline int port_free(const struct packet *p)
 }
 
 /*
+ * The tuples of a flow that is about to begin, before its source is translated. `key` is that of
+ * the packet. 0, or negative when a live connection has its tuple.
+ */
+static __always_inline int nat_tuples(host_t *host, const struct flow_key *key)
+{
+	const struct pending *pending = host_pending_find(host, key);
+	struct nat_room *nat = host_nat(host);
+	struct packet *p = host->packet;
+	__u64 now = host_now(host);
+	struct flow *flow;
+
+	nat->found = 0;
+	nat->port_lo = PORT_POOL_LO;
+	nat->port_span = PORT_POOL_HI - PORT_POOL_LO;
+	__builtin_memset(&nat->to, 0, sizeof(nat->to));
+	address_copy(nat->to.src, &p->fields.word[FIELD_SRC]);
+	address_copy(nat->to.dst, &p->fields.word[FIELD_DST]);
+	nat->to.src_port = (__u16)packet_src_port(p);
+	nat->to.dst_port = (__u16)packet_dst_port(p);
+	if (pending && now - pending->seen < PENDING_LIFETIME) {
+		nat->to.flags = TRANSLATED_DESTINATION;
+		nat->real_high = flow_key_order(&nat->real, nat->to.src, pending->dst,
+						nat->to.src_port, pending->port, key->protocol,
+						key->family);
+	} else {
+		nat->real_high = (__u32)flow_key_make(p, &nat->real);
+	}
+	flow = host_flow_find(host, &nat->real);
+	if (!flow || flow_expired(flow, now))
+		return 0;
+	/* One that is over may be replaced. */
+	if (flow->protocol != PROTOCOL_TCP || flow->state < FLOW_TIME_WAIT)
+		return -1;
+	host_flow_delete(host, &nat->real);
+	return 0;
+}
+
+/* Is the key of a tuple that of another flow's translation? An entry that is stale is removed. */
+static __always_inline int nat_taken(host_t *host, const struct flow_key *key)
+{
+	const struct flow_key *holder = host_translated_find(host, key);
+
+	if (!holder)
+		return 0;
+	if (translated_live(host, key, holder, host_now(host)))
+		return 1;
+	host_translated_delete(host, key);
+	return 0;
+}
+
+/* Leads M, the packet's own tuple, to the record. 0, or negative when it is another flow's. */
+static __always_inline int nat_middle(host_t *host, const struct flow_key *key)
+{
+	struct nat_room *nat = host_nat(host);
+
+	if (!nat_taken(host, key) && !host_translated_add(host, key, &nat->real))
+		return 0;
+	host_translated_delete(host, &nat->key);
+	return -1;
+}
+
+/*
  * The flow of this packet is about to begin, `key` is that of its tuple: how is it translated? 0:
  * it is not. 1: as nat->to says, nat->real is the key of the record, nat->real_high says where its
  * originator is, and the other tuples lead to it already. Negative: it cannot be.
@@ -406,70 +475,38 @@ static __always_inline int port_free(const struct packet *p)
 static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 				     const struct judgement *j)
 {
-	struct port_search search = { .host = host, .now = host_now(host), .lo = PORT_POOL_LO,
-				      .span = PORT_POOL_HI - PORT_POOL_LO };
 	struct nat_room *nat = host_nat(host);
-	const struct pending *pending = host_pending_find(host, key);
-	const struct flow_key *holder;
-	struct packet *p = host->packet;
-	struct flow *flow;
-	int source = 0, middle;
+	int source = 0, free = port_free(host->packet);
 
-	__builtin_memset(&nat->to, 0, sizeof(nat->to));
-	address_copy(nat->to.src, &p->fields.word[FIELD_SRC]);
-	address_copy(nat->to.dst, &p->fields.word[FIELD_DST]);
-	nat->to.src_port = (__u16)packet_src_port(p);
-	nat->to.dst_port = (__u16)packet_dst_port(p);
-	nat->real = *key;
-	nat->real_high = (__u32)flow_key_make(p, &nat->real);
-	if (pending && search.now - pending->seen < PENDING_LIFETIME) {
-		nat->to.flags = TRANSLATED_DESTINATION;
-		nat->real_high = flow_key_order(&nat->real, nat->to.src, pending->dst,
-						nat->to.src_port, pending->port, key->protocol,
-						key->family);
+	if (host_nat_tuples(host, key))
+		return -1;
+	if (j->hook == HOOK_DEPART) {
+		nat->rule = host->header->flags & IMAGE_SOURCES ?
+				    host_classify(host, WALK_SOURCE) : RULE_NONE;
+		source = host_nat_source(host, j);
 	}
-	/* A live connection has this tuple; one that is over may be replaced. */
-	flow = host_flow_find(host, &nat->real);
-	if (flow && !flow_expired(flow, search.now)) {
-		if (flow->protocol != PROTOCOL_TCP || flow->state < FLOW_TIME_WAIT)
-			return -1;
-		host_flow_delete(host, &nat->real);
-	}
-	if (j->hook == HOOK_DEPART)
-		source = nat_source(host, j, &search);
 	if (source < 0)
 		return -1;
 	if (source)
 		nat->to.flags |= TRANSLATED_SOURCE;
-	if (!nat->to.flags) {
-		/* Its own tuple may be the T of another flow; departure can give it another port. */
-		holder = host_translated_find(host, key);
-		if (!holder || !translated_live(host, key, holder, search.now))
-			return 0;
-	}
-	if (!(source && port_free(p) && !port_in(&search, nat->to.src_port)) &&
-	    translated_take(host, search.now))
-		search.found = 1;
-	if (!search.found) {
-		if (j->hook != HOOK_DEPART || !port_free(p))
+	/* Its own tuple may be the T of another flow: departure can give it another port. */
+	if (!nat->to.flags && !host_nat_taken(host, key))
+		return 0;
+	if (host_nat_key(host))
+		return -1;
+	if (!source || !free || nat->to.src_port - nat->port_lo <= nat->port_span)
+		nat->found = (__u32)host_nat_take(host);
+	if (!nat->found) {
+		if (j->hook != HOOK_DEPART || !free)
 			return -1;
 		nat->to.flags |= TRANSLATED_SOURCE;
-		host_port_search(host, &search);
-		if (!search.found)
+		host_port_search(host);
+		if (!nat->found)
 			return -1;
 	}
-	middle = (nat->to.flags & TRANSLATED_DESTINATION) && (nat->to.flags & TRANSLATED_SOURCE);
-	if (middle) {
-		holder = host_translated_find(host, key);
-		if (holder && !translated_live(host, key, holder, search.now)) {
-			host_translated_delete(host, key);
-			holder = 0;
-		}
-		if (holder || host_translated_add(host, key, &nat->real)) {
-			host_translated_delete(host, &nat->key);
-			return -1;
-		}
-	}
+	if (nat->to.flags == (TRANSLATED_SOURCE | TRANSLATED_DESTINATION) &&
+	    host_nat_middle(host, key))
+		return -1;
 	if (nat->to.flags & TRANSLATED_SOURCE) {
 		nat->rewrite = REWRITE_SOURCE;
 		address_copy(nat->address, nat->to.src);

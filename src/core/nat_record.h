@@ -34,13 +34,16 @@ struct nat_room {
 	__u32 address[4]; /* the new one, and the new port (ICMP echo: the identifier) */
 	__u32 port;
 	__u32 own_known;
+	__u32 port_lo, port_span; /* of the pool: port_lo..port_lo + port_span */
+	__u32 found;
+	__u32 rule; /* of NAT, that matches the source; or RULE_NONE */
 	__u32 own[4];	  /* of the leaving interface */
-	struct flow_key real, key, middle;
+	struct flow_key real, key; /* of the record, of T */
 	struct translation to;
 	struct pending pending;
 	struct pending asked; /* the packet's tuple while a flow is looked at again */
 	__u32 asked_src[4], asked_src_port;
-	__u32 real_high;
+	__u32 real_high, key_high; /* the sender is key.high */
 };
 
 #endif

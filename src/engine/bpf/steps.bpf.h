@@ -175,14 +175,118 @@ static __always_inline int host_translated_search(host_t *host, struct flow_key 
 	return 1;
 }
 
-static long port_search_next(__u32 i, struct port_search *search)
+/* What needs no image: the room and the tables alone. */
+static __always_inline struct room *host_light(host_t *host)
 {
-	return port_search_step(search);
+	__u32 zero = 0;
+	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
+
+	host->nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (!room || !host->nat)
+		return 0;
+	host->packet = &room->packet;
+	return room;
 }
 
-static __always_inline void host_port_search(host_t *host, struct port_search *search)
+__noinline int step_nat_tuples(void)
 {
-	bpf_loop(PORT_TRIES, port_search_next, search, 0);
+	host_t host;
+	struct room *room = host_light(&host);
+
+	return room ? nat_tuples(&host, &room->key) : -1;
+}
+
+static __always_inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+{
+	return step_nat_tuples();
+}
+
+__noinline int step_nat_source(struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return -1;
+	return nat_source(&host, &host.room->judgement);
+}
+
+static __always_inline int host_nat_source(host_t *host, const struct judgement *j)
+{
+	return step_nat_source(host->room, host->slot);
+}
+
+__noinline int step_nat_taken(void)
+{
+	host_t host;
+	struct room *room = host_light(&host);
+
+	return room ? nat_taken(&host, &room->key) : 1;
+}
+
+static __always_inline int host_nat_taken(host_t *host, const struct flow_key *key)
+{
+	return step_nat_taken();
+}
+
+__noinline int step_nat_key(void)
+{
+	host_t host;
+
+	return host_light(&host) ? nat_key(&host) : -1;
+}
+
+static __always_inline int host_nat_key(host_t *host)
+{
+	return step_nat_key();
+}
+
+__noinline int step_nat_take(void)
+{
+	host_t host;
+
+	return host_light(&host) ? nat_take(&host) : 0;
+}
+
+static __always_inline int host_nat_take(host_t *host)
+{
+	return step_nat_take();
+}
+
+__noinline int step_nat_middle(void)
+{
+	host_t host;
+	struct room *room = host_light(&host);
+
+	return room ? nat_middle(&host, &room->key) : -1;
+}
+
+static __always_inline int host_nat_middle(host_t *host, const struct flow_key *key)
+{
+	return step_nat_middle();
+}
+
+static long port_search_next(__u32 i, struct nat_room **nat)
+{
+	host_t host;
+
+	host.nat = *nat;
+	return port_search_step(&host);
+}
+
+__noinline int step_port_search(void)
+{
+	struct nat_room *nat;
+	__u32 zero = 0;
+
+	nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (nat)
+		bpf_loop(PORT_TRIES, port_search_next, &nat, 0);
+	return 0;
+}
+
+static __always_inline void host_port_search(host_t *host)
+{
+	step_port_search();
 }
 
 __noinline int step_nat_begin(struct room *room, __u32 slot)

@@ -367,10 +367,39 @@ static inline int host_frame_proof(host_t *host, host_packet_t *frame, uint32_t 
 	return proof_of_frame(frame, ethernet, host_proof_keys(host), proof);
 }
 
-static inline void host_port_search(host_t *host, struct port_search *search)
+static inline int host_nat_tuples(host_t *host, const struct flow_key *key)
 {
-	(void)host;
-	for (uint32_t i = 0; i < PORT_TRIES && !port_search_step(search); i++)
+	return nat_tuples(host, key);
+}
+
+static inline int host_nat_source(host_t *host, const struct judgement *j)
+{
+	return nat_source(host, j);
+}
+
+static inline int host_nat_taken(host_t *host, const struct flow_key *key)
+{
+	return nat_taken(host, key);
+}
+
+static inline int host_nat_key(host_t *host)
+{
+	return nat_key(host);
+}
+
+static inline int host_nat_take(host_t *host)
+{
+	return nat_take(host);
+}
+
+static inline int host_nat_middle(host_t *host, const struct flow_key *key)
+{
+	return nat_middle(host, key);
+}
+
+static inline void host_port_search(host_t *host)
+{
+	for (uint32_t i = 0; i < PORT_TRIES && !port_search_step(host); i++)
 		;
 }
 
