@@ -166,3 +166,25 @@ uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields)
 	 */
 	return ruleset->rule_n - 1;
 }
+
+static uint32_t evaluate_nat(const struct ruleset *ruleset, const struct fields *fields,
+			     bool forward)
+{
+	uint32_t i;
+
+	for (i = 0; i < ruleset->nat_n && !fields->word[FIELD_FRAGMENT]; i++)
+		if ((ruleset->nat[i].kind == NAT_FORWARD) == forward &&
+		    rule_matches(&ruleset->nat[i].rule, fields))
+			return i;
+	return ruleset->nat_n;
+}
+
+uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields)
+{
+	return evaluate_nat(ruleset, fields, true);
+}
+
+uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields)
+{
+	return evaluate_nat(ruleset, fields, false);
+}

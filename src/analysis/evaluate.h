@@ -32,4 +32,13 @@ bool evaluate_mid_stream(const struct ruleset *ruleset, const struct fields *fie
  */
 uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *fields);
 
+/*
+ * The rule of NAT, by its index in ruleset->nat, that translates the destination of a new packet
+ * (its to-zone is that of its destination before), or the source of a new flow that leaves (its
+ * destination is the translated one); ruleset->nat_n if none does. Later fragments are translated as
+ * their first one was, so nothing translates them here.
+ */
+uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields);
+uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields);
+
 #endif

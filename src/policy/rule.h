@@ -185,6 +185,13 @@ int policy_load(const char *name, struct source_set *sources, struct ruleset *ru
 		struct diagnostics *diagnostics);
 void ruleset_free(struct ruleset *ruleset);
 
+/*
+ * How many rules the image of a ruleset has: its rules, then those of NAT, then one that matches
+ * what these do not, if there are any.
+ */
+uint32_t ruleset_image_rules(const struct ruleset *ruleset);
+/* A rule by its number in the image; NULL for the last one of NAT and beyond. */
+const struct rule *ruleset_rule(const struct ruleset *ruleset, uint32_t number);
 /* The number of a zone by name, or -1. */
 int ruleset_zone(const struct ruleset *ruleset, const char *name);
 /* The zone of an interface name: the first zone one of whose patterns matches, else ZONE_OTHER. Two zones that

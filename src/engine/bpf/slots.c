@@ -178,8 +178,8 @@ static int counters_carry(struct loaded *loaded, const struct ruleset *old,
 			  const struct ruleset *ruleset, uint32_t slot)
 {
 	cleanup_free struct carried *carried = calloc(n, sizeof(*carried));
+	uint32_t rules = ruleset_image_rules(ruleset), id;
 	cleanup_fd int fd = -1;
-	uint32_t id;
 
 	if (!carried)
 		return -ENOMEM;
@@ -188,14 +188,18 @@ static int counters_carry(struct loaded *loaded, const struct ruleset *old,
 	fd = bpf_map_get_fd_by_id(id);
 	if (fd < 0)
 		return -errno;
-	for (uint32_t i = 0; i < n; i++)
-		carried[i] = (struct carried){ old->rules[i].id, counts[i] };
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rule *rule = ruleset_rule(old, i);
+
+		carried[i] = (struct carried){ rule ? rule->id : "", counts[i] };
+	}
 	qsort(carried, n, sizeof(*carried), carried_compare);
-	for (uint32_t i = 0; i < ruleset->rule_n; i++) {
-		struct carried key = { .id = ruleset->rules[i].id };
+	for (uint32_t i = 0; i < rules; i++) {
+		const struct rule *rule = ruleset_rule(ruleset, i);
+		struct carried key = { .id = rule ? rule->id : "" };
 		struct carried *found =
 			bsearch(&key, carried, n, sizeof(*carried), carried_compare);
-		uint32_t index = loaded->control->cpus * ruleset->rule_n + i;
+		uint32_t index = loaded->control->cpus * rules + i;
 
 		if (found && found->counter.packets &&
 		    bpf_map_update_elem(fd, &index, &found->counter, BPF_ANY))
@@ -220,7 +224,7 @@ static void counters_move(struct loaded *loaded, const struct ruleset *ruleset, 
 
 	if (!slots_sources(loaded, from, &sources, &ignored) && sources.sources.n &&
 	    !policy_load(sources.sources.items[0].name, &sources, &old, &diagnostics) &&
-	    !slots_counters(loaded, from, &counts, &n, &ignored) && n == old.rule_n)
+	    !slots_counters(loaded, from, &counts, &n, &ignored) && n == ruleset_image_rules(&old))
 		counters_carry(loaded, &old, counts, n, ruleset, to);
 	free(counts);
 	ruleset_free(&old);
