@@ -79,6 +79,8 @@ static __always_inline int rewrite(host_t *host, host_packet_t *skb, struct judg
 {
 	if (!host_translates(host) || !host_nat(host)->rewrite)
 		return 0;
+	if (first_fragment(host->packet) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+		host_fragment_note_arrival(host, j->from_tag);
 	translation_apply(host_nat(host), host->packet);
 	if (!host_rewrite(host, skb))
 		return 0;

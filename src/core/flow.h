@@ -167,6 +167,8 @@ struct fragment {
 	__u64 seen;
 	__u32 end; /* of its data: the next one begins here or behind */
 	__u32 rule;
+	__u32 rewrite;	  /* enum rewrite, core/nat_record.h: translated as the first one */
+	__u32 address[4]; /* to this */
 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow key");

@@ -56,6 +56,9 @@
  *	int host_recheck(host_t *, const struct flow_key *, struct found *)			flow_recheck()
  *	int host_related(host_t *, struct judgement *, __u32 from_tag, __u32 to_tag)		judge_related()
  *	int host_fragment_follow(host_t *, struct judgement *), host_fragment_note(host_t *, struct judgement *, from_tag, to_tag)
+ *	int host_related_translated(host_t *, __u32 *travels)					related_translated()
+ *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
+ *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  */
 #ifndef REEVE_CORE_JUDGE_H
@@ -84,6 +87,10 @@ static int host_translated_search(host_t *host, struct flow_key *key, struct fou
 static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
 static void host_own_address(host_t *host);
+static int host_related_translated(host_t *host, __u32 *travels);
+static const struct quoted *host_quoted_read(host_t *host);
+static void host_fragment_translate(host_t *host, __u32 from_tag);
+static void host_fragment_note_arrival(host_t *host, __u32 from_tag);
 static int host_recheck(host_t *host, const struct flow_key *key, struct found *found);
 static int host_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
 static int host_fragment_follow(host_t *host, struct judgement *j);
@@ -322,6 +329,59 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 }
 
 /*
+ * The translated flow of the packet that an ICMP error quotes. Turned round, the quoted tuple is
+ * that of a packet which goes the error's way, and is translated as such a packet would be: on
+ * arrival the quoted source with the error's destination, at departure the quoted destination,
+ * with the error's source where that is the same. 1: in *found, nat->real is the record's key, and
+ * what is to be rewritten is noted. 0: it is of no translated flow.
+ */
+static __always_inline int related_translated(host_t *host, struct found *found)
+{
+	const struct quoted *quoted = host_quoted_read(host);
+	__u32 *word = host->packet->fields.word, high = quoted->sender_high;
+	const __u32 *target = high ? quoted->key.low : quoted->key.high;
+	struct nat_room *nat = host_nat(host);
+	struct packet *p = host->packet;
+	__u8 flags = p->flags;
+	__u64 now = host_now(host);
+	int result = 0, direction = -1;
+
+	nat->key = quoted->key;
+	address_copy(nat->asked_src, &word[FIELD_SRC]);
+	address_copy(nat->asked.dst, &word[FIELD_DST]);
+	nat->asked_src_port = word[FIELD_SRC_PORT];
+	nat->asked.port = (__u16)word[FIELD_DST_PORT];
+	nat->outer = (flags & PACKET_ARRIVING) || address_same(&word[FIELD_SRC], target);
+	address_copy(&word[FIELD_SRC], target);
+	address_copy(&word[FIELD_DST], high ? quoted->key.high : quoted->key.low);
+	word[FIELD_SRC_PORT] = high ? quoted->key.low_port : quoted->key.high_port;
+	word[FIELD_DST_PORT] = high ? quoted->key.high_port : quoted->key.low_port;
+	if (protocol_echoes(quoted->key.protocol))
+		p->echo_id = quoted->key.low_port;
+	else
+		p->flags |= PACKET_PORTS;
+	found->flow = host_flow_find(host, &nat->key);
+	if (!found->flow)
+		found->flow = host_embryonic_find(host, &nat->key);
+	if (found->flow && (found->flow->flags & FLOW_TRANSLATED))
+		direction = translated_direction(p, &nat->key, found->flow);
+	if (direction >= 0) {
+		nat->real = nat->key;
+		found->direction = (__u32)direction & 1;
+		result = 1;
+	} else if (translated_search(host, &nat->key, found, now)) {
+		result = 1;
+	}
+	if (result && found->flow) {
+		translation_note(nat, p, &nat->real, found->flow, found->direction);
+		nat->quoted = 1;
+	}
+	p->flags = flags;
+	nat_as_it_is(nat, p);
+	return result;
+}
+
+/*
  * Does an ICMP error belong to a live flow? It comes from where the quoted packet went, or from
  * this host itself on its way, and goes to its sender. At arrival `to_tag` is 0: unknown. 1 when it
  * passes.
@@ -330,20 +390,26 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 {
 	const struct quoted *quoted = host_quoted(host);
 	struct packet *p = host->packet;
-	__u32 sender, other, i;
+	const struct flow_key *key;
+	__u32 sender, other, i, travels = 0;
+	int translated = 0;
 	struct flow *flow;
 	int direction;
 
 	if (!quoted)
 		return 0;
 	host_flow_fetch(host, &quoted->key);
-	flow = host_flow_find(host, &quoted->key);
+	if (host_translates(host))
+		translated = host_related_translated(host, &travels);
+	key = translated ? &host_nat(host)->real : &quoted->key;
+	flow = host_flow_find(host, key);
 	if (!flow)
-		flow = host_embryonic_find(host, &quoted->key);
+		flow = host_embryonic_find(host, key);
 	if (!flow || flow_expired(flow, host_now(host)) ||
+	    (!translated && (flow->flags & FLOW_TRANSLATED)) ||
 	    flow_stale(flow, host_flows_since(host)))
 		return 0;
-	direction = quoted_direction(quoted, flow);
+	direction = translated ? quoted_fits(quoted, flow, !travels) : quoted_direction(quoted, flow);
 	if (direction < 0)
 		return 0;
 #pragma clang loop unroll(full)
@@ -359,6 +425,8 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	j->by = BY_FLOW;
 	j->rule = flow->rule;
 	j->mark = sender == IMAGE_TAG_SELF ? MARK_SELF : MARK_REPLY;
+	if (translated && sender != IMAGE_TAG_SELF && host_nat(host)->departs)
+		j->mark = MARK_DEFERRED;
 	j->leave_tag = (__u16)sender;
 	host_count(host, STAT_BY_FLOW);
 	return 1;
@@ -393,6 +461,10 @@ static __always_inline void fragment_note(host_t *host, struct judgement *j, __u
 	};
 	struct fragment_key key;
 
+	if (host_translates(host) && host_nat(host)->rewrite == REWRITE_SOURCE) {
+		first.rewrite = REWRITE_SOURCE;
+		address_copy(first.address, host_nat(host)->address);
+	}
 	fragment_key_make(host->packet, from_tag, to_tag, &key);
 	host_fragment_put(host, &key, &first);
 }
@@ -419,8 +491,48 @@ static __always_inline int fragment_follow(host_t *host, struct judgement *j)
 	j->outcome = OUTCOME_PASS;
 	j->by = BY_FLOW;
 	j->rule = first->rule;
+	if (first->rewrite && host_translates(host)) {
+		host_nat(host)->rewrite = first->rewrite;
+		address_copy(host_nat(host)->address, first->address);
+	}
 	host_count(host, STAT_BY_FLOW);
 	return 1;
+}
+
+/*
+ * A first fragment's destination was translated on arrival: later ones follow it, under a key
+ * without the zone that they go to.
+ */
+static __always_inline void fragment_note_arrival(host_t *host, __u32 from_tag)
+{
+	struct nat_room *nat = host_nat(host);
+	struct fragment first = {
+		.seen = host_now(host),
+		.rewrite = REWRITE_DESTINATION,
+	};
+	struct fragment_key key;
+
+	address_copy(first.address, nat->address);
+	fragment_key_make(host->packet, from_tag, 0, &key);
+	address_copy(key.dst, nat->old);
+	host_fragment_put(host, &key, &first);
+}
+
+/* A later fragment arrives: is its destination translated with that of its first one? */
+static __always_inline void fragment_translate(host_t *host, __u32 from_tag)
+{
+	struct nat_room *nat = host_nat(host);
+	const struct fragment *first;
+	struct fragment_key key;
+	__u64 now = host_now(host);
+
+	fragment_key_make(host->packet, from_tag, 0, &key);
+	first = host_fragment_find(host, &key);
+	if (!first || (now > first->seen && now - first->seen > FRAGMENT_LIFETIME))
+		return;
+	nat->rewrite = REWRITE_DESTINATION;
+	address_copy(nat->address, first->address);
+	translation_apply(nat, host->packet);
 }
 
 static __always_inline int first_fragment(const struct packet *p)
@@ -650,6 +762,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					return;
 				}
 				if (!flow_advance(host, key, &found, j, now)) {
+					if (translated && host_nat(host)->rewrite)
+						translation_apply(host_nat(host), p);
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
 					if (there == IMAGE_TAG_SELF)
 						j->mark = MARK_SELF;
@@ -666,6 +780,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, 0)) {
 		return;
 	}
+	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
+		host_fragment_translate(host, from.tag);
 	if (!(p->flags & PACKET_GROUP)) {
 		if (host_route(host, &leaves) != ROUTE_FORWARD)
 			leaves = 0;

@@ -78,6 +78,7 @@ static __always_inline void nat_reset(struct nat_room *nat)
 {
 	nat->rewrite = REWRITE_NOTHING;
 	nat->departs = 0;
+	nat->quoted = 0;
 	nat->own_known = 0;
 }
 
@@ -149,6 +150,7 @@ static __always_inline void translation_note(struct nat_room *nat, const struct 
 		if (!destination)
 			return;
 		nat->rewrite = REWRITE_DESTINATION;
+		address_copy(nat->old, &p->fields.word[FIELD_DST]);
 		address_copy(nat->address, reply ? flow_origin(key, flow) : flow->translation.dst);
 		nat->port = reply ? flow_origin_port(key, flow) : flow->translation.dst_port;
 		return;
@@ -192,6 +194,8 @@ static __always_inline void translation_apply(struct nat_room *nat, struct packe
 {
 	__u32 source = nat->rewrite == REWRITE_SOURCE;
 
+	if (nat->quoted && !nat->outer)
+		return;
 	address_copy(&p->fields.word[source ? FIELD_SRC : FIELD_DST], nat->address);
 	if (p->flags & PACKET_PORTS)
 		p->fields.word[source ? FIELD_SRC_PORT : FIELD_DST_PORT] = nat->port;
@@ -353,6 +357,7 @@ static __always_inline int nat_forward(host_t *host)
 				    entry->port_lo :
 				    (entry->port_lo + (old_port - entry->match_port_lo)) & 0xffff;
 	nat->rewrite = REWRITE_DESTINATION;
+	address_copy(nat->old, nat->pending.dst);
 	host_count_rule(host, number);
 	translation_apply(nat, p);
 	flow_key_make(p, &nat->key);

@@ -31,6 +31,9 @@ enum rewrite {
 struct nat_room {
 	__u32 rewrite;	  /* enum rewrite: what is to be written into the packet */
 	__u32 departs;	  /* it is to be rewritten at departure too */
+	__u32 quoted;	  /* it is in the packet that an ICMP error quotes */
+	__u32 outer;	  /* and in the error's own header too */
+	__u32 old[4];	  /* the destination before it was translated on arrival */
 	__u32 address[4]; /* the new one, and the new port (ICMP echo: the identifier) */
 	__u32 port;
 	__u32 own_known;

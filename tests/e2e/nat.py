@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Translation on real traffic: masquerade, source, forward, hairpin, both families."""
 
+import contextlib
 import socket
+import threading
 
 from e2e import Echo, main, ping, router_world, same, tcp, test, udp
 
-WEB, OUT, LISTENING, OUTSIDE = 80, 1001, 1002, 8080
+WEB, OUT, LISTENING, CLOSED, OUTSIDE, BULK = 80, 1001, 1002, 1003, 8080, 300000
 
 HEAD = """
 zone wan = wan0
@@ -19,12 +21,17 @@ policy wan -> self default drop { allow icmp echo-request; allow icmpv6 echo-req
 """
 MASQUERADE = HEAD + "nat lan -> wan { masquerade }\n"
 FORWARD = HEAD + f"""
-policy wan -> lan default drop {{ allow {WEB} to {{ 10.77.1.10, 2001:db8:77:1::10 }} }}
+policy wan -> lan default drop {{
+    allow {WEB} to {{ 10.77.1.10, 2001:db8:77:1::10 }}
+    allow {WEB + 1}/udp
+}}
 policy lan -> lan default drop {{ allow {WEB}/tcp to {{ 10.77.1.10, 2001:db8:77:1::10 }} }}
 nat lan -> wan {{ masquerade }}
 nat {{ wan, lan }} -> self {{
     forward {OUTSIDE} to 10.77.1.10:{WEB}
     forward {OUTSIDE} to [2001:db8:77:1::10]:{WEB}
+    forward {OUTSIDE + 2}/udp to 10.77.1.10:{WEB + 1}
+    forward {OUTSIDE + 2}/udp to [2001:db8:77:1::10]:{WEB + 1}
 }}
 """
 
@@ -114,9 +121,8 @@ def _(world):
 policy wan -> self { allow 2222/tcp }
 nat wan -> self { forward 22/tcp to 203.0.113.1:2222 }
 """)
-    own = Echo(world.firewall, 2222)
+    Echo(world.firewall, 2222)
     same(tcp(world.server, "203.0.113.1", 22), "open")
-    own.close()
 
 
 @test("no port left: the new flow is dropped and counted, the others go on")
@@ -151,13 +157,86 @@ def _(world):
     sock.close()
 
 
+@test("ICMP errors come back through the translation, in both directions")
+def _(world):
+    world.firewall.apply(FORWARD)
+    for family in (4, 6):
+        same(udp(world.client, world.server.address[family], CLOSED), "refused")
+        same(udp(world.server, world.firewall.wan[family], OUTSIDE + 1), "timeout")
+    world.firewall.apply(FORWARD.replace(f"to 10.77.1.10:{WEB}", f"to 10.77.1.10:{CLOSED}")
+                         .replace(f"::10]:{WEB}", f"::10]:{CLOSED}")
+                         .replace(f"allow {WEB}", f"allow {CLOSED}"))
+    for family in (4, 6):
+        same(udp(world.server, world.firewall.wan[family], OUTSIDE), "refused")
+
+
+@test("a smaller MTU on the way is learnt through the translation, by either end")
+def _(world):
+    world.firewall.apply(MASQUERADE)
+    for interface, upload in (("lan0", False), ("wan0", True)):
+        world.firewall.ip(f"link set {interface} mtu 1300")
+        try:
+            for family in (4, 6):
+                same(bulk(world, family, upload), BULK)
+        finally:
+            world.firewall.ip(f"link set {interface} mtu 1500")
+
+
+@test("fragments are translated as their first one, both ways")
+def _(world):
+    world.firewall.apply(FORWARD)
+    for family in (4, 6):
+        for at, to, listens, port in (
+                (world.client, world.server.address[family], world.server, LISTENING),
+                (world.server, world.firewall.wan[family], world.client, WEB + 1)):
+            kind = socket.AF_INET if family == 4 else socket.AF_INET6
+            with listens.socket(kind, socket.SOCK_DGRAM) as heard, \
+                    at.socket(kind, socket.SOCK_DGRAM) as sock:
+                heard.bind((listens.address[family], port))
+                sock.connect((to, port if listens is world.server else OUTSIDE + 2))
+                sock.send(b"x" * 4000)
+                data, peer = heard.recvfrom(9000)
+                same(len(data), 4000)
+                same(peer[0] in (world.firewall.wan[family], world.server.address[family]), True)
+                heard.sendto(b"y" * 5000, peer)
+                same(len(sock.recv(9000)), 5000)
+
+
+def bulk(world, family, upload):
+    """Moves BULK bytes through a translated connection; how many arrived."""
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    with world.server.socket(kind, socket.SOCK_STREAM) as listener, \
+            world.client.socket(kind, socket.SOCK_STREAM) as sock:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((world.server.address[family], LISTENING))
+        listener.listen(5)
+        sock.connect((world.server.address[family], LISTENING))
+        other, _ = listener.accept()
+        with other:
+            other.settimeout(3)
+            sock.settimeout(3)
+            sender, receiver = (sock, other) if upload else (other, sock)
+            got = []
+            reader = threading.Thread(target=receive, args=(receiver, got))
+            reader.start()
+            sender.sendall(b"z" * BULK)
+            reader.join(5)
+            return sum(got)
+
+
+def receive(sock, got):
+    with contextlib.suppress(OSError):
+        while sum(got) < BULK:
+            got.append(len(sock.recv(65536)))
+
+
 def build(name):
     world = router_world(name)
     world.second = second = world.namespace("second")
     bridge_client(world, second)
     # Nobody outside knows the way to inner addresses.
     world.server.ip("route del default", "route del ::/0")
-    world.client.ip("addr add 10.77.1.11/24 dev eth0", "addr add 2001:db8:77:1::11/64 dev eth0 nodad")
+    world.client.ip("addr add 10.77.1.11/24 dev eth0", "addr add 2001:db8:77:1::11/64 dev eth0 nodad preferred_lft 0")
     world.firewall.ip("addr add 203.0.113.9/24 dev wan0")
     world.echo = Echo(world.server, OUT)
     world.inner = Echo(world.client, WEB)

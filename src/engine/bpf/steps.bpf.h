@@ -318,7 +318,6 @@ static __always_inline int host_forward(host_t *host, __u32 leaves)
 	return step_forward(host->room, host->slot, leaves);
 }
 
-#include "engine/bpf/translate.bpf.h"
 
 /* An error that quotes a packet is read by a function of its own: the stack is short. */
 __noinline int step_quoted(struct __sk_buff *skb, struct room *room)
@@ -329,6 +328,33 @@ __noinline int step_quoted(struct __sk_buff *skb, struct room *room)
 static __always_inline const struct quoted *host_quoted(host_t *host)
 {
 	return &host->room->quoted;
+}
+
+static __always_inline const struct quoted *host_quoted_read(host_t *host)
+{
+	return &host->room->quoted;
+}
+
+__noinline int step_related_translated(void)
+{
+	struct found found = { 0 };
+	host_t host;
+	struct room *room = host_light(&host);
+
+	if (!room)
+		return 0;
+	host.room = room;
+	if (!related_translated(&host, &found))
+		return 0;
+	return SEARCH_FOUND | (found.direction ? SEARCH_REPLY : 0);
+}
+
+static __always_inline int host_related_translated(host_t *host, __u32 *travels)
+{
+	int result = step_related_translated();
+
+	*travels = !!(result & SEARCH_REPLY);
+	return result & SEARCH_FOUND;
 }
 
 __noinline int step_related(struct room *room, __u32 slot, __u32 tags)
@@ -377,6 +403,34 @@ static __always_inline void host_fragment_note(host_t *host, struct judgement *j
 	step_fragment_note(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
 }
 
+__noinline int step_fragment_translate(__u32 from_tag)
+{
+	host_t host;
+
+	if (host_light(&host))
+		fragment_translate(&host, from_tag);
+	return 0;
+}
+
+static __always_inline void host_fragment_translate(host_t *host, __u32 from_tag)
+{
+	step_fragment_translate(from_tag);
+}
+
+__noinline int step_fragment_note_arrival(__u32 from_tag)
+{
+	host_t host;
+
+	if (host_light(&host))
+		fragment_note_arrival(&host, from_tag);
+	return 0;
+}
+
+static __always_inline void host_fragment_note_arrival(host_t *host, __u32 from_tag)
+{
+	step_fragment_note_arrival(from_tag);
+}
+
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };
@@ -395,5 +449,7 @@ static __always_inline void host_rules(host_t *host, const struct flow_key *key,
 	j->outcome = OUTCOME_DROP; /* whatever happens */
 	step_rules(host->room, host->slot, found->taken, found->replace);
 }
+
+#include "engine/bpf/translate.bpf.h"
 
 #endif

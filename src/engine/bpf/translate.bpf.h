@@ -62,7 +62,7 @@ static __always_inline int rewrite_ipv4(struct __sk_buff *skb, __u32 l3, __u32 o
 	if (bpf_skb_load_bytes(skb, offset, &old, sizeof(old)))
 		return -1;
 	if (sum && bpf_l4_csum_replace(skb, sum, old, address,
-				       BPF_F_PSEUDO_HDR | sum_flags | sizeof(old)))
+				       sum_flags | sizeof(old)))
 		return -1;
 	if (bpf_l3_csum_replace(skb, l3 + 10, old, address, sizeof(old)))
 		return -1;
@@ -82,7 +82,7 @@ static __always_inline int rewrite_ipv6(struct __sk_buff *skb, __u32 offset, __u
 	if (bpf_skb_load_bytes(skb, offset, old, sizeof(old)))
 		return -1;
 	difference = bpf_csum_diff(old, sizeof(old), address, sizeof(address), 0);
-	if (sum && bpf_l4_csum_replace(skb, sum, 0, (__u64)difference, BPF_F_PSEUDO_HDR | sum_flags))
+	if (sum && bpf_l4_csum_replace(skb, sum, 0, (__u64)difference, sum_flags))
 		return -1;
 	return (int)bpf_skb_store_bytes(skb, offset, address, sizeof(address), 0);
 }
@@ -99,6 +99,36 @@ static __always_inline int rewrite_port(struct __sk_buff *skb, __u32 offset, __u
 	if (sum && bpf_l4_csum_replace(skb, sum, old, port, sum_flags | sizeof(old)))
 		return -1;
 	return (int)bpf_skb_store_bytes(skb, offset, &port, sizeof(port), 0);
+}
+
+/*
+ * The error's own address, and in what it quotes the other end's. A change of the quoted IPv4
+ * header and of its checksum cancel out in the error's checksum (RFC 1624).
+ */
+__noinline int step_rewrite_quoted(struct __sk_buff *skb, struct room *room)
+{
+	__u32 zero = 0, source, l3, ip, sum, l4, protocol;
+	struct nat_room *nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	int v6;
+
+	if (!nat || !room)
+		return -1;
+	source = nat->rewrite == REWRITE_SOURCE;
+	v6 = room->packet.fields.word[FIELD_FAMILY] == 6;
+	l3 = room->packet.l3;
+	ip = room->packet.l4 + 8u;
+	sum = room->packet.l4 + 2u;
+	l4 = room->quoted.l4;
+	protocol = room->quoted.key.protocol;
+	if (nat->outer && (v6 ? rewrite_ipv6(skb, l3 + (source ? 8 : 24), sum, BPF_F_PSEUDO_HDR, nat) :
+				rewrite_ipv4(skb, l3, l3 + (source ? 12 : 16), 0, 0, nat)))
+		return -1;
+	if (v6 ? rewrite_ipv6(skb, ip + (source ? 24 : 8), sum, 0, nat) :
+		 rewrite_ipv4(skb, ip, ip + (source ? 16 : 12), 0, 0, nat))
+		return -1;
+	if (protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_UDPLITE)
+		return rewrite_port(skb, l4 + (source ? 2 : 0), sum, 0, nat);
+	return protocol_echoes(protocol) ? rewrite_port(skb, l4 + 4, sum, 0, nat) : 0;
 }
 
 __noinline int step_rewrite(struct __sk_buff *skb, struct room *room)
@@ -122,8 +152,10 @@ __noinline int step_rewrite(struct __sk_buff *skb, struct room *room)
 	if (protocol == PROTOCOL_UDP)
 		flags = BPF_F_MARK_MANGLED_0;
 	sum_of_address = protocol == PROTOCOL_ICMP ? 0 : sum;
-	if (v6 ? rewrite_ipv6(skb, l3 + (source ? 8 : 24), sum_of_address, flags, nat) :
-		 rewrite_ipv4(skb, l3, l3 + (source ? 12 : 16), sum_of_address, flags, nat))
+	if (v6 ? rewrite_ipv6(skb, l3 + (source ? 8 : 24), sum_of_address,
+			      flags | BPF_F_PSEUDO_HDR, nat) :
+		 rewrite_ipv4(skb, l3, l3 + (source ? 12 : 16), sum_of_address,
+			      flags | BPF_F_PSEUDO_HDR, nat))
 		return -1;
 	if (!l4)
 		return 0;
@@ -136,7 +168,7 @@ __noinline int step_rewrite(struct __sk_buff *skb, struct room *room)
 
 static __always_inline int host_rewrite(host_t *host, struct __sk_buff *skb)
 {
-	return step_rewrite(skb, host->room);
+	return host->nat->quoted ? step_rewrite_quoted(skb, host->room) : step_rewrite(skb, host->room);
 }
 
 #endif

@@ -440,6 +440,39 @@ static inline int frame_replace(host_packet_t *frame, uint32_t offset, const be1
 	return 0;
 }
 
+/* The error's own address, and in what it quotes the other end's, which is the same place turned. */
+static inline int rewrite_quoted(host_t *host, host_packet_t *frame)
+{
+	const struct packet *p = host->packet;
+	const struct nat_room *nat = &host->nat;
+	uint32_t v6 = p->fields.word[FIELD_FAMILY] == 6, source = nat->rewrite == REWRITE_SOURCE;
+	uint32_t ip = p->l4 + 8u, icmp = p->l4 + 2u, n = v6 ? 8 : 2, place;
+	uint32_t outer[2] = { v6 ? icmp : p->l3 + 10u, 0 }, inner[2] = { v6 ? icmp : ip + 10, 0 };
+	uint32_t sum[2] = { icmp, 0 };
+	be16 words[8], port = from_be16((be16)nat->port);
+
+	for (uint32_t i = 0; i < 4; i++) {
+		words[i * 2] = from_be16((be16)(nat->address[i] >> 16));
+		words[i * 2 + 1] = from_be16((be16)nat->address[i]);
+	}
+	place = v6 ? (source ? 8u : 24u) : (source ? 12u : 16u);
+	if (nat->outer && frame_replace(frame, p->l3 + place, words, n, outer))
+		return -1;
+	place = v6 ? (source ? 24u : 8u) : (source ? 16u : 12u);
+	if (frame_replace(frame, ip + place, words, n, inner))
+		return -1;
+	switch (host->quoted.key.protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_UDPLITE:
+		return frame_replace(frame, host->quoted.l4 + (source ? 2 : 0), &port, 1, sum);
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMPV6:
+		return frame_replace(frame, host->quoted.l4 + 4, &port, 1, sum);
+	}
+	return 0;
+}
+
 static inline int host_rewrite(host_t *host, host_packet_t *frame)
 {
 	const struct packet *p = host->packet;
@@ -452,6 +485,8 @@ static inline int host_rewrite(host_t *host, host_packet_t *frame)
 
 	if (!frame->writable)
 		return 0;
+	if (nat->quoted)
+		return rewrite_quoted(host, frame);
 	if (!later && checksum_offset(p))
 		l4 = p->l4 + checksum_offset(p);
 	if (l4 && (host_read(frame, l4, &sum, sizeof(sum)) || (udp && !sum)))
@@ -493,6 +528,31 @@ static inline int host_recheck(host_t *host, const struct flow_key *key, struct 
 static inline int host_related(host_t *host, struct judgement *j, uint32_t from_tag, uint32_t to_tag)
 {
 	return judge_related(host, j, from_tag, to_tag);
+}
+
+static inline const struct quoted *host_quoted_read(host_t *host)
+{
+	return &host->quoted;
+}
+
+static inline int host_related_translated(host_t *host, uint32_t *travels)
+{
+	struct found found = { 0 };
+
+	if (!related_translated(host, &found))
+		return 0;
+	*travels = found.direction;
+	return 1;
+}
+
+static inline void host_fragment_translate(host_t *host, uint32_t from_tag)
+{
+	fragment_translate(host, from_tag);
+}
+
+static inline void host_fragment_note_arrival(host_t *host, uint32_t from_tag)
+{
+	fragment_note_arrival(host, from_tag);
 }
 
 static inline int host_fragment_follow(host_t *host, struct judgement *j)
