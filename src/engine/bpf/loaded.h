@@ -20,6 +20,10 @@ enum loaded_map {
 	MAP_ANSWERS,
 	MAP_SWEEPS,
 	MAP_FRAGMENTS,
+	MAP_BUCKETS,
+	MAP_BUCKETS_OF_ALL,
+	MAP_TALLIES,
+	MAP_PLACES,
 	MAP_OTHER_FLOWS,
 	MAP_OTHER_EMBRYONIC,
 	MAP_FULL_WAYS, /* its programs stay only while it is pinned */

@@ -188,6 +188,31 @@ static __always_inline void host_fragment_note(host_t *host, struct judgement *j
 	step_fragment_note(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
 }
 
+/* The host of the steps' functions asks nothing of what it is handed. */
+static long place_search_next(__u32 i, struct place_search *search)
+{
+	return place_search_step(0, search);
+}
+
+static __always_inline void host_place_search(host_t *host, struct place_search *search)
+{
+	bpf_loop(PLACES_LOOKED_AT, place_search_next, search, 0);
+}
+
+__noinline int step_admit(struct room *room, __u32 slot, __u32 rule, __u32 starts)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return 0;
+	return limit_admit(&host, &host.room->judgement, rule, starts);
+}
+
+static __always_inline int host_admit(host_t *host, struct judgement *j, __u32 rule, __u32 starts)
+{
+	return step_admit(host->room, host->slot, rule, starts);
+}
+
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };

@@ -18,6 +18,7 @@
 #include "core/image.h"
 #include "engine/user/flow_table.h"
 #include "engine/user/fragment_table.h"
+#include "engine/user/limit_table.h"
 
 /* When the DHCP client of an interface last sent something. */
 struct asked {
@@ -37,6 +38,7 @@ struct user_engine {
 	uint32_t flows_since;
 	struct flow_table flows, embryonic;
 	struct fragment_table fragments;
+	struct limit_table buckets, buckets_of_all, tallies, places; /* core/limit.h */
 	struct asked *asked;
 	uint64_t stats[STAT_COUNT];
 };
@@ -89,6 +91,10 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 	proof_keys_make(new->proof_keys, options->proof_seed);
 	new->flows.max = options->flows_max;
 	new->embryonic.max = options->embryonic_max;
+	new->buckets.max = BUCKETS_MAX;
+	new->buckets_of_all = (struct limit_table){ .max = IMAGE_LIMITS_MAX, .keeps = true };
+	new->tallies.max = TALLIES_MAX;
+	new->places.max = PLACES_MAX;
 	*engine = new;
 	return 0;
 }
@@ -98,6 +104,10 @@ void user_engine_free(struct user_engine *engine)
 	if (!engine)
 		return;
 	user_engine_flush(engine);
+	limit_table_clear(&engine->buckets);
+	limit_table_clear(&engine->buckets_of_all);
+	limit_table_clear(&engine->tallies);
+	limit_table_clear(&engine->places);
 	free(engine->counters);
 	free(engine->image);
 	free(engine);

@@ -26,7 +26,7 @@ enum {
 	UNIT_DISPATCH = 22, /* 3 kinds of walk, 2 zones: 24 words */
 	UNIT_TAGS = 25,
 	UNIT_BUCKETS = 26,  /* two */
-	UNITS = 24,
+	UNITS = 28,
 };
 
 union sample {

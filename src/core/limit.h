@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Limits: rates (token buckets), and how many flows a rule has at a time.
+ *
+ * A rule with limits is asked when a packet that meets the rules comes to it (REF_LIMIT): it takes
+ * the packet, or the walk goes on behind it. Packets of live flows meet no rules, so only those
+ * that begin a flow count, and those that pass or drop by a rule alone: all packets of stateless
+ * rules, later fragments, packets to groups; of ICMP echo every request (FLOW_COUNTED). TCP amid a
+ * connection that nobody knows is none of the limit's business: the rule takes it, and it is
+ * dropped for what it is.
+ *
+ * A bucket is one word: when it will be full again. It is full when that is now or past; a token
+ * moves it an interval further; without room for one more before it would have been empty for
+ * longer than `burst` intervals, the packet is beyond. So buckets need no sweep and no timer, and a
+ * forgotten one is a full one. A packet that stands for several takes as many, but at most all.
+ *
+ * Flows are counted without a counter that could go wrong: each has a place, which holds its key
+ * and when it began, and a place is free when no such flow is alive (any more). So expiry,
+ * eviction, promotion, `flows kill` and an apply need do nothing. New places are given out up to
+ * the rule's number; then a round goes over them in search of free ones, PLACES_LOOKED_AT with each
+ * packet. A flow that ends is so noticed within `flows` / PLACES_LOOKED_AT attempts. A flow counts
+ * under the rule that it began by.
+ *
+ * Buckets and places for an address are in tables of a fixed size that forget what was not met for
+ * longest: a flood from forged addresses cannot make them grow, but makes them forget, and then an
+ * address has its full burst again. Rates for all together have a table of their own, so a flood
+ * does not touch them. Without room for a bucket a rule that allows is beyond its limit, another
+ * one is within.
+ *
+ * The including host header defines, besides what classify.h asks for, with a zeroed value where
+ * the key is new (NULL without room):
+ *	__u64 host_now_exact(host_t *)	 host_now() may stand still for milliseconds
+ *	__u64 *host_bucket(host_t *, const struct limit_key *)		for one address
+ *	__u64 *host_bucket_of_all(host_t *, const struct limit_key *)	for all together
+ *	struct tally *host_tally(host_t *, const struct limit_key *)
+ *	const struct place *host_place(host_t *, const struct limit_key *)   NULL where there is none
+ *	int host_place_put(host_t *, const struct limit_key *, const struct place *)   0, or negative
+ *	int host_swap(__u64 *word, __u64 old, __u64 new)	 atomically, if it is still `old`: 1
+ * and behind it:
+ *	void host_place_search(host_t *, struct place_search *)	 place_search_step() until it says 1, at most PLACES_LOOKED_AT times
+ */
+#ifndef REEVE_CORE_LIMIT_H
+#define REEVE_CORE_LIMIT_H
+
+#include "core/bucket.h"
+#include "core/classify.h"
+#include "core/judgement.h"
+#include "core/track.h"
+
+static void host_place_search(host_t *host, struct place_search *search);
+
+/* 1 within, 0 beyond. */
+static __always_inline int limit_take(host_t *host, const struct image_limit *limit, int otherwise)
+{
+	struct limit_key key;
+	__u64 *bucket, now = host_now_exact(host);
+	__u32 i;
+
+	limit_key_make(limit, &host->packet->fields, &key);
+	bucket = limit->each ? host_bucket(host, &key) : host_bucket_of_all(host, &key);
+	if (!bucket)
+		return otherwise;
+#pragma clang loop unroll(full)
+	for (i = 0; i < BUCKET_TRIES; i++) {
+		__u64 old = *(volatile __u64 *)bucket;
+		__u64 after = bucket_after(old, limit_interval(limit), limit->burst,
+					   host->packet->segments, now);
+
+		if (!after)
+			return 0;
+		if (host_swap(bucket, old, after))
+			return 1;
+	}
+	return otherwise; /* so many CPUs at once */
+}
+
+static __always_inline int place_taken(host_t *host, const struct limit_key *key, __u64 now)
+{
+	const struct place *place = host_place(host, key);
+	const struct flow *flow;
+
+	if (!place)
+		return 0;
+	host_flow_fetch(host, &place->key);
+	flow = host_flow_find(host, &place->key);
+	if (!flow)
+		flow = host_embryonic_find(host, &place->key);
+	return flow && flow->created == place->created && !flow_expired(flow, now);
+}
+
+/* Looks at one place. 1: it is free. */
+static __always_inline int place_search_step(host_t *host, struct place_search *search)
+{
+	search->key.place = search->next < search->n ? search->next : 0;
+	search->next = search->key.place + 1;
+	search->found = !place_taken(host, &search->key, search->now);
+	return (int)search->found;
+}
+
+/*
+ * There are more places than the rule has flows now, for another policy gave them out: the last one
+ * moves to the free one in `key`, until there are not.
+ */
+static __always_inline void place_move(host_t *host, struct tally *tally, __u64 n,
+				       const struct limit_key *key)
+{
+	struct limit_key last = *key;
+	const struct place *place;
+	struct place copy;
+
+	last.place = (__u32)n - 1;
+	place = host_place(host, &last);
+	if (place) {
+		copy = *place;
+		host_place_put(host, key, &copy);
+	}
+	host_swap(&tally->n, n, n - 1);
+}
+
+/* The key gets the number of a place that is free; 0, or -1 when there is none. */
+static __always_inline int place_find(host_t *host, struct tally *tally, __u32 most, __u64 now,
+				      struct limit_key *key)
+{
+	struct place_search search = { .now = now };
+	__u64 n = *(volatile __u64 *)&tally->n;
+
+	if (n < most && host_swap(&tally->n, n, n + 1)) {
+		key->place = (__u32)n;
+		return 0;
+	}
+	search.key = *key;
+	search.n = (__u32)n;
+	search.next = (__u32)tally->next;
+	host_place_search(host, &search);
+	tally->next = search.next;
+	if (!search.found)
+		return -1;
+	key->place = search.key.place;
+	if (n <= most)
+		return 0;
+	place_move(host, tally, n, key);
+	return -1;
+}
+
+/* Gives the flow that begins a place. 1, or 0 when all are taken. */
+static __always_inline int place_take(host_t *host, struct judgement *j,
+				      const struct image_limit *limit)
+{
+	struct limit_key key;
+	struct tally *tally;
+	struct place place;
+
+	limit_key_make(limit, &host->packet->fields, &key);
+	tally = host_tally(host, &key);
+	place.created = host_now(host);
+	if (!tally || place_find(host, tally, limit->flows, place.created, &key))
+		return 0;
+	flow_key_make(host->packet, &place.key);
+	if (host_place_put(host, &key, &place))
+		return 0;
+	j->place = place.created;
+	return 1;
+}
+
+static __always_inline const struct image_limit *limit_at(host_t *host, __u32 number)
+{
+	if (!number || number > host->header->limit_n)
+		return 0;
+	return host_unit(&host->image, host->header->limits + number - 1);
+}
+
+/*
+ * Does the rule take the packet? `starts`: 1 if the packet would begin a flow, 0 if it passes by
+ * the rule alone, (__u32)-1 if it would have to and may not.
+ */
+static __always_inline int limit_admit(host_t *host, struct judgement *j, __u32 number, __u32 starts)
+{
+	const struct image_rule *rule = host_image_rule(host, number);
+	const struct image_limit *limit;
+	int allows, begins;
+
+	if (!rule)
+		return 0;
+	allows = rule->action == ACTION_ALLOW;
+	begins = allows && !(rule->flags & IMAGE_RULE_STATELESS);
+	if (begins && starts == (__u32)-1)
+		return 1;
+	j->place = 0;
+	limit = limit_at(host, begins && starts ? rule->flows : 0);
+	if (limit && !place_take(host, j, limit))
+		return 0;
+	limit = limit_at(host, rule->limit);
+	return !limit || limit_take(host, limit, !allows);
+}
+
+#endif
