@@ -33,11 +33,15 @@ struct tally {
 	__u64 next; /* where the next search begins, modulo n */
 };
 
-struct place_search {
-	struct limit_key key; /* of the place looked at last */
-	__u32 n, next;
+/* What asking a limit works with. */
+struct admission {
+	struct limit_key key;
+	struct place place;    /* of the flow that begins */
+	struct limit_key last; /* of a place that moves */
 	__u64 now;
+	__u32 n, next; /* the search: over so many, here now */
 	__u32 found;
+	__u32 reserved;
 };
 
 /* The upper `prefix` bits of an address. */

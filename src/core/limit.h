@@ -36,8 +36,9 @@
  *	const struct place *host_place(host_t *, const struct limit_key *)   NULL where there is none
  *	int host_place_put(host_t *, const struct limit_key *, const struct place *)   0, or negative
  *	int host_swap(__u64 *word, __u64 old, __u64 new)	 atomically, if it is still `old`: 1
+ *	struct admission *host_admission(host_t *)		 room for what it works with; need not be zero
  * and behind it:
- *	void host_place_search(host_t *, struct place_search *)	 place_search_step() until it says 1, at most PLACES_LOOKED_AT times
+ *	void host_place_search(host_t *, struct admission *)	 place_search_step() until it says 1, at most PLACES_LOOKED_AT times
  */
 #ifndef REEVE_CORE_LIMIT_H
 #define REEVE_CORE_LIMIT_H
@@ -47,24 +48,25 @@
 #include "core/judgement.h"
 #include "core/track.h"
 
-static void host_place_search(host_t *host, struct place_search *search);
+static void host_place_search(host_t *host, struct admission *a);
 
 /* 1 within, 0 beyond. */
-static __always_inline int limit_take(host_t *host, const struct image_limit *limit, int otherwise)
+static __always_inline int limit_take(host_t *host, const struct image_limit *limit, int otherwise,
+				      struct admission *a)
 {
-	struct limit_key key;
-	__u64 *bucket, now = host_now_exact(host);
+	__u64 *bucket, interval = limit_interval(limit);
 	__u32 i;
 
-	limit_key_make(limit, &host->packet->fields, &key);
-	bucket = limit->each ? host_bucket(host, &key) : host_bucket_of_all(host, &key);
+	a->now = host_now_exact(host);
+	limit_key_make(limit, &host->packet->fields, &a->key);
+	bucket = limit->each ? host_bucket(host, &a->key) : host_bucket_of_all(host, &a->key);
 	if (!bucket)
 		return otherwise;
 #pragma clang loop unroll(full)
 	for (i = 0; i < BUCKET_TRIES; i++) {
 		__u64 old = *(volatile __u64 *)bucket;
-		__u64 after = bucket_after(old, limit_interval(limit), limit->burst,
-					   host->packet->segments, now);
+		__u64 after = bucket_after(old, interval, limit->burst, host->packet->segments,
+					   a->now);
 
 		if (!after)
 			return 0;
@@ -89,76 +91,69 @@ static __always_inline int place_taken(host_t *host, const struct limit_key *key
 }
 
 /* Looks at one place. 1: it is free. */
-static __always_inline int place_search_step(host_t *host, struct place_search *search)
+static __always_inline int place_search_step(host_t *host, struct admission *a)
 {
-	search->key.place = search->next < search->n ? search->next : 0;
-	search->next = search->key.place + 1;
-	search->found = !place_taken(host, &search->key, search->now);
-	return (int)search->found;
+	a->key.place = a->next < a->n ? a->next : 0;
+	a->next = a->key.place + 1;
+	a->found = !place_taken(host, &a->key, a->now);
+	return (int)a->found;
 }
 
 /*
  * There are more places than the rule has flows now, for another policy gave them out: the last one
- * moves to the free one in `key`, until there are not.
+ * moves to the free one, until there are not.
  */
 static __always_inline void place_move(host_t *host, struct tally *tally, __u64 n,
-				       const struct limit_key *key)
+				       struct admission *a)
 {
-	struct limit_key last = *key;
 	const struct place *place;
-	struct place copy;
 
-	last.place = (__u32)n - 1;
-	place = host_place(host, &last);
-	if (place) {
-		copy = *place;
-		host_place_put(host, key, &copy);
-	}
+	a->last = a->key;
+	a->last.place = (__u32)n - 1;
+	place = host_place(host, &a->last);
+	if (place)
+		host_place_put(host, &a->key, place);
 	host_swap(&tally->n, n, n - 1);
 }
 
-/* The key gets the number of a place that is free; 0, or -1 when there is none. */
-static __always_inline int place_find(host_t *host, struct tally *tally, __u32 most, __u64 now,
-				      struct limit_key *key)
+/* a->key gets the number of a place that is free; 0, or -1 when there is none. */
+static __always_inline int place_find(host_t *host, struct tally *tally, __u32 most,
+				      struct admission *a)
 {
-	struct place_search search = { .now = now };
 	__u64 n = *(volatile __u64 *)&tally->n;
 
 	if (n < most && host_swap(&tally->n, n, n + 1)) {
-		key->place = (__u32)n;
+		a->key.place = (__u32)n;
 		return 0;
 	}
-	search.key = *key;
-	search.n = (__u32)n;
-	search.next = (__u32)tally->next;
-	host_place_search(host, &search);
-	tally->next = search.next;
-	if (!search.found)
+	a->n = (__u32)n;
+	a->next = (__u32)tally->next;
+	host_place_search(host, a);
+	tally->next = a->next;
+	if (!a->found)
 		return -1;
-	key->place = search.key.place;
 	if (n <= most)
 		return 0;
-	place_move(host, tally, n, key);
+	place_move(host, tally, n, a);
 	return -1;
 }
 
 /* Gives the flow that begins a place. 1, or 0 when all are taken. */
 static __always_inline int place_take(host_t *host, struct judgement *j,
-				      const struct image_limit *limit)
+				      const struct image_limit *limit, struct admission *a)
 {
-	struct limit_key key;
 	struct tally *tally;
-	struct place place;
 
-	limit_key_make(limit, &host->packet->fields, &key);
-	tally = host_tally(host, &key);
-	place.created = host_now(host);
-	if (!tally || place_find(host, tally, limit->flows, place.created, &key))
+	limit_key_make(limit, &host->packet->fields, &a->key);
+	a->now = host_now(host);
+	tally = host_tally(host, &a->key);
+	if (!tally || place_find(host, tally, limit->flows, a))
 		return 0;
-	flow_key_make(host->packet, &place.key);
-	if (host_place_put(host, &key, &place))
+	flow_key_make(host->packet, &a->place.key);
+	a->place.created = a->now;
+	if (host_place_put(host, &a->key, &a->place))
 		return 0;
-	j->place = place.created;
+	j->place = a->now;
 	return 1;
 }
 
@@ -176,10 +171,11 @@ static __always_inline const struct image_limit *limit_at(host_t *host, __u32 nu
 static __always_inline int limit_admit(host_t *host, struct judgement *j, __u32 number, __u32 starts)
 {
 	const struct image_rule *rule = host_image_rule(host, number);
+	struct admission *a = host_admission(host);
 	const struct image_limit *limit;
 	int allows, begins;
 
-	if (!rule)
+	if (!rule || !a)
 		return 0;
 	allows = rule->action == ACTION_ALLOW;
 	begins = allows && !(rule->flags & IMAGE_RULE_STATELESS);
@@ -187,10 +183,10 @@ static __always_inline int limit_admit(host_t *host, struct judgement *j, __u32 
 		return 1;
 	j->place = 0;
 	limit = limit_at(host, begins && starts ? rule->flows : 0);
-	if (limit && !place_take(host, j, limit))
+	if (limit && !place_take(host, j, limit, a))
 		return 0;
 	limit = limit_at(host, rule->limit);
-	return !limit || limit_take(host, limit, !allows);
+	return !limit || limit_take(host, limit, !allows, a);
 }
 
 #endif

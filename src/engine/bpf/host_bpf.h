@@ -221,6 +221,13 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
+	__type(value, struct admission);
+} admissions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
 	__type(value, struct statistics);
 } stats SEC(".maps");
 
@@ -463,6 +470,13 @@ static __always_inline void host_fragment_put(host_t *host, const struct fragmen
 					      const struct fragment *fragment)
 {
 	bpf_map_update_elem(&fragments, key, fragment, BPF_ANY);
+}
+
+static __always_inline struct admission *host_admission(host_t *host)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&admissions, &zero);
 }
 
 static __always_inline __u64 host_now_exact(host_t *host)

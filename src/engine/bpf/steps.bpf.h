@@ -188,15 +188,23 @@ static __always_inline void host_fragment_note(host_t *host, struct judgement *j
 	step_fragment_note(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
 }
 
-/* The host of the steps' functions asks nothing of what it is handed. */
+/* What a search is handed must be on the stack, and there is little of that. */
+struct place_search {
+	struct admission *admission;
+};
+
 static long place_search_next(__u32 i, struct place_search *search)
 {
-	return place_search_step(0, search);
+	host_t *none = 0; /* nothing is asked of it */
+
+	return place_search_step(none, search->admission);
 }
 
-static __always_inline void host_place_search(host_t *host, struct place_search *search)
+static __always_inline void host_place_search(host_t *host, struct admission *admission)
 {
-	bpf_loop(PLACES_LOOKED_AT, place_search_next, search, 0);
+	struct place_search search = { admission };
+
+	bpf_loop(PLACES_LOOKED_AT, place_search_next, &search, 0);
 }
 
 __noinline int step_admit(struct room *room, __u32 slot, __u32 rule, __u32 starts)

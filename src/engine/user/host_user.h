@@ -36,6 +36,7 @@ typedef struct {
 	struct packet *packet;
 	struct quoted quoted;
 	struct flow_key key;
+	struct admission admission;
 	const struct image_header *header;
 	host_image_t image;
 } host_t;
@@ -263,6 +264,11 @@ static inline void host_log(host_t *host, uint32_t sample, const struct judgemen
 	host_event(host, EVENT_LOG, j);
 }
 
+static inline struct admission *host_admission(host_t *host)
+{
+	return &host->admission;
+}
+
 static inline __u64 host_now_exact(host_t *host)
 {
 	return host->engine->now;
@@ -355,9 +361,9 @@ static inline void host_rules(host_t *host, const struct flow_key *key, const st
 	judge_by_rules(host, key, found, j);
 }
 
-static inline void host_place_search(host_t *host, struct place_search *search)
+static inline void host_place_search(host_t *host, struct admission *admission)
 {
-	for (uint32_t i = 0; i < PLACES_LOOKED_AT && !place_search_step(host, search); i++)
+	for (uint32_t i = 0; i < PLACES_LOOKED_AT && !place_search_step(host, admission); i++)
 		;
 }
 
