@@ -64,7 +64,6 @@ static __always_inline void limit_key_make(const struct image_limit *limit,
 	key->id[1] = limit->id[1];
 	key->family = limit->each ? family : 0;
 	key->place = 0;
-#pragma clang loop unroll(full)
 	for (i = 0; i < 4; i++)
 		key->address[i] = limit->each ? prefix_word(fields->word[at + i], prefix, i) : 0;
 }
