@@ -104,10 +104,7 @@ void user_engine_free(struct user_engine *engine)
 	if (!engine)
 		return;
 	user_engine_flush(engine);
-	limit_table_clear(&engine->buckets);
-	limit_table_clear(&engine->buckets_of_all);
-	limit_table_clear(&engine->tallies);
-	limit_table_clear(&engine->places);
+	user_engine_forget(engine);
 	free(engine->counters);
 	free(engine->image);
 	free(engine);
@@ -252,4 +249,12 @@ void user_engine_flush(struct user_engine *engine)
 		HASH_DELETE(hh, engine->asked, asked);
 		free(asked);
 	}
+}
+
+void user_engine_forget(struct user_engine *engine)
+{
+	limit_table_clear(&engine->buckets);
+	limit_table_clear(&engine->buckets_of_all);
+	limit_table_clear(&engine->tallies);
+	limit_table_clear(&engine->places);
 }
