@@ -4,7 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "core/flow.h"
+#include "core/bucket.h"
 #include "policy/builtin.h"
 #include "policy/format.h"
 #include "policy/resolve.h"
@@ -14,6 +14,7 @@
 #define LIMIT_BURST_MIN 5u /* when none is given: one second's worth, but so many at least */
 #define LIMIT_RATE_MAX 10000000u
 #define LIMIT_FILL_MAX (10ull * 365 * 24 * 60 * 60) /* seconds */
+#define MAX_FLOWS_MAX (PLACES_MAX / 2) /* what is counted must not be forgotten for want of room */
 #define ID_DIGITS 10
 #define ID_MASK ((UINT64_C(1) << (ID_DIGITS * 4)) - 1)
 
@@ -130,8 +131,13 @@ static int resolve_limit(struct resolver *resolver, const struct tree_option *op
 	return 0;
 }
 
-static int resolve_max_flows(const struct tree_option *option, struct rule *rule)
+static int resolve_max_flows(struct resolver *resolver, const struct tree_option *option,
+			     struct rule *rule)
 {
+	if (option->max_flows.n > MAX_FLOWS_MAX)
+		return resolve_error(resolver, option->position, "max-flows",
+				     "`options { flows N }` bounds all flows together",
+				     "a rule counts at most %u flows", MAX_FLOWS_MAX);
 	rule->flows = (struct rule_limit){
 		.n = option->max_flows.n,
 		.each = each_of(option->max_flows.each),
@@ -173,7 +179,7 @@ static int resolve_option(struct resolver *resolver, const struct tree_option *o
 	case TREE_OPTION_TIMEOUT:
 		return resolve_timeout(resolver, option, rule);
 	case TREE_OPTION_MAX_FLOWS:
-		return resolve_max_flows(option, rule);
+		return resolve_max_flows(resolver, option, rule);
 	case TREE_OPTION_ADD:
 	case TREE_OPTION_KINDS:
 		break;
