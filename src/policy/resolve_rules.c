@@ -101,8 +101,10 @@ static enum limit_each each_of(enum tree_each each)
 }
 
 /* One host has a whole /64 to send from (RFC 7934); an address is sent to as it is. */
-static uint8_t prefix_of(enum tree_each each)
+static uint8_t prefix_of(enum tree_each each, uint8_t written)
 {
+	if (written)
+		return written;
 	return each == TREE_EACH_SOURCE ? 64 : 128;
 }
 
@@ -126,7 +128,7 @@ static int resolve_limit(struct resolver *resolver, const struct tree_option *op
 		.period = rate->period,
 		.burst = burst,
 		.each = each_of(rate->each),
-		.prefix = prefix_of(rate->each),
+		.prefix = prefix_of(rate->each, rate->prefix),
 	};
 	return 0;
 }
@@ -141,7 +143,7 @@ static int resolve_max_flows(struct resolver *resolver, const struct tree_option
 	rule->flows = (struct rule_limit){
 		.n = option->max_flows.n,
 		.each = each_of(option->max_flows.each),
-		.prefix = prefix_of(option->max_flows.each),
+		.prefix = prefix_of(option->max_flows.each, option->max_flows.prefix),
 	};
 	return 0;
 }

@@ -347,7 +347,8 @@ static void add_conditions(struct random *r, struct policy_line *line)
  */
 static void add_limits(struct random *r, struct policy_line *line)
 {
-	static const char *const each[] = { "", " each source", " each destination" };
+	static const char *const each[] = { "", " each source", " each destination",
+					    " each source/64", " each destination/128" };
 
 	if (random_chance(r, 20))
 		add_part(line, "limit 1/d burst %u%s", random_between(r, 1, 6), random_pick(r, each));
