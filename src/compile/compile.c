@@ -428,6 +428,9 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		header->flags |= IMAGE_GUARD;
 	if (!ruleset->options.windows)
 		header->flags |= IMAGE_LIBERAL;
+	for (i = 0; i < ruleset->nat_n; i++)
+		header->flags |= ruleset->nat[i].kind == NAT_FORWARD ? IMAGE_FORWARDS :
+								       IMAGE_SOURCES;
 }
 
 /* Over everything else: the field itself is zero until then. */

@@ -19,6 +19,7 @@
  *	const __u64 *host_proof_keys(host_t *)		  PROOF_KEYS of them, random, the same for all packets
  *	__u32 host_witness(host_t *)			  likewise, 16 bits
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
+ *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
@@ -28,6 +29,7 @@
 #include "core/judge.h"
 #include "core/proof.h"
 
+static int host_rewrite(host_t *host, host_packet_t *skb);
 static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
@@ -72,6 +74,20 @@ static __always_inline int answerable(const struct packet *p)
 	return src[0] || src[1] || src[2] || src[3];
 }
 
+/* Writes the translation that was noted into the packet. Non-zero: it cannot be, and is dropped. */
+static __always_inline int rewrite(host_t *host, host_packet_t *skb, struct judgement *j)
+{
+	if (!host_translates(host) || !host_nat(host)->rewrite)
+		return 0;
+	if (first_fragment(host->packet) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+		host_fragment_note_arrival(host, j->from_tag);
+	translation_apply(host_nat(host), host->packet);
+	if (!host_rewrite(host, skb))
+		return 0;
+	j->outcome = OUTCOME_DROP;
+	return -1;
+}
+
 /*
  * On arrival. host->packet and *j are zero. Afterwards j->outcome tells what to do; if it is
  * OUTCOME_PASS, skb->mark and skb->tc_index are as departure and the guard expect them. j->by is
@@ -106,6 +122,8 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		return;
 	}
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	if (host_translates(host))
+		nat_reset(host_nat(host));
 	j->hook = HOOK_ARRIVE;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ifindex;
@@ -117,7 +135,7 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 			p->fields.word[FIELD_EXPECTED] = 1;
 	}
 	judge_arrive(host, j);
-	if (j->outcome != OUTCOME_PASS)
+	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return;
 	mark_write(skb, host->header, j, j->mark);
 	tag = IMAGE_TAG_SELF;
@@ -127,7 +145,9 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		__u32 proof = proof_of_packet(p, host_proof_keys(host));
 
 		if (j->leave_tag) {
-			tag = j->leave_tag | TAG_ORIGINAL;
+			/* What is to be rewritten at departure, departure looks up. */
+			if (!host_translates(host) || !host_nat(host)->departs)
+				tag = j->leave_tag | TAG_ORIGINAL;
 			proof |= PROOF_TAKEN_IN;
 		}
 		host_set_hash(skb, proof);
@@ -180,12 +200,14 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 			   /* A reply has no proof; where tc_index is lost the mark tells. */
 			   (tag != TAG_DEFERRED && (skb->mark >> shift & 3) == MARK_REPLY);
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	if (host_translates(host))
+		nat_reset(host_nat(host));
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ingress_ifindex;
 	j->generation = host_generation(host);
 	judge_depart(host, j, taken_in);
-	if (j->outcome != OUTCOME_PASS)
+	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return;
 	if (!j->in_ifindex && dhcp_to(p, 0))
 		host_asks(host, j->ifindex, host_now(host));

@@ -95,7 +95,8 @@ static bool check_header(struct check *check, size_t size)
 	if (!in_bounds(check, header->zone_tags,
 		       (header->zones + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS))
 		return refuse(check, "zone tags out of bounds");
-	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL))
+	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL |
+				   IMAGE_FORWARDS | IMAGE_SOURCES))
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");

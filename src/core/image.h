@@ -64,6 +64,8 @@ enum image_flags {
 	IMAGE_PICKUP = 1, /* a TCP packet in mid-stream may start a flow */
 	IMAGE_GUARD = 2,
 	IMAGE_LIBERAL = 4, /* new flows are FLOW_LIBERAL */
+	IMAGE_FORWARDS = 8, /* destinations are translated: WALK_FORWARD is to be asked */
+	IMAGE_SOURCES = 16, /* sources are translated: WALK_SOURCE is to be asked */
 };
 
 /* For what a rule is looked for. */

@@ -121,6 +121,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 	       uint32_t *slot, struct problem *problem)
 {
 	struct control *control = loaded->control;
+	const struct image_header *header = (const void *)image->bytes;
 	uint32_t next = slots_running(loaded) ? !(control->active & 1) : 0;
 	cleanup_fd int image_fd = -1, counters_fd = -1, sources_fd = -1;
 	struct control_slot *to = &control->slot[next];
@@ -133,7 +134,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 		return problem_set(problem, err, "cannot pack the policy's text: ");
 	image_fd = pages_new("image", image->bytes, image->size);
 	counters_fd = inner_map_new("counters", sizeof(struct counter),
-				    (control->cpus + 1) * ruleset_image_rules(ruleset));
+				    (control->cpus + 1) * header->rules);
 	sources_fd = pages_new("source", bundle, bundle_size);
 	if (image_fd < 0 || counters_fd < 0 || sources_fd < 0) {
 		err = image_fd < 0 ? image_fd : counters_fd < 0 ? counters_fd : sources_fd;
@@ -147,8 +148,10 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 	if (err)
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	tags_fill(control->tags[next], image);
-	to->rules = ruleset_image_rules(ruleset);
+	to->rules = header->rules;
 	to->mark_shift = ruleset->options.mark_shift;
+	if (header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
+		control->translates = 1;
 	to->guard = ruleset->options.guard;
 	to->applied_at = (uint64_t)time(NULL);
 	to->image_size = image->size;

@@ -243,7 +243,7 @@ static void test_damage(void **state)
 		HEADER(interface_mask, 2, "number of interface buckets is not a power of two"),
 		HEADER(walk_max, 5, "a walk is longer than the header says"),
 		HEADER(walk_max, IMAGE_WALK_MAX + 1, "walk limit out of range"),
-		HEADER(flags, 8, "unknown flag in the header"),
+		HEADER(flags, 128, "unknown flag in the header"),
 		HEADER(zone_tags, UNITS, "zone tags out of bounds"),
 		HEADER(zone_tags, 1, "zone tags out of bounds"),
 		HEADER(zone_tags, UNIT_SPARE, "zone tag out of range"),
