@@ -476,6 +476,7 @@ static __always_inline __u32 rule_find(host_t *host, const struct found *found, 
 			return RULE_NONE;
 		if (host_admit(host, j, node->rule, (__u32)starts))
 			return node->rule;
+		host_count(host, STAT_BEYOND);
 		ref = host_walk(host, kind, node->beyond);
 	}
 	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;

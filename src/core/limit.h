@@ -63,7 +63,7 @@ static __always_inline int limit_take(host_t *host, const struct image_limit *li
 	if (!bucket)
 		return otherwise;
 #pragma clang loop unroll(full)
-	for (i = 0; i < BUCKET_TRIES; i++) {
+	for (i = 0; i < SWAP_TRIES; i++) {
 		__u64 old = *(volatile __u64 *)bucket;
 		__u64 after = bucket_after(old, interval, limit->burst, host->packet->segments,
 					   a->now);
@@ -120,11 +120,18 @@ static __always_inline void place_move(host_t *host, struct tally *tally, __u64 
 static __always_inline int place_find(host_t *host, struct tally *tally, __u32 most,
 				      struct admission *a)
 {
-	__u64 n = *(volatile __u64 *)&tally->n;
+	__u64 n = 0;
+	__u32 i;
 
-	if (n < most && host_swap(&tally->n, n, n + 1)) {
-		a->key.place = (__u32)n;
-		return 0;
+#pragma clang loop unroll(full)
+	for (i = 0; i < SWAP_TRIES; i++) {
+		n = *(volatile __u64 *)&tally->n;
+		if (n >= most)
+			break;
+		if (host_swap(&tally->n, n, n + 1)) {
+			a->key.place = (__u32)n;
+			return 0;
+		}
 	}
 	a->n = (__u32)n;
 	a->next = (__u32)tally->next;
