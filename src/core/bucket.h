@@ -14,7 +14,7 @@
 #define TALLIES_MAX 16384u
 #define PLACES_MAX 32768u
 #define PLACES_LOOKED_AT 64
-#define BUCKET_TRIES 4
+#define SWAP_TRIES 4
 
 struct limit_key { /* no padding */
 	__u32 id[2];

@@ -61,7 +61,7 @@
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
- *	int host_admit(host_t *, struct judgement *, __u32 rule, __u32 starts)	limit_admit(), see core/limit.h
+ *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  */
 #ifndef REEVE_CORE_JUDGE_H
 #define REEVE_CORE_JUDGE_H
@@ -100,7 +100,7 @@ static int host_fragment_follow(host_t *host, struct judgement *j);
 static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
 static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
 		       struct judgement *j);
-static int host_admit(host_t *host, struct judgement *j, __u32 rule, __u32 starts);
+static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
 
 static __always_inline void flow_find(host_t *host, struct flow_key *key, struct found *found,
 				      __u64 now)
@@ -644,42 +644,14 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	return 0;
 }
 
-/*
- * Does the packet, if a rule allows it, begin a flow? -1: it would have to, and may not
- * (flow_begin()).
- */
-static __always_inline int flow_starts(host_t *host, const struct found *found)
-{
-	__u32 state;
-
-	if (!flow_startable(host->packet))
-		return 0;
-	state = flow_first_state(host->packet);
-	if (state != FLOW_SYN_SENT && state != FLOW_UNREPLIED &&
-	    !(host->header->flags & IMAGE_PICKUP))
-		return -1;
-	return state != FLOW_NONE && !found->taken;
-}
-
 /* The number of the rule that decides, or RULE_NONE. Rules with limits are asked on the way. */
 static __always_inline __u32 rule_find(host_t *host, const struct found *found, struct judgement *j,
 				       enum walk_kind kind)
 {
 	__u32 ref = host_walk(host, kind, REF_NONE), i;
-	int starts = flow_starts(host, found);
 
-	for (i = 0; i < IMAGE_LIMITED_MAX; i++) {
-		const struct image_limited *node;
-
-		if (REF_KIND(ref) != REF_LIMIT)
-			break;
-		node = host_unit(&host->image, REF_INDEX(ref));
-		if (!node)
-			return RULE_NONE;
-		if (host_admit(host, j, node->rule, (__u32)starts))
-			return node->rule;
-		ref = host_walk(host, kind, node->beyond);
-	}
+	for (i = 0; i < IMAGE_LIMITED_MAX && REF_KIND(ref) == REF_LIMIT; i++)
+		ref = host_walk(host, kind, host_admit(host, j, ref, found->taken));
 	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;
 }
 

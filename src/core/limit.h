@@ -33,6 +33,7 @@
  *	__u64 *host_bucket(host_t *, const struct limit_key *)		for one address
  *	__u64 *host_bucket_of_all(host_t *, const struct limit_key *)	for all together
  *	struct tally *host_tally(host_t *, const struct limit_key *)
+ *	const struct flow *host_flow_elsewhere(host_t *, const struct flow_key *)	where host_flow_fetch() would bring it from
  *	const struct place *host_place(host_t *, const struct limit_key *)   NULL where there is none
  *	int host_place_put(host_t *, const struct limit_key *, const struct place *)   0, or negative
  *	int host_swap(__u64 *word, __u64 old, __u64 new)	 atomically, if it is still `old`: 1
@@ -63,7 +64,7 @@ static __always_inline int limit_take(host_t *host, const struct image_limit *li
 	if (!bucket)
 		return otherwise;
 #pragma clang loop unroll(full)
-	for (i = 0; i < BUCKET_TRIES; i++) {
+	for (i = 0; i < SWAP_TRIES; i++) {
 		__u64 old = *(volatile __u64 *)bucket;
 		__u64 after = bucket_after(old, interval, limit->burst, host->packet->segments,
 					   a->now);
@@ -83,10 +84,11 @@ static __always_inline int place_taken(host_t *host, const struct limit_key *key
 
 	if (!place)
 		return 0;
-	host_flow_fetch(host, &place->key);
 	flow = host_flow_find(host, &place->key);
 	if (!flow)
 		flow = host_embryonic_find(host, &place->key);
+	if (!flow)
+		flow = host_flow_elsewhere(host, &place->key);
 	/* The place knows the tuple that the rules saw; a translated flow's record has another key. */
 	if (!flow && host_translates(host)) {
 		const struct flow_key *real = host_translated_find(host, &place->key);
@@ -128,11 +130,18 @@ static __always_inline void place_move(host_t *host, struct tally *tally, __u64 
 static __always_inline int place_find(host_t *host, struct tally *tally, __u32 most,
 				      struct admission *a)
 {
-	__u64 n = *(volatile __u64 *)&tally->n;
+	__u64 n = 0;
+	__u32 i;
 
-	if (n < most && host_swap(&tally->n, n, n + 1)) {
-		a->key.place = (__u32)n;
-		return 0;
+#pragma clang loop unroll(full)
+	for (i = 0; i < SWAP_TRIES; i++) {
+		n = *(volatile __u64 *)&tally->n;
+		if (n >= most)
+			break;
+		if (host_swap(&tally->n, n, n + 1)) {
+			a->key.place = (__u32)n;
+			return 0;
+		}
 	}
 	a->n = (__u32)n;
 	a->next = (__u32)tally->next;
@@ -172,29 +181,63 @@ static __always_inline const struct image_limit *limit_at(host_t *host, __u32 nu
 	return host_unit(&host->image, host->header->limits + number - 1);
 }
 
-/*
- * Does the rule take the packet? `starts`: 1 if the packet would begin a flow, 0 if it passes by
- * the rule alone, (__u32)-1 if it would have to and may not.
- */
-static __always_inline int limit_admit(host_t *host, struct judgement *j, __u32 number, __u32 starts)
+/* May the packet, if a rule allows it, begin a flow with its numbers? (flow_begin()) */
+static __always_inline int limit_starts(host_t *host)
 {
-	const struct image_rule *rule = host_image_rule(host, number);
+	__u32 state = flow_first_state(host->packet);
+
+	return state == FLOW_SYN_SENT || state == FLOW_UNREPLIED ||
+	       (host->header->flags & IMAGE_PICKUP);
+}
+
+/* Would the packet begin a flow of the rule? */
+static __always_inline int limit_begins(host_t *host, const struct image_rule *rule)
+{
+	return rule->action == ACTION_ALLOW && !(rule->flags & IMAGE_RULE_STATELESS) &&
+	       flow_startable(host->packet);
+}
+
+/*
+ * The first half of asking the limited rule at `ref`: 0 when the packet would begin a flow for which
+ * there is no place. `taken`: it begins none, see struct found.
+ */
+static __always_inline int limit_place(host_t *host, struct judgement *j, __u32 ref, __u32 taken)
+{
+	const struct image_limited *node = host_unit(&host->image, REF_INDEX(ref));
+	const struct image_rule *rule = node ? host_image_rule(host, node->rule) : 0;
 	struct admission *a = host_admission(host);
 	const struct image_limit *limit;
-	int allows, begins;
 
+	j->place = 0;
 	if (!rule || !a)
 		return 0;
-	allows = rule->action == ACTION_ALLOW;
-	begins = allows && !(rule->flags & IMAGE_RULE_STATELESS);
-	if (begins && starts == (__u32)-1)
+	if (taken || !limit_begins(host, rule) || !limit_starts(host))
 		return 1;
-	j->place = 0;
-	limit = limit_at(host, begins && starts ? rule->flows : 0);
-	if (limit && !place_take(host, j, limit, a))
-		return 0;
-	limit = limit_at(host, rule->limit);
-	return !limit || limit_take(host, limit, !allows, a);
+	limit = limit_at(host, rule->flows);
+	return !limit || place_take(host, j, limit, a);
+}
+
+/*
+ * The second half; `place` is what the first one said. The reference at which the walk goes on: the
+ * rule, if it takes the packet.
+ */
+static __always_inline __u32 limit_rate(host_t *host, __u32 ref, __u32 place)
+{
+	const struct image_limited *node = host_unit(&host->image, REF_INDEX(ref));
+	const struct image_rule *rule = node ? host_image_rule(host, node->rule) : 0;
+	struct admission *a = host_admission(host);
+	const struct image_limit *limit;
+
+	if (!rule || !a)
+		return REF_NONE;
+	if (place) {
+		limit = limit_at(host, rule->limit);
+		if (!limit || (limit_begins(host, rule) && !limit_starts(host)) ||
+		    limit_take(host, limit, rule->action != ACTION_ALLOW, a))
+			return REF_MAKE(REF_RULE, node->rule);
+	}
+	host_count(host, STAT_BEYOND);
+	return node->beyond;
 }
 
 #endif

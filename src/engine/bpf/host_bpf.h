@@ -502,6 +502,22 @@ static __always_inline struct flow *host_embryonic_find(host_t *host, const stru
 	return bpf_map_lookup_elem(&embryonic, key);
 }
 
+static __always_inline const struct flow *host_flow_elsewhere(host_t *host, const struct flow_key *key)
+{
+	const struct flow *flow;
+	__u32 zero = 0;
+	void *other;
+
+	if (*(volatile __u32 *)&control.moving != MOVING_FLOWS)
+		return 0;
+	other = bpf_map_lookup_elem(&other_flows, &zero);
+	flow = other ? bpf_map_lookup_elem(other, key) : 0;
+	if (flow)
+		return flow;
+	other = bpf_map_lookup_elem(&other_embryonic, &zero);
+	return other ? bpf_map_lookup_elem(other, key) : 0;
+}
+
 static __always_inline void host_flow_delete(host_t *host, const struct flow_key *key)
 {
 	bpf_map_delete_elem(&flows, key);

@@ -451,18 +451,28 @@ static __always_inline void host_place_search(host_t *host, struct admission *ad
 	bpf_loop(PLACES_LOOKED_AT, place_search_next, &search, 0);
 }
 
-__noinline int step_admit(struct room *room, __u32 slot, __u32 rule, __u32 starts)
+__noinline int step_place(struct room *room, __u32 slot, __u32 ref, __u32 taken)
 {
 	host_t host;
 
 	if (!room || host_reopen(&host, 0, slot))
 		return 0;
-	return limit_admit(&host, &host.room->judgement, rule, starts);
+	return limit_place(&host, &host.room->judgement, ref, taken);
 }
 
-static __always_inline int host_admit(host_t *host, struct judgement *j, __u32 rule, __u32 starts)
+__noinline __u32 step_rate(struct room *room, __u32 slot, __u32 ref, __u32 place)
 {
-	return step_admit(host->room, host->slot, rule, starts);
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return REF_NONE;
+	return limit_rate(&host, ref, place);
+}
+
+static __always_inline __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken)
+{
+	return step_rate(host->room, host->slot, ref,
+			 (__u32)step_place(host->room, host->slot, ref, taken));
 }
 
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)

@@ -146,6 +146,13 @@ static inline void host_flow_fetch(host_t *host, const struct flow_key *key)
 	(void)key;
 }
 
+static inline const struct flow *host_flow_elsewhere(host_t *host, const struct flow_key *key)
+{
+	(void)host;
+	(void)key;
+	return NULL;
+}
+
 static inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)
 {
 	return flow_table_find(&host->engine->flows, key);
@@ -646,9 +653,9 @@ static inline void host_place_search(host_t *host, struct admission *admission)
 		;
 }
 
-static inline int host_admit(host_t *host, struct judgement *j, uint32_t rule, uint32_t starts)
+static inline uint32_t host_admit(host_t *host, struct judgement *j, uint32_t ref, uint32_t taken)
 {
-	return limit_admit(host, j, rule, starts);
+	return limit_rate(host, ref, (uint32_t)limit_place(host, j, ref, taken));
 }
 
 #endif
