@@ -224,6 +224,7 @@ static void show_image_text(const struct image_header *header, const struct comp
 		{ "sets", stats->set_nodes, "nodes that ask a tree of addresses" },
 		{ "set trees", stats->set_trees, "trees of addresses, each there once" },
 		{ "set switches", stats->set_switches, "nodes in these trees" },
+		{ "limits", stats->limited, "nodes that ask the limits of a rule" },
 		{ "longest walk", header->walk_max, "nodes for the slowest packet" },
 		{ "longest chain", stats->chain_max, "matches tried one after the other" },
 	};
@@ -265,8 +266,8 @@ static void show_image_json(const struct image_header *header, const struct comp
 			  "translations", (json_int_t)header->translation_n, "switches",
 			  (json_int_t)stats->switches, "tests", (json_int_t)stats->tests, "sets",
 			  (json_int_t)stats->set_nodes, "set_trees", (json_int_t)stats->set_trees,
-			  "set_switches", (json_int_t)stats->set_switches, "walk_max",
-			  (json_int_t)header->walk_max, "chain_max", (json_int_t)stats->chain_max,
+			  "set_switches", (json_int_t)stats->set_switches, "limits",
+			  (json_int_t)stats->limited, "walk_max", (json_int_t)header->walk_max, "chain_max", (json_int_t)stats->chain_max,
 			  "programs", programs_json(programs, n)),
 		false);
 }

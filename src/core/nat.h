@@ -367,7 +367,7 @@ static __always_inline int nat_forward(host_t *host)
 	struct packet *p = host->packet;
 	__u32 number, hash, old_port;
 
-	number = host_classify(host, WALK_FORWARD);
+	number = host_walk(host, WALK_FORWARD, REF_NONE);
 	rule = number == RULE_NONE ? 0 : host_image_rule(host, number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;
@@ -524,7 +524,7 @@ static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 		return -1;
 	if (j->hook == HOOK_DEPART) {
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
-				    host_classify(host, WALK_SOURCE) : RULE_NONE;
+				    host_walk(host, WALK_SOURCE, REF_NONE) : RULE_NONE;
 		source = host_nat_source(host, j);
 	}
 	if (source < 0)

@@ -45,6 +45,7 @@ static void add_rule(struct ruleset *ruleset, struct clause clause)
 		.to = UINT64_MAX,
 		.clauses = copy,
 		.clause_n = 1,
+		.id = "limited",
 	};
 }
 
@@ -114,6 +115,8 @@ static struct image make_sample(void)
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6,
 					    .field[FIELD_DST_PORT] = { ports, 3 } });
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four, .dst = &four });
+	rules[0].limit = (struct rule_limit){ .n = 5, .period = 1, .burst = 9, .prefix = 64 };
+	rules[2].flows = (struct rule_limit){ .n = 3, .each = LIMIT_EACH_SOURCE, .prefix = 64 };
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6 });
 	add_nat(&ruleset, &four);
 	need(!image_compile(&ruleset, interfaces, 3, &image, &why));
@@ -128,12 +131,32 @@ static const void *unit_at(const unsigned char *bytes, size_t size, uint64_t uni
 	return bytes + unit * IMAGE_UNIT;
 }
 
+/* The limits of a rule are there. */
+static void asks(const unsigned char *bytes, size_t size, uint32_t number)
+{
+	const struct image_header *header = (const void *)bytes;
+	const struct image_rule *rule;
+
+	need(number < header->rules);
+	rule = unit_at(bytes, size, (uint64_t)header->rule_table + number, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t entry = i ? rule->flows : rule->limit;
+		const struct image_limit *limit;
+
+		need(entry <= header->limit_n);
+		if (!entry)
+			continue;
+		limit = unit_at(bytes, size, (uint64_t)header->limits + entry - 1, 1);
+		need(i ? limit->flows > 0 : limit_interval(limit) > 0 && limit->burst > 0);
+	}
+}
+
 /* Walks as image.h says; aborts where a walk leaves the image. */
 static const struct image_rule *walk(const unsigned char *bytes, size_t size, uint32_t ref,
 				     const struct fields *fields)
 {
 	const struct image_header *header = (const void *)bytes;
-	uint32_t yes = 0, no = 0, steps = 0, i;
+	uint32_t yes = 0, no = 0, steps = 0, limited = 0, i;
 
 	while (REF_KIND(ref) != REF_RULE) {
 		uint32_t kind = REF_KIND(ref), unit = REF_INDEX(ref);
@@ -160,6 +183,12 @@ static const struct image_rule *walk(const unsigned char *bytes, size_t size, ui
 			ref = node->root;
 			yes = node->yes;
 			no = node->no;
+		} else if (kind == REF_LIMIT) {
+			const struct image_limited *node = unit_at(bytes, size, unit, 1);
+
+			need(++limited <= IMAGE_LIMITED_MAX);
+			asks(bytes, size, node->rule);
+			ref = node->beyond;
 		} else {
 			need(kind == REF_MEMBER);
 			ref = unit ? yes : no;
