@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/confirm.h"
+#include "cli/forwards.h"
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
@@ -29,7 +30,7 @@ static const char *untouched(void)
 /* --- warnings --- */
 
 /* Calls `say` for each thing about a successful apply that deserves a warning. */
-static void apply_warnings(const struct apply_report *report,
+static void apply_warnings(const struct ruleset *ruleset, const struct apply_report *report,
 			   void (*say)(void *context, const char *code, const char *message),
 			   void *context)
 {
@@ -46,6 +47,7 @@ static void apply_warnings(const struct apply_report *report,
 		say(context, "default-route-in-other", text_string(&text));
 		text_free(&text);
 	}
+	forwards_check(ruleset, &report->interfaces, say, context);
 	if (report->flows_left)
 		say(context, "flows-left",
 		    "the policy runs, but not all live flows could be ended: `reeve flows kill all` tries again");
@@ -136,7 +138,7 @@ static void report_print(const char *name, const struct ruleset *ruleset, bool d
 		text_puts(&out, " ended\n");
 	}
 	output_write(&out);
-	apply_warnings(report, warn_person, NULL);
+	apply_warnings(ruleset, report, warn_person, NULL);
 }
 
 static void report_json(const struct loaded *loaded, bool dry_run,
@@ -150,7 +152,7 @@ static void report_json(const struct loaded *loaded, bool dry_run,
 	for (size_t i = 0; i < report->interfaces.n; i++)
 		json_array_append_new(interfaces, interface_json(&loaded->ruleset,
 								 &report->interfaces.items[i]));
-	apply_warnings(report, warn_program, warnings);
+	apply_warnings(&loaded->ruleset, report, warn_program, warnings);
 	output_json_take(
 		json_pack("{s:b, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok",
 			  1, "dry_run", dry_run, "first", report->first, "rules",

@@ -18,7 +18,9 @@
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
  *	const __u64 *host_proof_keys(host_t *)		  PROOF_KEYS of them, random, the same for all packets
  *	__u32 host_witness(host_t *)			  likewise, 16 bits
+ *	__u32 host_packet_proof(host_t *)		  proof_of_packet() of host->packet, as a function of its own or not
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
+ *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
@@ -28,6 +30,8 @@
 #include "core/judge.h"
 #include "core/proof.h"
 
+static int host_rewrite(host_t *host, host_packet_t *skb);
+static __u32 host_packet_proof(host_t *host);
 static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
@@ -72,6 +76,20 @@ static __always_inline int answerable(const struct packet *p)
 	return src[0] || src[1] || src[2] || src[3];
 }
 
+/* Writes the translation that was noted into the packet. Non-zero: it cannot be, and is dropped. */
+static __always_inline int rewrite(host_t *host, host_packet_t *skb, struct judgement *j)
+{
+	if (!host_translates(host) || !host_nat(host)->rewrite)
+		return 0;
+	if (first_fragment(host->packet) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+		host_fragment_note_arrival(host, j->from_tag);
+	translation_apply(host_nat(host), host->packet);
+	if (!host_rewrite(host, skb))
+		return 0;
+	j->outcome = OUTCOME_DROP;
+	return -1;
+}
+
 /*
  * On arrival. host->packet and *j are zero. Afterwards j->outcome tells what to do; if it is
  * OUTCOME_PASS, skb->mark and skb->tc_index are as departure and the guard expect them. j->by is
@@ -106,6 +124,8 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		return;
 	}
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	if (host_translates(host))
+		nat_reset(host_nat(host));
 	j->hook = HOOK_ARRIVE;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ifindex;
@@ -117,17 +137,19 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 			p->fields.word[FIELD_EXPECTED] = 1;
 	}
 	judge_arrive(host, j);
-	if (j->outcome != OUTCOME_PASS)
+	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return;
 	mark_write(skb, host->header, j, j->mark);
 	tag = IMAGE_TAG_SELF;
 	if (j->mark != MARK_SELF)
 		tag = j->mark == MARK_REPLY ? j->leave_tag : TAG_DEFERRED;
 	if (j->mark == MARK_DEFERRED && !(p->flags & PACKET_FRAGMENT)) {
-		__u32 proof = proof_of_packet(p, host_proof_keys(host));
+		__u32 proof = host_packet_proof(host);
 
 		if (j->leave_tag) {
-			tag = j->leave_tag | TAG_ORIGINAL;
+			/* What is to be rewritten at departure, departure looks up. */
+			if (!host_translates(host) || !host_nat(host)->departs)
+				tag = j->leave_tag | TAG_ORIGINAL;
 			proof |= PROOF_TAKEN_IN;
 		}
 		host_set_hash(skb, proof);
@@ -176,16 +198,18 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 	}
 	shift = host->header->mark_shift & 31;
 	if (skb->ingress_ifindex)
-		taken_in = (proof_of_packet(p, host_proof_keys(host)) | PROOF_TAKEN_IN) == skb->hash ||
+		taken_in = (host_packet_proof(host) | PROOF_TAKEN_IN) == skb->hash ||
 			   /* A reply has no proof; where tc_index is lost the mark tells. */
 			   (tag != TAG_DEFERRED && (skb->mark >> shift & 3) == MARK_REPLY);
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	if (host_translates(host))
+		nat_reset(host_nat(host));
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ingress_ifindex;
 	j->generation = host_generation(host);
 	judge_depart(host, j, taken_in);
-	if (j->outcome != OUTCOME_PASS)
+	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return;
 	if (!j->in_ifindex && dhcp_to(p, 0))
 		host_asks(host, j->ifindex, host_now(host));

@@ -49,6 +49,42 @@ static void add_rule(struct ruleset *ruleset, struct clause clause)
 	};
 }
 
+/* Rules of NAT of every kind, which match some of what others match. */
+static void add_nat(struct ruleset *ruleset, const struct addresses *four)
+{
+	static const struct nat_target targets[] = {
+		{ .family = 4,
+		  .addresses = { { 0x0a000001 }, { 0x0a000009 } },
+		  .port_lo = 80,
+		  .port_hi = 89,
+		  .match_port_lo = 8000 },
+		{ .family = 4, .addresses = { { 0x0a000101 }, { 0x0a000101 } } },
+		{ .family = 6,
+		  .prefix_to_prefix = true,
+		  .prefix = 48,
+		  .from_lo = { 0xfd000000 },
+		  .addresses = { { 0x20010db8 }, { 0x20010db8, 0xffff, ~0u, ~0u } } },
+	};
+	static struct clause clauses[3] = { { .families = FAMILY_BIT_4 },
+					    { .families = FAMILY_BIT_6 },
+					    { .families = FAMILY_BIT_4, .flags = { 2, 2 } } };
+	static struct nat_rule nat[] = {
+		{ .kind = NAT_FORWARD, .targets = targets, .target_n = 2 },
+		{ .kind = NAT_SOURCE, .targets = &targets[2], .target_n = 1 },
+		{ .kind = NAT_MASQUERADE, .full_cone = true },
+	};
+
+	clauses[0].src = four;
+	for (uint32_t i = 0; i < 3; i++)
+		nat[i].rule = (struct rule){ .from = UINT64_MAX,
+					     .to = UINT64_MAX,
+					     .action = ACTION_TRANSLATE,
+					     .clauses = &clauses[i],
+					     .clause_n = 1 };
+	ruleset->nat = nat;
+	ruleset->nat_n = 3;
+}
+
 /* An image with nodes of every kind. */
 static struct image make_sample(void)
 {
@@ -82,6 +118,7 @@ static struct image make_sample(void)
 	rules[0].limit = (struct rule_limit){ .n = 5, .period = 1, .burst = 9, .prefix = 64 };
 	rules[2].flows = (struct rule_limit){ .n = 3, .each = LIMIT_EACH_SOURCE, .prefix = 64 };
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6 });
+	add_nat(&ruleset, &four);
 	need(!image_compile(&ruleset, interfaces, 3, &image, &why));
 	need(!image_validate(image.bytes, image.size, &why));
 	arena_free(&ruleset.arena);
@@ -115,7 +152,8 @@ static void asks(const unsigned char *bytes, size_t size, uint32_t number)
 }
 
 /* Walks as image.h says; aborts where a walk leaves the image. */
-static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const struct fields *fields)
+static const struct image_rule *walk(const unsigned char *bytes, size_t size, uint32_t ref,
+				     const struct fields *fields)
 {
 	const struct image_header *header = (const void *)bytes;
 	uint32_t yes = 0, no = 0, steps = 0, limited = 0, i;
@@ -157,7 +195,36 @@ static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const st
 		}
 	}
 	need(REF_INDEX(ref) < header->rules);
-	unit_at(bytes, size, (uint64_t)header->rule_table + REF_INDEX(ref), 1);
+	return unit_at(bytes, size, (uint64_t)header->rule_table + REF_INDEX(ref), 1);
+}
+
+/* Does what a walk ended in belong there, and what it leads to? */
+static void check_end(const unsigned char *bytes, size_t size, uint32_t kind,
+		      const struct image_rule *rule)
+{
+	const struct image_header *header = (const void *)bytes;
+	const struct image_translation *entry;
+	uint32_t i;
+
+	if (kind != WALK_FORWARD && kind != WALK_SOURCE) {
+		need(rule->action <= ACTION_REJECT);
+		return;
+	}
+	if (!header->translation_n || rule->action != ACTION_TRANSLATE) {
+		need(!header->translation_n || rule->action == ACTION_ALLOW);
+		return;
+	}
+	for (i = 0;; i++) {
+		need(rule->mark_value + i < header->translation_n);
+		entry = unit_at(bytes, size,
+				header->translations + (uint64_t)(rule->mark_value + i) *
+							       IMAGE_TRANSLATION_UNITS,
+				IMAGE_TRANSLATION_UNITS);
+		need((entry->kind == TRANSLATE_FORWARD) == (kind == WALK_FORWARD));
+		need(entry->port_lo <= entry->port_hi && entry->n);
+		if (i + 1 >= (entry - i)->n)
+			break;
+	}
 }
 
 static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *data, size_t left)
@@ -181,7 +248,8 @@ static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *dat
 					((const uint32_t *)bytes)[fields.word[j] % (size / 4)];
 		}
 		for (k = 0; k < pairs; k++)
-			walk(bytes, size, dispatch[k], &fields);
+			check_end(bytes, size, k / (pairs / WALK_KINDS),
+				  walk(bytes, size, dispatch[k], &fields));
 	}
 }
 

@@ -27,7 +27,8 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
 	[MAP_OTHER_FLOWS] = "other_flows", [MAP_OTHER_EMBRYONIC] = "other_embryonic",
-	[MAP_FRAGMENTS] = "fragments", [MAP_FULL_WAYS] = "full_ways",
+	[MAP_FRAGMENTS] = "fragments", [MAP_TRANSLATIONS] = "translations",
+	[MAP_PENDINGS] = "pendings", [MAP_FULL_WAYS] = "full_ways",
 	[MAP_BUCKETS] = "buckets", [MAP_BUCKETS_OF_ALL] = "buckets_of_all",
 	[MAP_TALLIES] = "tallies", [MAP_PLACES] = "places",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
@@ -147,6 +148,8 @@ static int load_reeve(struct loaded *loaded, const struct policy_options *option
 	skeleton->rodata->know_namespace = know_namespace;
 	bpf_map__set_max_entries(skeleton->maps.flows, options->flows_max);
 	bpf_map__set_max_entries(skeleton->maps.embryonic, options->embryonic_max);
+	bpf_map__set_max_entries(skeleton->maps.translations,
+				 (options->flows_max + options->embryonic_max) * 2);
 	if (shared)
 		err = share_maps(skeleton->obj, shared);
 	if (!err)

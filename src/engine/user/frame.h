@@ -16,6 +16,8 @@
  */
 struct user_frame {
 	const uint8_t *bytes; /* borrowed */
+	/* the same where they may be changed by a translation; NULL: none is written */
+	uint8_t *writable;
 	uint32_t len;
 	bool ethernet;
 	/* EtherType in network byte order; without `ethernet` the caller says it */
