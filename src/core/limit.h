@@ -49,6 +49,7 @@
 #include "core/judgement.h"
 #include "core/track.h"
 
+static struct flow_key *host_key(host_t *host);
 static void host_place_search(host_t *host, struct admission *a);
 
 /* 1 within, 0 beyond. */
@@ -166,7 +167,7 @@ static __always_inline int place_take(host_t *host, struct judgement *j,
 	tally = host_tally(host, &a->key);
 	if (!tally || place_find(host, tally, limit->flows, a))
 		return 0;
-	flow_key_make(host->packet, &a->place.key);
+	a->place.key = *host_key(host); /* by which it will be found */
 	a->place.created = a->now;
 	if (host_place_put(host, &a->key, &a->place))
 		return 0;
