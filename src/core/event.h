@@ -33,6 +33,7 @@ enum sanity {
 	SANITY_ORPHAN,		/* a later fragment whose first one was not let pass, or not seen */
 	SANITY_OVERLAP,		/* a later fragment that would write over the first */
 	SANITY_WINDOW,		/* TCP: numbers outside of the window of the connection it claims to be of */
+	SANITY_SPOOFED,		/* no way back to the source, or not the one it came by (`antispoof`) */
 	SANITY_KINDS,
 };
 
@@ -48,6 +49,7 @@ enum statistic {
 	STAT_REJECT_LIMITED,/* not answered: over the rate */
 	STAT_SANITY,	    /* malformed */
 	STAT_OUTSIDE,	    /* TCP outside of the window of its connection */
+	STAT_SPOOFED,	    /* dropped by `antispoof` */
 	STAT_FLOW_NEW,
 	STAT_FLOW_PROMOTED, /* replied: moved to the table of replied flows */
 	STAT_FLOW_CUT,	    /* the policy that runs now would not have allowed them: ended */

@@ -59,6 +59,7 @@
 #define REEVE_CORE_JUDGE_H
 
 #include "core/classify.h"
+#include "core/hygiene.h"
 #include "core/judgement.h"
 #include "core/quoted.h"
 #include "core/track.h"
@@ -513,8 +514,11 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				here = flow->to_tag;
 				there = flow->from_tag;
 			}
-			if (here == from.tag && (!flow_stale(flow, host_flows_since(host)) ||
-						 !host_recheck(host, key, &found))) {
+			int stale = here == from.tag && flow_stale(flow, host_flows_since(host));
+
+			if (stale && host_spoofed(host, j))
+				return;
+			if (here == from.tag && (!stale || !host_recheck(host, key, &found))) {
 				int forward = found.direction == DIRECTION_ORIGINAL &&
 					      there != IMAGE_TAG_SELF;
 
@@ -543,6 +547,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, 0)) {
 		return;
 	}
+	if (host_spoofed(host, j))
+		return;
 	if (!(p->flags & PACKET_GROUP) && host_route(host) == ROUTE_FORWARD) {
 		j->outcome = OUTCOME_PASS;
 		j->mark = MARK_DEFERRED;

@@ -456,6 +456,17 @@ static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u
 	return parse_transport(host, p, room - used);
 }
 
+/* UDP ports of DHCP (RFC 2131) and DHCPv6 (RFC 8415): client and server. */
+static __always_inline int dhcp_to(const struct packet *p, int client)
+{
+	int v6 = p->fields.word[FIELD_FAMILY] == 6;
+	__u32 client_port = v6 ? 546 : 68, server_port = v6 ? 547 : 67;
+
+	return p->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP &&
+	       p->fields.word[FIELD_DST_PORT] == (client ? client_port : server_port) &&
+	       p->fields.word[FIELD_SRC_PORT] == (client ? server_port : client_port);
+}
+
 /*
  * Fills `p`, of which the host has set l3, flags (GSO, GROUP, ARRIVING), segments, and of the
  * fields MARK and MAC; all else is zero. `ethertype` is that of the IP header, `length` that of the

@@ -11,7 +11,7 @@
 #define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
-#define LAYOUT_VERSION 4u /* of everything pinned; another one is refused, never misread */
+#define LAYOUT_VERSION 5u /* of everything pinned; another one is refused, never misread */
 
 /*
  * Interfaces with an index below this have their coverage and their zone's tag in `control`, where
@@ -19,6 +19,8 @@
  */
 #define INTERFACES_NEAR 1024u
 #define COVERED_FAR_MAX 65536u
+
+#define TAG_SCRUBBED 0x8000u /* no tag has this bit */
 
 /* Their value. All zero: reeve does not know the interface. */
 struct coverage_entry {
@@ -62,7 +64,7 @@ struct control {
 		__u32 mark_shift; /* as in its header, for the guard */
 		__u32 guard;	  /* 0: the guard lets everything pass */
 		__u32 flows_since; /* generation: flows of older policies are looked at again */
-		__u32 reserved;
+		__u32 clamps;	   /* some zone of the image in this slot lowers segment sizes */
 		__u64 applied_at; /* seconds since 1970 */
 		__u64 image_size;
 		__u64 source_size;
@@ -77,7 +79,8 @@ struct control {
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 guard_table;     /* MEANS_NFT_GUARD: what the table looked like when reeve made it */
 	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */
-	__u16 tags[SLOTS][INTERFACES_NEAR]; /* of the image in each slot */
+	/* Of the image in each slot; with TAG_SCRUBBED where the zone has departing headers changed. */
+	__u16 tags[SLOTS][INTERFACES_NEAR];
 	struct coverage_entry covered[INTERFACES_NEAR];
 };
 

@@ -6,6 +6,7 @@
 #define REEVE_ENGINE_USER_FRAME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
  */
 struct user_frame {
 	const uint8_t *bytes; /* borrowed */
+	/* the same bytes, where departure may change them; NULL: it judges, and leaves them as they are */
+	uint8_t *writable;
 	uint32_t len;
 	bool ethernet;
 	/* EtherType in network byte order; without `ethernet` the caller says it */
@@ -56,6 +59,47 @@ static inline int host_read_paged(host_packet_t *frame, uint32_t offset, void *t
 #include "core/judgement.h"
 #include "core/proof.h"
 #pragma GCC diagnostic pop
+
+/* RFC 1624, equation 3: a checksum after a word that it covers has changed. */
+static inline be16 checksum_mend(be16 checksum, be16 from, be16 to)
+{
+	uint32_t sum = (uint16_t)~checksum + (uint32_t)(uint16_t)~from + to;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (be16)~(sum + (sum >> 16));
+}
+
+/* A word of a frame that has been parsed, and the checksum that covers it as `was` and `is`. */
+static inline void frame_edit(host_packet_t *frame, uint32_t offset, be16 to, uint32_t checksum,
+			      be16 was, be16 is)
+{
+	be16 sum;
+
+	if (!frame->writable || host_read(frame, checksum, &sum, sizeof(sum)) ||
+	    offset > frame->len || sizeof(to) > frame->len - offset)
+		return;
+	sum = checksum_mend(sum, was, is);
+	memcpy(frame->writable + offset, &to, sizeof(to));
+	memcpy(frame->writable + checksum, &sum, sizeof(sum));
+}
+
+static inline void host_edit_ipv4(host_packet_t *frame, uint32_t l3, uint32_t at, be16 from,
+				  be16 to)
+{
+	frame_edit(frame, l3 + at, to, l3 + (uint32_t)offsetof(struct wire_ipv4, checksum), from, to);
+}
+
+static inline void host_edit_tcp(host_packet_t *frame, uint32_t l4, uint32_t at, be16 from, be16 to)
+{
+	frame_edit(frame, l4 + at, to, l4 + (uint32_t)offsetof(struct wire_tcp, checksum),
+		   at & 1 ? from_be16(from) : from, at & 1 ? from_be16(to) : to);
+}
+
+static inline void host_edit_hop_limit(host_packet_t *frame, uint32_t offset, uint8_t value)
+{
+	if (frame->writable && offset < frame->len)
+		frame->writable[offset] = value;
+}
 
 static __always_inline void host_scale_search(struct scale_search *search)
 {
