@@ -223,6 +223,15 @@ static int judge(const struct ruleset *ruleset, struct explanation *e)
 	return explain_near(ruleset, &e->fields, e->rule, &e->arena, e->near, &e->near_n);
 }
 
+/* What is dropped as malformed is not asked for more. */
+static int note(const struct ruleset *ruleset, struct explanation *e)
+{
+	if (e->sanity != SANITY_OK && e->sanity != SANITY_MID_STREAM)
+		return 0;
+	return explain_hygiene(ruleset, &e->fields, e->verdict == ACTION_ALLOW, &e->arena, e->notes,
+			       &e->note_n);
+}
+
 static int answer(const struct ruleset *ruleset, const struct question_meaning *meaning,
 		  struct explanation *e)
 {
@@ -235,6 +244,8 @@ static int answer(const struct ruleset *ruleset, const struct question_meaning *
 		e->filled_n = (uint32_t)filled.n;
 		e->packet = packet_text(ruleset, &e->fields, &e->arena);
 		err = e->filled && e->packet ? judge(ruleset, e) : -ENOMEM;
+		if (!err)
+			err = note(ruleset, e);
 	}
 	filled_vector_free(&filled);
 	return err;

@@ -28,8 +28,32 @@ static const char *untouched(void)
 
 /* --- warnings --- */
 
+/* Where the kernel does not forward, it tells the programs no routes. */
+static void antispoof_warnings(const struct ruleset *ruleset, const struct engine_interface *interface,
+			       void (*say)(void *context, const char *code, const char *message),
+			       void *context)
+{
+	uint8_t families[2];
+	unsigned n;
+
+	if (interface->coverage != COVERAGE_COVERED
+	    || ruleset->zones[interface->zone].hygiene.antispoof == ANTISPOOF_OFF)
+		return;
+	interface_unforwarding(interface->name, families, &n);
+	for (unsigned i = 0; i < n; i++) {
+		struct text text = TEXT_INIT(1 << 12);
+
+		text_printf(&text,
+			    "`antispoof` cannot ask about IPv%u sources at %s: forwarding is off there%s",
+			    families[i], interface->name,
+			    families[i] == 4 ? " (the kernel's own `rp_filter` can)" : "");
+		say(context, "antispoof-idle", text_string(&text));
+		text_free(&text);
+	}
+}
+
 /* Calls `say` for each thing about a successful apply that deserves a warning. */
-static void apply_warnings(const struct apply_report *report,
+static void apply_warnings(const struct ruleset *ruleset, const struct apply_report *report,
 			   void (*say)(void *context, const char *code, const char *message),
 			   void *context)
 {
@@ -37,6 +61,7 @@ static void apply_warnings(const struct apply_report *report,
 		const struct engine_interface *interface = &report->interfaces.items[i];
 		struct text text = TEXT_INIT(1 << 12);
 
+		antispoof_warnings(ruleset, interface, say, context);
 		if (interface->zone != ZONE_OTHER || interface->coverage != COVERAGE_COVERED
 		    || !interface->default_route)
 			continue;
@@ -136,7 +161,7 @@ static void report_print(const char *name, const struct ruleset *ruleset, bool d
 		text_puts(&out, " ended\n");
 	}
 	output_write(&out);
-	apply_warnings(report, warn_person, NULL);
+	apply_warnings(ruleset, report, warn_person, NULL);
 }
 
 static void report_json(const struct loaded *loaded, bool dry_run,
@@ -150,7 +175,7 @@ static void report_json(const struct loaded *loaded, bool dry_run,
 	for (size_t i = 0; i < report->interfaces.n; i++)
 		json_array_append_new(interfaces, interface_json(&loaded->ruleset,
 								 &report->interfaces.items[i]));
-	apply_warnings(report, warn_program, warnings);
+	apply_warnings(&loaded->ruleset, report, warn_program, warnings);
 	output_json_take(
 		json_pack("{s:b, s:b, s:b, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}}", "ok",
 			  1, "dry_run", dry_run, "first", report->first, "rules",

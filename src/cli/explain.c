@@ -149,6 +149,11 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 			   near->wants);
 		text_putc(&out, '\n');
 	}
+	for (uint32_t i = 0; i < explanation->note_n; i++) {
+		text_puts(&out, i ? "        " : "and     ");
+		text_toned(&out, TONE_PLAIN, "%s", explanation->notes[i]);
+		text_putc(&out, '\n');
+	}
 	output_write(&out);
 }
 
@@ -220,7 +225,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	bool sane = explanation->by != EXPLAINED_SANITY;
 	bool ruled = explanation->rule != UINT32_MAX;
 	bool rejects = explanation->verdict == ACTION_REJECT;
-	json_t *filled = json_array(), *near = json_array();
+	json_t *filled = json_array(), *near = json_array(), *notes = json_array();
 
 	for (uint32_t i = 0; i < explanation->filled_n; i++)
 		json_array_append_new(filled, json_pack("{s:o, s:o}", "what",
@@ -228,15 +233,18 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 							json_text(explanation->filled[i].value)));
 	for (uint32_t i = 0; i < explanation->near_n; i++)
 		json_array_append_new(near, near_json(asked, &explanation->near[i]));
+	for (uint32_t i = 0; i < explanation->note_n; i++)
+		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),
 			  "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
-			  packet_json(asked->ruleset, explanation), "filled", filled, "near", near),
+			  packet_json(asked->ruleset, explanation), "filled", filled, "near", near,
+			  "notes", notes),
 		false);
 }
 

@@ -171,6 +171,23 @@ def _(world):
     sniffer.close()
 
 
+@test("where the kernel does not forward nobody can be asked: apply says so, and nothing is dropped")
+def _(world):
+    calm(world)
+    firewall = world.firewall
+    path = firewall.policy(HEAD + "antispoof lan\n")
+    same(firewall.try_reeve("apply", path).stderr, "")
+    firewall.sysctl("net.ipv4.conf.lan0.forwarding", 0)
+    holds("`antispoof` cannot ask about IPv4 sources at lan0: forwarding is off there"
+          in firewall.try_reeve("apply", path).stderr, "apply warns")
+    same([warning["code"] for warning in firewall.reeve_json("apply", path)["warnings"]],
+         ["antispoof-idle"])
+    before = firewall.statistics()["spoofed"]
+    same(ping(world.client, firewall.lan[4]), "open")
+    same(firewall.statistics()["spoofed"], before)
+    firewall.sysctl("net.ipv4.conf.lan0.forwarding", 1)
+
+
 @test("watch tells of a forged source under its own name")
 def _(world):
     calm(world)
