@@ -4,8 +4,9 @@
  * functions.
  *
  * The order of truth: malformed packets are dropped; a packet of a known flow that agrees with its
- * zones, its direction and the state machine passes; everything else meets the rules (built-in
- * rules, the file's, defaults), of which one always matches.
+ * zones, its direction and the state machine passes; a forged source is dropped, where its zone asks
+ * for it (core/hygiene.h); everything else meets the rules (built-in rules, the file's, defaults),
+ * of which one always matches.
  *
  * Arrival knows where the packet comes from, not where it goes. If it belongs to a flow, the flow
  * tells. If not, the host is asked for its route: what is for this host is judged here (X -> self),
