@@ -244,7 +244,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, explanation), "filled", filled, "near", near,
-			  "notes", notes),
+			  "hygiene", notes),
 		false);
 }
 

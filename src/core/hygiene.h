@@ -83,9 +83,7 @@ static __always_inline int source_excused(const struct packet *p)
 	return source_on_link(p);
 }
 
-/*
- * Is the source of this arriving packet forged, as far as its zone asks? Then it is dropped here: 1.
- */
+/* Is the source of this arriving packet forged, as far as its zone asks? Then it is dropped: 1. */
 static __always_inline int judge_spoofed(host_t *host, struct judgement *j)
 {
 	struct packet *p = host->packet;
@@ -210,10 +208,7 @@ static __always_inline void scrub_ipv4(host_t *host, host_packet_t *skb, struct 
 	}
 }
 
-/*
- * A forwarded packet passes, `skb` at its leaving device: what the zones ask for. It has been parsed
- * or not.
- */
+/* A forwarded packet passes, at its leaving device: what the zones ask for. It was parsed, or not. */
 static __always_inline void hygiene_depart(host_t *host, host_packet_t *skb, __u32 ethernet)
 {
 	struct packet *p = host->packet;

@@ -112,7 +112,8 @@ static const struct image_hygiene *hygiene_table(const struct image *image)
 	return (const void *)(image->bytes + (size_t)header->hygiene * IMAGE_UNIT);
 }
 
-static uint16_t tag_near(const struct image_interface *interface, const struct image_hygiene *hygiene)
+static uint16_t tag_near(const struct image_interface *interface,
+			 const struct image_hygiene *hygiene)
 {
 	if (!hygiene)
 		return interface->tag;
