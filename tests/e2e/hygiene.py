@@ -127,6 +127,33 @@ def _(world):
                    f"{policy}: {world.firewall.statistics()['spoofed'] - before} of 4 were forged")
 
 
+@test("an honest source may speak to an address of the link, and to a group")
+def _(world):
+    calm(world)
+    scapy = scapy_layers()
+    world.firewall.apply(HEAD + "antispoof lan\n")
+    link = world.firewall.link_local("lan0")
+    before = world.firewall.statistics()
+    udp = scapy.UDP(sport=7, dport=PORT)
+    send_frames(world.client, "eth0", [
+        ethernet(world) / scapy.IPv6(src=OF_LAN[6], dst=link) / udp,
+        scapy.Ether(src=world.client.mac("eth0"), dst="33:33:00:00:00:01")
+        / scapy.IPv6(src=OF_LAN[6], dst="ff02::1") / udp,
+        scapy.Ether(src=world.client.mac("eth0"), dst="01:00:5e:00:00:fb")
+        / scapy.IP(src=OF_LAN[4], dst="224.0.0.251") / udp,
+        scapy.Ether(src=world.client.mac("eth0"), dst="ff:ff:ff:ff:ff:ff")
+        / scapy.IP(src=OF_LAN[4], dst="10.77.1.255") / udp,
+    ])
+    eventually(lambda: world.firewall.statistics()["arrived"] >= before["arrived"] + 4, "four came")
+    same(world.firewall.statistics()["spoofed"], before["spoofed"], "none is forged")
+    send_frames(world.client, "eth0", [
+        ethernet(world) / scapy.IPv6(src=UNROUTED[6], dst=link) / udp,
+        scapy.Ether(src=world.client.mac("eth0"), dst="01:00:5e:00:00:fb")
+        / scapy.IP(src=UNROUTED[4], dst="224.0.0.251") / udp,
+    ])
+    eventually(lambda: world.firewall.statistics()["spoofed"] == before["spoofed"] + 2, "two are")
+
+
 @test("what has no address yet, and neighbour discovery, is not asked")
 def _(world):
     calm(world)

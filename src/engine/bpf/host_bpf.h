@@ -586,6 +586,10 @@ static __always_inline enum route host_route(host_t *host)
 /* The way back: as a packet from here to the source of this one would be sent (core/hygiene.h). */
 static __noinline int way_back(struct __sk_buff *skb, struct packet *p, __u32 *ifindex)
 {
+	/* The kernel tells no routes from an address of the link, nor from a group. */
+	__u32 nowhere = (p->flags & PACKET_GROUP) ||
+			(p->fields.word[FIELD_FAMILY] == 6 &&
+			 p->fields.word[FIELD_DST] >> 22 == 0xfe80 >> 6);
 	struct bpf_fib_lookup fib = {};
 	long result;
 	__u32 i;
@@ -599,14 +603,14 @@ static __noinline int way_back(struct __sk_buff *skb, struct packet *p, __u32 *i
 	if (p->fields.word[FIELD_FAMILY] == 4) {
 		fib.family = AF_INET;
 		fib.tos = (__u8)(p->fields.word[FIELD_DSCP] << 2);
-		if (!(p->flags & PACKET_GROUP))
+		if (!nowhere)
 			fib.ipv4_src = bpf_htonl(p->fields.word[FIELD_DST]);
 		fib.ipv4_dst = bpf_htonl(p->fields.word[FIELD_SRC]);
 	} else {
 		fib.family = AF_INET6;
 #pragma clang loop unroll(full)
 		for (i = 0; i < 4; i++) {
-			if (!(p->flags & PACKET_GROUP))
+			if (!nowhere)
 				fib.ipv6_src[i] = bpf_htonl(p->fields.word[FIELD_DST + i]);
 			fib.ipv6_dst[i] = bpf_htonl(p->fields.word[FIELD_SRC + i]);
 		}
