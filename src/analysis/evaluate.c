@@ -22,20 +22,22 @@ static int address_compare(const uint32_t left[4], const uint32_t right[4])
 	return 0;
 }
 
-static bool addresses_match(const struct addresses *addresses, const struct fields *fields,
-			    unsigned first_word)
+bool addresses_have(const struct addresses *addresses, uint32_t family, const uint32_t address[4])
 {
-	const uint32_t *address = &fields->word[first_word];
-
-	if (!addresses)
-		return true;
-	if (fields->word[FIELD_FAMILY] != addresses->family)
+	if (family != addresses->family)
 		return false;
 	for (uint32_t i = 0; i < addresses->n; i++)
 		if (address_compare(addresses->items[i].lo, address) <= 0 &&
 		    address_compare(address, addresses->items[i].hi) <= 0)
 			return true;
 	return false;
+}
+
+static bool addresses_match(const struct addresses *addresses, const struct fields *fields,
+			    unsigned first_word)
+{
+	return !addresses || addresses_have(addresses, fields->word[FIELD_FAMILY],
+					    &fields->word[first_word]);
 }
 
 static bool mac_matches(const struct clause *clause, const struct fields *fields)
@@ -165,4 +167,96 @@ uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields)
 	 * meets the last of them.
 	 */
 	return ruleset->rule_n - 1;
+}
+
+static uint32_t evaluate_nat(const struct ruleset *ruleset, const struct fields *fields,
+			     bool forward)
+{
+	uint32_t i;
+
+	for (i = 0; i < ruleset->nat_n && !fields->word[FIELD_FRAGMENT]; i++)
+		if ((ruleset->nat[i].kind == NAT_FORWARD) == forward &&
+		    rule_matches(&ruleset->nat[i].rule, fields))
+			return i;
+	return ruleset->nat_n;
+}
+
+uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields)
+{
+	return evaluate_nat(ruleset, fields, true);
+}
+
+uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields)
+{
+	return evaluate_nat(ruleset, fields, false);
+}
+
+/* --- targets --------------------------------------------------------------------------- */
+
+/* The 16-bit words of an address, and their ones' complement sum (RFC 1071). */
+static uint32_t word_get(const uint32_t address[4], unsigned word)
+{
+	return address[word / 2] >> (word % 2 ? 0 : 16) & 0xffff;
+}
+
+static void word_set(uint32_t address[4], unsigned word, uint32_t value)
+{
+	unsigned shift = word % 2 ? 0 : 16;
+
+	address[word / 2] = (address[word / 2] & ~(0xffffu << shift)) | value << shift;
+}
+
+static uint32_t ones_add(uint32_t a, uint32_t b)
+{
+	uint32_t sum = a + b;
+
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+static uint32_t ones_sum(const uint32_t address[4])
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		sum = ones_add(sum, word_get(address, i));
+	return sum;
+}
+
+/* RFC 6296, 3.4 up to /48: the word behind it; 3.5: the first word behind that is not all ones. */
+static void keep_checksum(const struct nat_target *target, uint32_t address[4])
+{
+	uint32_t difference = ones_add(ones_sum(target->from_lo),
+				       ~ones_sum(target->addresses.lo) & 0xffff);
+	unsigned word = target->prefix <= 48 ? 3 : target->prefix <= 64 ? 4 :
+								 (target->prefix + 15u) / 16;
+	uint32_t value;
+
+	while (word > 3 && word < 7 && word_get(address, word) == 0xffff)
+		word++;
+	value = ones_add(word_get(address, word), difference);
+	word_set(address, word, value == 0xffff ? 0 : value);
+}
+
+void evaluate_target(const struct nat_target *target, const uint32_t address[4],
+		     uint32_t translated[4])
+{
+	unsigned words = target->family == 4 ? 1 : 4;
+
+	for (unsigned i = 0; i < 4; i++)
+		translated[i] = target->addresses.lo[i];
+	if (!target->prefix_to_prefix)
+		return;
+	/* Host bits are those in which the first address and the last one differ. */
+	for (unsigned i = 0; i < words; i++)
+		translated[i] |= address[i] &
+				 (target->addresses.lo[i] ^ target->addresses.hi[i]);
+	if (target->family == 6)
+		keep_checksum(target, translated);
+}
+
+uint32_t evaluate_target_port(const struct nat_target *target, uint32_t port)
+{
+	if (target->port_lo == target->port_hi)
+		return target->port_lo;
+	return target->port_lo + (port - target->match_port_lo);
 }

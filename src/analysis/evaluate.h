@@ -32,4 +32,25 @@ bool evaluate_mid_stream(const struct ruleset *ruleset, const struct fields *fie
  */
 uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *fields);
 
+/*
+ * The rule of NAT, by its index in ruleset->nat, that translates the destination of a new packet
+ * (its to-zone is that of its destination before), or the source of a new flow that leaves (its
+ * destination is the translated one); ruleset->nat_n if none does. Later fragments are translated as
+ * their first one was, so nothing translates them here.
+ */
+uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields);
+uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields);
+/*
+ * The address that a target gives one that is translated: the first of a range, that with the same
+ * host bits of a prefix. IPv6 prefixes are translated checksum-neutral, RFC 6296: the difference of
+ * the prefixes is added to a word behind them (3.4, 3.5).
+ */
+void evaluate_target(const struct nat_target *target, const uint32_t address[4],
+		     uint32_t translated[4]);
+/* The port for one that is matched; the target has ports. */
+uint32_t evaluate_target_port(const struct nat_target *target, uint32_t port);
+
+/* Does the list hold the address? */
+bool addresses_have(const struct addresses *addresses, uint32_t family, const uint32_t address[4]);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include "analysis/evaluate.h"
 #include "analysis/explain_fill.h"
+#include "analysis/explain_nat.h"
 #include "analysis/explain_near.h"
 #include "policy/parser.h"
 #include "policy/protocols.h"
@@ -169,8 +170,8 @@ static void put_zone(const char *name, struct text *out)
 	text_putc(out, '"');
 }
 
-static const char *packet_text(const struct ruleset *ruleset, const struct fields *fields,
-			       struct arena *arena)
+const char *explain_packet(const struct ruleset *ruleset, const struct fields *fields,
+			   struct arena *arena)
 {
 	const uint32_t *word = fields->word;
 	struct text text = TEXT_INIT(65536);
@@ -204,13 +205,18 @@ static int dropped_by_sanity(struct explanation *e, enum sanity sanity, uint32_t
 	return 0;
 }
 
-static int judge(const struct ruleset *ruleset, struct explanation *e)
+static int judge(const struct ruleset *ruleset, const struct explain_host *host,
+		 struct filled_vector *filled, struct explanation *e)
 {
 	const struct rule *rule;
+	int err;
 
 	e->sanity = judge_sanity(&e->fields, &e->reason);
 	if (e->sanity != SANITY_OK)
 		return dropped_by_sanity(e, e->sanity, UINT32_MAX);
+	err = explain_forward(ruleset, host, filled, e);
+	if (err)
+		return err;
 	e->rule = evaluate(ruleset, &e->fields);
 	if (evaluate_orphan(ruleset, &e->fields, e->rule))
 		return dropped_by_sanity(e, SANITY_ORPHAN, UINT32_MAX);
@@ -220,6 +226,9 @@ static int judge(const struct ruleset *ruleset, struct explanation *e)
 	e->by = by_origin[rule->origin];
 	e->verdict = rule->action;
 	e->reject = rule->action == ACTION_REJECT ? rule->reject : REJECT_DEFAULT;
+	err = e->verdict == ACTION_ALLOW ? explain_source(ruleset, e) : 0;
+	if (err)
+		return err;
 	return explain_near(ruleset, &e->fields, e->rule, &e->arena, e->near, &e->near_n);
 }
 
@@ -232,20 +241,24 @@ static int note(const struct ruleset *ruleset, struct explanation *e)
 			       &e->note_n);
 }
 
-static int answer(const struct ruleset *ruleset, const struct question_meaning *meaning,
-		  struct explanation *e)
+static int answer(const struct ruleset *ruleset, const struct explain_host *host,
+		  const struct question_meaning *meaning, struct explanation *e)
 {
 	struct filled_vector filled = { 0 };
 	int err = explain_fill(ruleset, meaning, &e->arena, &e->fields, &filled);
 
 	if (!err) {
+		e->asked = e->fields;
+		e->packet = explain_packet(ruleset, &e->fields, &e->arena);
+		err = e->packet ? judge(ruleset, host, &filled, e) : -ENOMEM;
+	}
+	if (!err)
+		err = note(ruleset, e);
+	if (!err) {
 		e->filled = (const void *)arena_copy(&e->arena, filled.items,
 						     filled.n * sizeof(*filled.items));
 		e->filled_n = (uint32_t)filled.n;
-		e->packet = packet_text(ruleset, &e->fields, &e->arena);
-		err = e->filled && e->packet ? judge(ruleset, e) : -ENOMEM;
-		if (!err)
-			err = note(ruleset, e);
+		err = e->filled ? 0 : -ENOMEM;
 	}
 	filled_vector_free(&filled);
 	return err;
@@ -253,6 +266,13 @@ static int answer(const struct ruleset *ruleset, const struct question_meaning *
 
 int explain(const struct ruleset *ruleset, const char *question, struct source_set *sources,
 	    struct explanation *explanation, struct diagnostics *diagnostics)
+{
+	return explain_on(ruleset, NULL, question, sources, explanation, diagnostics);
+}
+
+int explain_on(const struct ruleset *ruleset, const struct explain_host *host,
+	       const char *question, struct source_set *sources, struct explanation *explanation,
+	       struct diagnostics *diagnostics)
 {
 	struct explanation result = { 0 };
 	struct question_meaning meaning = { 0 };
@@ -268,7 +288,7 @@ int explain(const struct ruleset *ruleset, const char *question, struct source_s
 		err = -EINVAL;
 	}
 	if (!err)
-		err = answer(ruleset, &meaning, &result);
+		err = answer(ruleset, host, &meaning, &result);
 	arena_free(&scratch);
 	if (err) {
 		arena_free(&result.arena);

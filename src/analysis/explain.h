@@ -44,6 +44,19 @@ struct explain_near {
 	const char *wants;/* what the rule asks for: "@admins", "22", "syn"; shortened when long */
 };
 
+/* A rule of NAT that the packet meets. */
+struct explain_translation {
+	const struct nat_rule *rule; /* of the ruleset; NULL: none */
+	const char *to; /* "10.77.1.10:80", "the address of the leaving interface" */
+};
+
+/* What is known of the host that the policy runs on. */
+struct explain_host {
+	/* The zone to which packets for an address go, ZONE_SELF for the host's own; or -errno. */
+	int (*zone_of)(void *context, unsigned family, const uint32_t address[4], uint32_t *zone);
+	void *context;
+};
+
 struct explanation {
 	struct arena arena; /* owns everything below */
 	enum action verdict;
@@ -56,8 +69,13 @@ struct explanation {
 	 * would have allowed the packet as the first of a connection.
 	 */
 	uint32_t rule;
-	struct fields fields;/* the packet that was judged */
+	struct fields asked; /* the packet that was asked about */
 	const char *packet;  /* the same as a question that leaves nothing open that matters */
+	struct fields fields;/* the packet that was judged: another one if it is forwarded */
+	struct explain_translation forward; /* of its destination, before it was judged */
+	const char *forwarded;		    /* the packet that was judged, as a question; or NULL */
+	struct explain_translation source;  /* of its source, when it is allowed and leaves */
+	bool hairpin; /* forwarded to where it came from: masqueraded without a rule */
 	const struct explain_filled *filled;
 	uint32_t filled_n;
 	struct explain_near near[EXPLAIN_NEAR_MAX];
@@ -75,6 +93,14 @@ struct explanation {
  */
 int explain(const struct ruleset *ruleset, const char *question, struct source_set *sources,
 	    struct explanation *explanation, struct diagnostics *diagnostics);
+/*
+ * The same for a policy of which more is known. Without a host (NULL), the zone of a forwarded
+ * packet's target is the one to which a rule of the policy allows it, or else a likely one, and
+ * that is told among `filled`. The explanation borrows from the ruleset.
+ */
+int explain_on(const struct ruleset *ruleset, const struct explain_host *host,
+	       const char *question, struct source_set *sources, struct explanation *explanation,
+	       struct diagnostics *diagnostics);
 void explanation_free(struct explanation *explanation);
 
 /* "rule", "default", "builtin", "builtin-default", "sanity": for --json. */

@@ -101,6 +101,20 @@ static void print_sanity(struct asked *asked, const struct explanation *explanat
 	text_putc(out, '\n');
 }
 
+static void print_translation(struct asked *asked, const struct explain_translation *translation,
+			      struct text *out)
+{
+	bool forward = translation->rule->kind == NAT_FORWARD;
+
+	text_puts(out, "nat     ");
+	print_rule(asked, &translation->rule->rule, out);
+	text_toned(out, TONE_DIM, "  id %s", translation->rule->rule.id);
+	text_puts(out, "\n        ");
+	text_toned(out, TONE_PLAIN, "its %s becomes %s",
+		   forward ? "destination" : "source", translation->to);
+	text_putc(out, '\n');
+}
+
 static void print_verdict(struct asked *asked, const struct explanation *explanation,
 			  struct text *out)
 {
@@ -113,7 +127,13 @@ static void print_verdict(struct asked *asked, const struct explanation *explana
 	if (explanation->verdict == ACTION_REJECT)
 		text_printf(out, " with %s", answer_name(explanation));
 	text_toned(out, TONE_PLAIN, "  %s", explanation->packet);
-	text_puts(out, "\nby      ");
+	text_putc(out, '\n');
+	if (explanation->forward.rule) {
+		print_translation(asked, &explanation->forward, out);
+		text_toned(out, TONE_PLAIN, "        judged as %s", explanation->forwarded);
+		text_putc(out, '\n');
+	}
+	text_puts(out, "by      ");
 	if (explanation->by == EXPLAINED_SANITY) {
 		print_sanity(asked, explanation, out);
 		return;
@@ -133,6 +153,10 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 
 	print_verdict(asked, explanation, &out);
+	if (explanation->source.rule)
+		print_translation(asked, &explanation->source, &out);
+	else if (explanation->hairpin)
+		text_puts(&out, "nat     it leaves to where it came from: masqueraded, so that answers come back here\n");
 	for (uint32_t i = 0; i < explanation->filled_n; i++) {
 		text_puts(&out, i ? "        " : "filled  ");
 		text_toned(&out, TONE_PLAIN, "%s %s", explanation->filled[i].what,
@@ -188,16 +212,16 @@ static void packet_transport_json(json_t *packet, const struct fields *fields)
 	}
 }
 
-static json_t *packet_json(const struct ruleset *ruleset, const struct explanation *explanation)
+static json_t *packet_json(const struct ruleset *ruleset, const struct fields *fields,
+			   const char *text)
 {
-	const struct fields *fields = &explanation->fields;
 	struct text protocol = TEXT_INIT(64);
 	json_t *packet;
 
 	text_protocol(&protocol, fields->word[FIELD_PROTOCOL]);
 	packet = json_pack(
 		"{s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:s}", "text",
-		json_text(explanation->packet), "from",
+		json_text(text), "from",
 		json_text(zone_name(ruleset, fields->word[FIELD_FROM_ZONE])), "to",
 		json_text(zone_name(ruleset, fields->word[FIELD_TO_ZONE])), "family",
 		(json_int_t)fields->word[FIELD_FAMILY], "protocol",
@@ -220,6 +244,25 @@ static json_t *near_json(struct asked *asked, const struct explain_near *near)
 			 json_text(near->wants));
 }
 
+static json_t *translation_json(struct asked *asked, const struct explain_translation *translation)
+{
+	if (!translation->rule)
+		return json_null();
+	return json_pack("{s:o, s:o}", "rule", rule_json(&asked->places, &translation->rule->rule),
+			 "to", json_text(translation->to));
+}
+
+static json_t *nat_json(struct asked *asked, const struct explanation *explanation)
+{
+	return json_pack("{s:o, s:o, s:o, s:b}", "forward",
+			 translation_json(asked, &explanation->forward), "judged",
+			 explanation->forwarded ? packet_json(asked->ruleset, &explanation->fields,
+							      explanation->forwarded) :
+						  json_null(),
+			 "source", translation_json(asked, &explanation->source), "hairpin",
+			 explanation->hairpin);
+}
+
 static void print_json(struct asked *asked, const struct explanation *explanation)
 {
 	bool sane = explanation->by != EXPLAINED_SANITY;
@@ -236,14 +279,15 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	for (uint32_t i = 0; i < explanation->note_n; i++)
 		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),
 			  "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
-			  packet_json(asked->ruleset, explanation), "filled", filled, "near", near,
+			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),
+			  "filled", filled, "near", near, "nat", nat_json(asked, explanation),
 			  "hygiene", notes),
 		false);
 }
@@ -262,13 +306,35 @@ static bool arrow_was_lost(const struct arguments *arguments)
 	return false;
 }
 
+/* Of the running policy: where this host's routes lead. */
+static int zone_of(void *context, unsigned family, const uint32_t address[4], uint32_t *zone)
+{
+	const struct running *running = context;
+	struct route_question question = { .family = family };
+	const struct engine_interface *interface;
+	uint32_t ifindex;
+	int err;
+
+	memcpy(question.to, address, sizeof(question.to));
+	err = engine_route(&question, &ifindex);
+	if (err)
+		return err;
+	interface = running_interface(running, ifindex);
+	if (!interface)
+		return -ENODEV;
+	*zone = strcmp(interface->name, "lo") == 0 ? ZONE_SELF : interface->zone;
+	return 0;
+}
+
 static int ask(const struct arguments *arguments, struct asked *asked, const char *question)
 {
 	struct diagnostics diagnostics = { 0 };
 	struct explanation explanation = { 0 };
 	struct source_set sources = { 0 };
+	struct explain_host host = { .zone_of = zone_of, .context = &asked->running };
 	int status = STATUS_DONE;
-	int err = explain(asked->ruleset, question, &sources, &explanation, &diagnostics);
+	int err = explain_on(asked->ruleset, asked->running.engine ? &host : NULL, question,
+			     &sources, &explanation, &diagnostics);
 
 	if (err == -EINVAL) {
 		if (arguments->json)

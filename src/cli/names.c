@@ -19,7 +19,10 @@ static const char *pick(const char *const *names, size_t n, unsigned i)
 const char *action_name(unsigned action)
 {
 	static const char *const names[] = {
-		[ACTION_ALLOW] = "allow", [ACTION_DROP] = "drop", [ACTION_REJECT] = "reject",
+		[ACTION_ALLOW] = "allow",
+		[ACTION_DROP] = "drop",
+		[ACTION_REJECT] = "reject",
+		[ACTION_TRANSLATE] = "translate",
 	};
 
 	return pick(names, ARRAY_SIZE(names), action);
@@ -76,6 +79,7 @@ static const struct named sanities[] = {
 	[SANITY_MID_STREAM] = { "mid-stream", "TCP in mid-stream without a known flow" },
 	[SANITY_ORPHAN] = { "orphan", "a fragment whose first one was not let pass, or not seen" },
 	[SANITY_OVERLAP] = { "overlap", "a fragment that would write over the first one" },
+	[SANITY_EXHAUSTED] = { "nat-exhausted", "no port or address is free for its translation" },
 	[SANITY_WINDOW] = { "window", "TCP with sequence numbers outside of the window of its flow" },
 	[SANITY_SPOOFED] = { "spoofed", "the way back to its source does not leave by where it came from (`antispoof`)" },
 };
@@ -104,6 +108,9 @@ static const struct named stats[] = {
 			       "dropped by the guard before a local socket", true },
 	[STAT_GUARD_FORWARD] = { "guard-forward", "dropped by the guard while forwarded", true },
 	[STAT_GUARD_POST] = { "guard-post-routing", "dropped by the guard while leaving", true },
+	[STAT_TRANSLATED] = { "flows-translated", "flows begun with a translation" },
+	[STAT_NAT_EXHAUSTED] = { "nat-exhausted",
+				 "dropped: no port or address was free for the translation", true },
 	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
 	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
 };

@@ -9,7 +9,14 @@
 
 static enum tone action_tone(enum action action)
 {
-	return action == ACTION_ALLOW ? TONE_GREEN : action == ACTION_DROP ? TONE_RED : TONE_YELLOW;
+	static const enum tone tones[] = {
+		[ACTION_ALLOW] = TONE_GREEN,
+		[ACTION_DROP] = TONE_RED,
+		[ACTION_REJECT] = TONE_YELLOW,
+		[ACTION_TRANSLATE] = TONE_PLAIN,
+	};
+
+	return tones[action];
 }
 
 static void add_rule(struct table *table, struct running *running, const struct rule *rule,
@@ -34,8 +41,11 @@ static void add_rule(struct table *table, struct running *running, const struct 
 	table_cell(table, action_tone(rule->action), "%s", rule->text);
 }
 
+/* `rule` may be NULL: what no rule of NAT matches is of no interest. */
 static bool rule_shown(const struct rule *rule, const struct rule_counter *counter, bool all)
 {
+	if (!rule)
+		return false;
 	return all || rule->origin != RULE_BUILTIN || counter->packets > 0;
 }
 
@@ -50,9 +60,12 @@ static void print_rules(struct running *running, const struct rule_counter *coun
 	uint64_t now = monotonic_ns();
 	int err = 0;
 
-	for (uint32_t i = 0; i < running->ruleset.rule_n; i++)
-		if (rule_shown(&running->ruleset.rules[i], &counters[i], all))
-			add_rule(&table, running, &running->ruleset.rules[i], &counters[i], now);
+	for (uint32_t i = 0; i < ruleset_image_rules(&running->ruleset); i++) {
+		const struct rule *rule = ruleset_rule(&running->ruleset, i);
+
+		if (rule_shown(rule, &counters[i], all))
+			add_rule(&table, running, rule, &counters[i], now);
+	}
 	err = table_flush(&table, &out);
 	if (err && !out.error)
 		out.error = err;
@@ -63,7 +76,7 @@ static void print_rules(struct running *running, const struct rule_counter *coun
 static json_t *rule_row_json(struct running *running, uint32_t number,
 			     const struct rule_counter *counter, uint64_t now)
 {
-	json_t *row = rule_json(&running->places, &running->ruleset.rules[number]);
+	json_t *row = rule_json(&running->places, ruleset_rule(&running->ruleset, number));
 
 	if (!row)
 		return NULL;
@@ -82,8 +95,8 @@ static void print_json(struct running *running, const struct rule_counter *count
 	json_t *rows = json_array();
 	uint64_t now = monotonic_ns();
 
-	for (uint32_t i = 0; i < running->ruleset.rule_n; i++)
-		if (rule_shown(&running->ruleset.rules[i], &counters[i], all))
+	for (uint32_t i = 0; i < ruleset_image_rules(&running->ruleset); i++)
+		if (rule_shown(ruleset_rule(&running->ruleset, i), &counters[i], all))
 			json_array_append_new(rows, rule_row_json(running, i, &counters[i], now));
 	output_json_take(json_pack("{s:I, s:o}", "generation",
 				   (json_int_t)running->status.generation, "rules", rows), false);
@@ -105,7 +118,7 @@ int command_rules(const struct arguments *arguments)
 		running_close(&running);
 		return complain_problem(arguments, err, &problem);
 	}
-	if (n < running.ruleset.rule_n) {
+	if (n < ruleset_image_rules(&running.ruleset)) {
 		complain("the policy was changed at this moment; try again");
 		running_close(&running);
 		return STATUS_FAILED;

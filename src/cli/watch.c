@@ -116,9 +116,9 @@ static const char *event_zone(const struct running *view, unsigned zone)
 
 static const struct rule *event_rule(const struct running *view, const struct event *event)
 {
-	if (event->by != BY_RULE || !view || event->rule >= view->ruleset.rule_n)
+	if (event->by != BY_RULE || !view)
 		return NULL;
-	return &view->ruleset.rules[event->rule];
+	return ruleset_rule(&view->ruleset, event->rule);
 }
 
 /* Why the guard dropped: what is known of the interface says more than the hook. */

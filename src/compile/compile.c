@@ -3,7 +3,8 @@
  * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes
  * (node.c), and here the frame: which pairs of zones share a tree, and the image around the nodes.
  *
- * Layout: header, nodes, rule table, dispatch table, zone tags, hygiene of zones, interface buckets.
+ * Layout: header, nodes, rule table, dispatch table, zone tags, hygiene of zones, translations,
+ * interface buckets.
  *
  * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each
  * class gets a tree for each family. Where many classes have many rules in common, that would
@@ -13,6 +14,9 @@
  * That is done for each kind of walk (core/image.h): for packets, for flows, of which less is
  * known, and for later fragments. Most policies say nothing that a flow's record does not hold;
  * then flows share the trees of packets.
+ *
+ * Rules of NAT stand behind those of the policy, in the same table; their walks see only them, and
+ * end in a last one that matches everything and translates nothing.
  */
 #include "compile/compile.h"
 
@@ -21,6 +25,7 @@
 #include <xxhash.h>
 
 #include "base/cleanup.h"
+#include "compile/translate.h"
 #include "compile/tree.h"
 
 #define PAIRS_MAX (ZONES_MAX * ZONES_MAX)
@@ -102,7 +107,8 @@ static int classes_make(const struct ruleset *ruleset, struct classes *classes)
 
 /* Everything image_compile() works with. */
 struct work {
-	const struct ruleset *ruleset;
+	const struct ruleset *ruleset; /* with the rules of NAT among its rules */
+	struct translations translations;
 	struct terms terms;
 	struct nodes nodes;
 	struct tree tree;
@@ -116,6 +122,7 @@ static void work_free(struct work *work)
 	nodes_free(&work->nodes);
 	terms_free(&work->terms);
 	free(work->dispatch);
+	translations_free(&work->translations);
 }
 
 static uint32_t dispatch_words(const struct ruleset *ruleset)
@@ -156,17 +163,22 @@ static uint64_t class_entries(const struct work *work, const uint32_t pairs[PAIR
  * Does a walk of this kind look at the term? Later fragments meet rules that say `fragment`, and
  * what is built in.
  */
-static bool walked(const struct ruleset *ruleset, const struct term *term, enum walk_kind kind)
+static bool walked(const struct work *work, const struct term *term, enum walk_kind kind)
 {
-	enum rule_origin origin = ruleset->rules[term->rule].origin;
+	enum rule_origin origin = work->ruleset->rules[term->rule].origin;
 
+	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
+		return translations_walked(&work->translations, term->rule, kind);
+	if (term->rule >= work->translations.policy_rules)
+		return false;
 	return kind != WALK_FRAGMENT || term->dims & DIM_BIT(DIM_FRAGMENT) ||
 	       origin == RULE_BUILTIN || origin == RULE_BUILTIN_DEFAULT;
 }
 
-static int entries_make(const struct ruleset *ruleset, const struct terms *terms, uint32_t family,
-			enum walk_kind kind, struct entry **entries, uint32_t *n)
+static int entries_make(const struct work *work, uint32_t family, enum walk_kind kind,
+			struct entry **entries, uint32_t *n)
 {
+	const struct terms *terms = &work->terms;
 	uint32_t bit = family == 6 ? FAMILY_BIT_6 : FAMILY_BIT_4, i, kept = 0;
 	uint32_t known = kind == WALK_FLOW ? ~DIM_UNKNOWN_OF_FLOWS : UINT32_MAX;
 	struct entry *list = calloc(terms->list.n + 1, sizeof(*list));
@@ -176,7 +188,7 @@ static int entries_make(const struct ruleset *ruleset, const struct terms *terms
 	for (i = 0; i < terms->list.n; i++) {
 		const struct term *term = &terms->list.items[i];
 
-		if (term->families & bit && walked(ruleset, term, kind))
+		if (term->families & bit && walked(work, term, kind))
 			list[kept++] = (struct entry){ i, term->dims & known };
 	}
 	*entries = list;
@@ -239,7 +251,7 @@ static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, b
 	uint32_t n;
 	int err;
 
-	err = entries_make(work->ruleset, &work->terms, family, kind, &list, &n);
+	err = entries_make(work, family, kind, &list, &n);
 	if (err)
 		return err;
 	box_whole(family, &box);
@@ -250,6 +262,13 @@ static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, b
 	else
 		build_classes(work, list, n, &box, kind, pairs);
 	return work->nodes.error;
+}
+
+static bool kind_built(const struct work *work, enum walk_kind kind, bool flows)
+{
+	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
+		return work->translations.n;
+	return kind != WALK_FLOW || flows;
 }
 
 static int build_trees(struct work *work)
@@ -269,7 +288,7 @@ static int build_trees(struct work *work)
 		return err;
 	for (family = 4; family <= 6 && !err; family += 2)
 		for (unsigned kind = 0; kind < WALK_KINDS && !err; kind++)
-			if (kind != WALK_FLOW || flows)
+			if (kind_built(work, kind, flows))
 				err = build_walk(work, kind, family, merged, pairs);
 	if (!err && !flows)
 		memcpy(dispatch_of(work, WALK_FLOW), dispatch_of(work, WALK_PACKET),
@@ -410,8 +429,10 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		.version = IMAGE_VERSION,
 		.zones = ruleset->zone_n,
 		.rules = ruleset->rule_n,
+		.policy_rules = work->translations.policy_rules,
 		.rule_table = work->nodes.used,
 		.dispatch = work->nodes.used + ruleset->rule_n,
+		.translation_n = work->translations.n,
 		.interface_mask = interfaces->n - 1,
 		.mark_shift = ruleset->options.mark_shift,
 	};
@@ -421,6 +442,11 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 	if (asks_hygiene(ruleset)) {
 		header->hygiene = header->interfaces;
 		header->interfaces += (ruleset->zone_n + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE;
+	}
+	if (work->translations.n) {
+		header->translations = (header->interfaces + 1) & ~1u;
+		header->interfaces = header->translations +
+				     work->translations.n * IMAGE_TRANSLATION_UNITS;
 	}
 	header->units = header->interfaces + interfaces->n;
 	for (i = 0; i < dispatch_words(ruleset); i++) {
@@ -435,6 +461,9 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		header->flags |= IMAGE_GUARD;
 	if (!ruleset->options.windows)
 		header->flags |= IMAGE_LIBERAL;
+	for (i = 0; i < ruleset->nat_n; i++)
+		header->flags |= ruleset->nat[i].kind == NAT_FORWARD ? IMAGE_FORWARDS :
+								       IMAGE_SOURCES;
 }
 
 /* Over everything else: the field itself is zero until then. */
@@ -469,6 +498,8 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	for (i = 0; i < header.rules; i++) {
 		struct image_rule rule = image_rule_make(&work->ruleset->rules[i]);
 
+		translations_number(&work->translations, i, &rule);
+
 		memcpy(bytes + (size_t)(header.rule_table + i) * IMAGE_UNIT, &rule, sizeof(rule));
 	}
 	memcpy(bytes + (size_t)header.dispatch * IMAGE_UNIT, work->dispatch,
@@ -479,6 +510,10 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	for (i = 0; header.hygiene && i < header.zones; i++)
 		((struct image_hygiene *)(void *)(bytes + (size_t)header.hygiene * IMAGE_UNIT))[i] =
 			image_hygiene_make(&work->ruleset->zones[i].hygiene);
+	if (header.translation_n)
+		memcpy(bytes + (size_t)header.translations * IMAGE_UNIT,
+		       work->translations.entries,
+		       header.translation_n * sizeof(*work->translations.entries));
 	memcpy(bytes + (size_t)header.interfaces * IMAGE_UNIT, interfaces->buckets,
 	       interfaces->n * sizeof(*interfaces->buckets));
 	digest_write(bytes, size);
@@ -523,10 +558,10 @@ static int compile(struct work *work, const struct compile_interface *interfaces
 int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,
 		  uint32_t interface_n, struct image *image, const char **why)
 {
-	cleanup(work_free) struct work work = { .ruleset = ruleset };
+	cleanup(work_free) struct work work = { 0 };
 	int err;
 
-	if (ruleset->zone_n > ZONES_MAX || ruleset->rule_n > IMAGE_RULES_MAX) {
+	if (ruleset->zone_n > ZONES_MAX || ruleset_image_rules(ruleset) > IMAGE_RULES_MAX) {
 		*why = "the policy has too many zones or rules";
 		return -E2BIG;
 	}
@@ -534,7 +569,10 @@ int image_compile(const struct ruleset *ruleset, const struct compile_interface 
 		*why = "the policy has no zones or no rules";
 		return -EINVAL;
 	}
-	err = compile(&work, interfaces, interface_n, image);
+	err = translations_make(ruleset, &work.translations);
+	work.ruleset = &work.translations.whole;
+	if (!err)
+		err = compile(&work, interfaces, interface_n, image);
 	if (err == -E2BIG)
 		*why = "the compiled policy is too large, or a walk through it too long";
 	else if (err == -EINVAL)

@@ -19,6 +19,7 @@
  *	const __u64 *host_proof_keys(host_t *)		  PROOF_KEYS of them, random, the same for all packets
  *	__u32 host_witness(host_t *)			  likewise, 16 bits
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
+ *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
  *	void host_clean(host_t *, host_packet_t *, __u32 ethernet)	hygiene_depart(), as a function of its own or not
  */
@@ -29,6 +30,7 @@
 #include "core/judge.h"
 #include "core/proof.h"
 
+static int host_rewrite(host_t *host, host_packet_t *skb);
 static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
 static void host_clean(host_t *host, host_packet_t *skb, __u32 ethernet);
 
@@ -61,6 +63,20 @@ static __always_inline int answerable(const struct packet *p)
 	if (p->fields.word[FIELD_FAMILY] == 4)
 		return src[0] >> 24 && src[0] >> 28 != 15 && p->fields.word[FIELD_DST];
 	return src[0] || src[1] || src[2] || src[3];
+}
+
+/* Writes the translation that was noted into the packet. Non-zero: it cannot be, and is dropped. */
+static __always_inline int rewrite(host_t *host, host_packet_t *skb, struct judgement *j)
+{
+	if (!host_translates(host) || !host_nat(host)->rewrite)
+		return 0;
+	if (first_fragment(host->packet) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+		host_fragment_note_arrival(host, j->from_tag);
+	translation_apply(host_nat(host), host->packet);
+	if (!host_rewrite(host, skb))
+		return 0;
+	j->outcome = OUTCOME_DROP;
+	return -1;
 }
 
 /*
@@ -97,6 +113,8 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		return;
 	}
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	if (host_translates(host))
+		nat_reset(host_nat(host));
 	j->hook = HOOK_ARRIVE;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ifindex;
@@ -108,7 +126,7 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 			p->fields.word[FIELD_EXPECTED] = 1;
 	}
 	judge_arrive(host, j);
-	if (j->outcome != OUTCOME_PASS)
+	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return;
 	mark_write(skb, host->header, j, j->mark);
 	tag = IMAGE_TAG_SELF;
@@ -118,7 +136,9 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		__u32 proof = proof_of_packet(p, host_proof_keys(host));
 
 		if (j->leave_tag) {
-			tag = j->leave_tag | TAG_ORIGINAL;
+			/* What is to be rewritten at departure, departure looks up. */
+			if (!host_translates(host) || !host_nat(host)->departs)
+				tag = j->leave_tag | TAG_ORIGINAL;
 			proof |= PROOF_TAKEN_IN;
 		}
 		host_set_hash(skb, proof);
@@ -171,12 +191,14 @@ static __always_inline int checkpoint_leave(host_t *host, host_packet_t *skb, st
 			   /* A reply has no proof; where tc_index is lost the mark tells. */
 			   (tag != TAG_DEFERRED && (skb->mark >> shift & 3) == MARK_REPLY);
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	if (host_translates(host))
+		nat_reset(host_nat(host));
 	j->hook = HOOK_DEPART;
 	j->ifindex = skb->ifindex;
 	j->in_ifindex = skb->ingress_ifindex;
 	j->generation = host_generation(host);
 	judge_depart(host, j, taken_in);
-	if (j->outcome != OUTCOME_PASS)
+	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return 0;
 	if (!j->in_ifindex && dhcp_to(p, 0))
 		host_asks(host, j->ifindex, host_now(host));

@@ -34,6 +34,7 @@ enum sanity {
 	SANITY_OVERLAP,		/* a later fragment that would write over the first */
 	SANITY_WINDOW,		/* TCP: numbers outside of the window of the connection it claims to be of */
 	SANITY_SPOOFED,		/* no way back to the source, or not the one it came by (`antispoof`) */
+	SANITY_EXHAUSTED,	/* no port or address was free for its translation */
 	SANITY_KINDS,
 };
 
@@ -60,6 +61,8 @@ enum statistic {
 	STAT_GUARD_POST,
 	STAT_EVENT_LOST,    /* events that did not fit the ring */
 	STAT_NO_POLICY,	    /* dropped: no image could be read (never in a healthy state) */
+	STAT_TRANSLATED,    /* flows that began with a translation */
+	STAT_NAT_EXHAUSTED, /* dropped: no port, or no address, was free for the translation */
 	STAT_COUNT,
 };
 

@@ -63,6 +63,7 @@ enum flow_flags {
 	FLOW_PICKED_UP = 4,   /* it began in mid-stream */
 	FLOW_MARKS = 8,	      /* mark_mask is not 0 */
 	FLOW_LIBERAL = 16,    /* TCP: of the sequence numbers only those of resets are checked */
+	FLOW_TRANSLATED = 64, /* `translation` holds: the responder sees another tuple */
 	FLOW_SEEDED = 32,     /* it was there before the first apply; picked up, but it began as any other */
 };
 
@@ -114,7 +115,23 @@ struct flow_count {
 };
 
 /*
- * 128 bytes; times are CLOCK_MONOTONIC in nanoseconds. What each packet touches comes first, right
+ * The tuple as the responder sees it, where it is not the one the originator sends (core/nat.h).
+ * Host order; ICMP echo: the identifier in both ports.
+ */
+struct translation {
+	__u32 src[4], dst[4];
+	__u16 src_port, dst_port;
+	__u8 flags; /* enum translated */
+	__u8 zero[3];
+};
+
+enum translated {
+	TRANSLATED_SOURCE = 1,
+	TRANSLATED_DESTINATION = 2,
+};
+
+/*
+ * 152 bytes; times are CLOCK_MONOTONIC in nanoseconds. What each packet touches comes first, right
  * behind the key: with many flows every further cache line costs.
  */
 struct flow {
@@ -131,7 +148,7 @@ struct flow {
 	struct flow_end ends[2]; /* originator, responder */
 	__u32 from_ifindex, to_ifindex; /* of the first packet; 0 for this host */
 	__u32 mark_mask, mark_value; /* of the rule's `mark set` */
-	__u8 translation[16];	 /* room for NAT; zero */
+	struct translation translation; /* FLOW_TRANSLATED; else zero */
 };
 
 /*
@@ -150,10 +167,12 @@ struct fragment {
 	__u64 seen;
 	__u32 end; /* of its data: the next one begins here or behind */
 	__u32 rule;
+	__u32 rewrite;	  /* enum rewrite, core/nat_record.h: translated as the first one */
+	__u32 address[4]; /* to this */
 };
 
 _Static_assert(sizeof(struct flow_key) == 40, "flow key");
 _Static_assert(sizeof(struct flow_end) == 16, "flow end");
-_Static_assert(sizeof(struct flow) == 128, "flow record");
+_Static_assert(sizeof(struct flow) == 152, "flow record");
 
 #endif

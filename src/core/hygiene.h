@@ -17,7 +17,7 @@
  *	int host_way_back(host_t *, __u32 *ifindex)	the device by which the kernel would send to the packet's source: 1; 0 when
  *							there is none (or the source is this host); negative when the kernel does not say
  *	__u32 host_mtu(host_t *, host_packet_t *, __u32 ifindex)	of a device; 0 when it is not known
- *	__u32 host_unpredictable(host_t *)
+ *	__u32 host_random32(host_t *)
  *	void host_edit_ipv4(host_packet_t *, __u32 l3, __u32 at, be16 from, be16 to)	a word of the IPv4 header, `at` bytes from its
  *							beginning, and its checksum
  *	void host_edit_tcp(host_packet_t *, __u32 l4, __u32 at, be16 from, be16 to)	likewise of the TCP header; `at` may be odd
@@ -203,7 +203,7 @@ static __always_inline void scrub_ipv4(host_t *host, host_packet_t *skb, struct 
 	if ((to.flags & HYGIENE_NO_DF) && (fragment & IPV4_DF))
 		host_edit_ipv4(skb, l3, 6, ip.fragment, from_be16((__u16)(fragment & ~(__u32)IPV4_DF)));
 	if ((to.flags & HYGIENE_RANDOM_ID) && !(fragment & IPV4_FRAGMENT)) {
-		id = (be16)host_unpredictable(host);
+		id = (be16)host_random32(host);
 		host_edit_ipv4(skb, l3, 4, ip.id, id ? id : 1); /* 0 says that it has none */
 	}
 }

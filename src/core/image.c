@@ -9,7 +9,9 @@
  * after all its children and adds up the longest walk. Both are linear in the size of the image.
  *
  * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in
- * REF_RULE, those of sets in REF_MEMBER, and a set tree holds no REF_SET. Units that nothing refers
+ * REF_RULE, those of sets in REF_MEMBER, and a set tree holds no REF_SET. In the same way a node
+ * belongs to the trees of the policy, of forwarding or of source translation, which end in rules of
+ * their own; set trees may be shared. Units that nothing refers
  * to are never read by a walk and may hold anything, and so may tables overlap: that is wasteful,
  * but harmless.
  *
@@ -27,6 +29,10 @@ enum mark {
 	MARK_NODE_NONE = 0,
 	MARK_KIND = 7,	 /* mask of the reference's kind */
 	MARK_MEMBER = 8, /* inside a set tree */
+	/* Above a set tree: whose rules are at the ends. Neither: those of the policy. */
+	MARK_FORWARD = 16,
+	MARK_SOURCE = 32,
+	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE,
 };
 
 struct check {
@@ -92,12 +98,35 @@ static bool check_header(struct check *check, size_t size)
 	if (header->hygiene && !in_bounds(check, header->hygiene,
 					  (header->zones + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE))
 		return refuse(check, "hygiene of zones out of bounds");
-	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL))
+	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL |
+				   IMAGE_FORWARDS | IMAGE_SOURCES))
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");
-	if (!all_zero(header->reserved, 16))
+	if (header->policy_rules < 1 || header->policy_rules > header->rules)
+		return refuse(check, "number of rules of the policy out of range");
+	if (header->translation_n > IMAGE_TRANSLATIONS_MAX || header->translations & 1 ||
+	    !header->translation_n != !header->translations ||
+	    (header->translation_n &&
+	     !in_bounds(check, header->translations,
+			(uint64_t)header->translation_n * IMAGE_TRANSLATION_UNITS)))
+		return refuse(check, "translations out of bounds");
+	if (!header->translation_n != (header->policy_rules == header->rules))
+		return refuse(check, "rules of NAT without translations, or the reverse");
+	if (!all_zero(header->reserved, 13))
 		return refuse(check, "reserved word of the header is not zero");
+	return true;
+}
+
+static bool check_nat_rule(struct check *check, const struct image_rule *rule)
+{
+	if (rule->action != ACTION_TRANSLATE && rule->action != ACTION_ALLOW)
+		return refuse(check, "a rule of NAT neither translates nor leaves things alone");
+	if (rule->flags & IMAGE_RULE_STATELESS || rule->mark_mask || rule->reject)
+		return refuse(check, "a rule of NAT does more than translate");
+	if (rule->action == ACTION_TRANSLATE ? rule->mark_value >= check->header->translation_n :
+					       rule->mark_value)
+		return refuse(check, "a rule names a translation that does not exist");
 	return true;
 }
 
@@ -108,8 +137,12 @@ static bool check_rules(struct check *check)
 	for (i = 0; i < check->header->rules; i++) {
 		const struct image_rule *rule = unit_at(check, check->header->rule_table + i);
 
-		if (rule->action > ACTION_REJECT)
+		if (i >= check->header->policy_rules) {
+			if (!check_nat_rule(check, rule))
+				return false;
+		} else if (rule->action > ACTION_REJECT) {
 			return refuse(check, "unknown action of a rule");
+		}
 		if (rule->reject >= REJECT_KINDS)
 			return refuse(check, "unknown kind of reject");
 		if (rule->flags & ~(IMAGE_RULE_LOG | IMAGE_RULE_STATELESS | IMAGE_RULE_BUILTIN |
@@ -120,6 +153,111 @@ static bool check_rules(struct check *check)
 		if (rule->reserved0 || !all_zero(rule->reserved, 4))
 			return refuse(check, "reserved part of a rule is not zero");
 	}
+	return true;
+}
+
+/* --- translations ---------------------------------------------------------------- */
+
+/* The bits of word `word` that a prefix of this length leaves free. */
+static uint32_t host_bits(unsigned prefix, unsigned word)
+{
+	if (prefix >= word * 32 + 32)
+		return 0;
+	return prefix <= word * 32 ? UINT32_MAX : UINT32_MAX >> (prefix - word * 32);
+}
+
+static bool addresses_ordered(const struct image_translation *entry)
+{
+	unsigned i;
+
+	for (i = 0; i < 3 && entry->lo[i] == entry->hi[i]; i++)
+		;
+	return entry->lo[i] <= entry->hi[i];
+}
+
+static bool check_prefix(struct check *check, const struct image_translation *entry)
+{
+	unsigned i, words = entry->family == 4 ? 1 : 4;
+
+	if (!(entry->flags & TRANSLATE_PREFIX)) {
+		if (entry->prefix || !all_zero(entry->from_lo, 4))
+			return refuse(check, "a translation has a prefix it does not use");
+		return true;
+	}
+	if (!entry->family || entry->n != 1 || entry->prefix > words * 32)
+		return refuse(check, "a translation's prefix out of range");
+	for (i = 0; i < words; i++) {
+		uint32_t bits = host_bits(entry->prefix, i);
+
+		if (entry->lo[i] & bits || entry->from_lo[i] & bits ||
+		    entry->hi[i] != (entry->lo[i] | bits))
+			return refuse(check, "a translation's prefix is none");
+	}
+	return true;
+}
+
+static bool check_addresses(struct check *check, const struct image_translation *entry)
+{
+	if (entry->kind == TRANSLATE_MASQUERADE) {
+		if (entry->family || !all_zero(entry->lo, 4) || !all_zero(entry->hi, 4))
+			return refuse(check, "masquerading has a target");
+		return check_prefix(check, entry);
+	}
+	if (entry->family != 4 && entry->family != 6)
+		return refuse(check, "unknown family of a translation");
+	if (!addresses_ordered(entry) ||
+	    (entry->family == 4 && (!all_zero(entry->lo + 1, 3) || !all_zero(entry->hi + 1, 3) ||
+				    !all_zero(entry->from_lo + 1, 3))))
+		return refuse(check, "addresses of a translation out of range");
+	return check_prefix(check, entry);
+}
+
+static bool check_ports(struct check *check, const struct image_translation *entry)
+{
+	unsigned span = (unsigned)entry->port_hi - entry->port_lo;
+
+	if (!(entry->flags & TRANSLATE_PORTS)) {
+		if (entry->port_lo || entry->port_hi || entry->match_port_lo)
+			return refuse(check, "a translation has ports it does not use");
+		return true;
+	}
+	if (!entry->port_lo || entry->port_lo > entry->port_hi || entry->flags & TRANSLATE_PREFIX)
+		return refuse(check, "ports of a translation out of range");
+	if (entry->match_port_lo + span > UINT16_MAX ||
+	    (entry->kind != TRANSLATE_FORWARD && entry->match_port_lo))
+		return refuse(check, "matched ports of a translation out of range");
+	return true;
+}
+
+static bool check_translation(struct check *check, uint32_t number)
+{
+	const struct image_header *header = check->header;
+	const struct image_translation *entry =
+		unit_at(check, header->translations + number * IMAGE_TRANSLATION_UNITS);
+	uint32_t i;
+
+	if (entry->kind == TRANSLATE_NONE || entry->kind > TRANSLATE_FORWARD)
+		return refuse(check, "unknown kind of translation");
+	if (entry->flags & ~(TRANSLATE_PREFIX | TRANSLATE_FULL_CONE | TRANSLATE_PORTS) ||
+	    (entry->kind == TRANSLATE_FORWARD && entry->flags & TRANSLATE_FULL_CONE))
+		return refuse(check, "unknown flag of a translation");
+	if (!entry->n || entry->n > header->translation_n - number)
+		return refuse(check, "alternatives of a translation out of bounds");
+	for (i = 1; i < entry->n; i++)
+		if (entry[i].kind != entry->kind || entry[i].family != entry->family)
+			return refuse(check, "alternatives of a translation differ in kind");
+	if (entry->reserved)
+		return refuse(check, "reserved part of a translation is not zero");
+	return check_addresses(check, entry) && check_ports(check, entry);
+}
+
+static bool check_translations(struct check *check)
+{
+	uint32_t i;
+
+	for (i = 0; i < check->header->translation_n; i++)
+		if (!check_translation(check, i))
+			return false;
 	return true;
 }
 
@@ -182,21 +320,36 @@ static bool check_interfaces(struct check *check)
 	return true;
 }
 
-/*
- * Checks a reference out of unit `parent` and marks what it refers to. `member` is MARK_MEMBER
- * inside a set tree, else 0.
- */
-static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsigned member)
+/* May a tree of this kind (of MARK_ENDS) end in the rule? */
+static bool check_end(struct check *check, uint32_t number, unsigned ends)
+{
+	const struct image_header *header = check->header;
+	const struct image_translation *entry;
+	const struct image_rule *rule;
+
+	if (ends & MARK_MEMBER || number >= header->rules)
+		return refuse(check, ends & MARK_MEMBER ? "a set tree ends in a rule" :
+							  "a rule that does not exist");
+	if (!ends != (number < header->policy_rules))
+		return refuse(check, ends ? "a walk of NAT ends in a rule of the policy" :
+					    "a walk of the policy ends in a rule of NAT");
+	rule = unit_at(check, header->rule_table + number);
+	if (!ends || rule->action != ACTION_TRANSLATE)
+		return true;
+	entry = unit_at(check, header->translations + rule->mark_value * IMAGE_TRANSLATION_UNITS);
+	if ((entry->kind == TRANSLATE_FORWARD) != (ends == MARK_FORWARD))
+		return refuse(check, "a walk of NAT ends in a translation of the other side");
+	return true;
+}
+
+/* Checks a reference out of unit `parent` and marks what it refers to. `ends`: of MARK_ENDS. */
+static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsigned ends)
 {
 	uint32_t kind = REF_KIND(ref), index = REF_INDEX(ref);
-	unsigned mark = kind | member;
+	unsigned mark = kind | ends, member = ends & MARK_MEMBER;
 
-	if (kind == REF_RULE) {
-		if (member || index >= check->header->rules)
-			return refuse(check, member ? "a set tree ends in a rule" :
-						      "a rule that does not exist");
-		return true;
-	}
+	if (kind == REF_RULE)
+		return check_end(check, index, ends);
 	if (kind == REF_MEMBER) {
 		if (!member || index > 1)
 			return refuse(check, member ? "unknown answer of a set tree" :
@@ -216,7 +369,7 @@ static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsign
 	return true;
 }
 
-static bool check_switch(struct check *check, uint32_t unit, unsigned member)
+static bool check_switch(struct check *check, uint32_t unit, unsigned ends)
 {
 	const struct image_switch *node = unit_at(check, unit);
 	unsigned i;
@@ -231,12 +384,12 @@ static bool check_switch(struct check *check, uint32_t unit, unsigned member)
 			return refuse(check, "the unused children of a switch differ");
 	}
 	for (i = 0; i <= IMAGE_SWITCH_KEYS; i++)
-		if (!check_ref(check, node->child[i], unit, member))
+		if (!check_ref(check, node->child[i], unit, ends))
 			return false;
 	return true;
 }
 
-static bool check_test(struct check *check, uint32_t unit, unsigned member)
+static bool check_test(struct check *check, uint32_t unit, unsigned ends)
 {
 	const struct image_test *node = unit_at(check, unit);
 
@@ -244,40 +397,56 @@ static bool check_test(struct check *check, uint32_t unit, unsigned member)
 		return refuse(check, "unknown field of a test");
 	if (!all_zero(node->reserved, 2))
 		return refuse(check, "reserved part of a test is not zero");
-	return check_ref(check, node->yes, unit, member) &&
-	       check_ref(check, node->no, unit, member);
+	return check_ref(check, node->yes, unit, ends) && check_ref(check, node->no, unit, ends);
 }
 
-static bool check_set(struct check *check, uint32_t unit)
+static bool check_set(struct check *check, uint32_t unit, unsigned ends)
 {
 	const struct image_set *node = unit_at(check, unit);
 
 	if (!all_zero(node->reserved, 5))
 		return refuse(check, "reserved part of a set is not zero");
 	return check_ref(check, node->root, unit, MARK_MEMBER) &&
-	       check_ref(check, node->yes, unit, 0) && check_ref(check, node->no, unit, 0);
+	       check_ref(check, node->yes, unit, ends) && check_ref(check, node->no, unit, ends);
+}
+
+static bool check_dispatch(struct check *check)
+{
+	static const unsigned ends[WALK_KINDS] = {
+		[WALK_FORWARD] = MARK_FORWARD, [WALK_SOURCE] = MARK_SOURCE
+	};
+	const struct image_header *header = check->header;
+	const uint32_t *dispatch = unit_at(check, header->dispatch);
+	uint32_t i, kind, words = header->zones * header->zones * 2;
+
+	for (kind = 0; kind < WALK_KINDS; kind++)
+		for (i = 0; i < words; i++, dispatch++) {
+			if (!ends[kind] || header->translation_n) {
+				if (!check_ref(check, *dispatch, header->units, ends[kind]))
+					return false;
+			} else if (*dispatch) {
+				return refuse(check, "a walk of NAT without translations");
+			}
+		}
+	return true;
 }
 
 /* Downwards: every node after its parents. */
 static bool check_nodes(struct check *check)
 {
 	const struct image_header *header = check->header;
-	const uint32_t *dispatch = unit_at(check, header->dispatch);
-	uint32_t i, words = header->zones * header->zones * 2 * WALK_KINDS;
+	uint32_t i;
 
-	for (i = 0; i < words; i++)
-		if (!check_ref(check, dispatch[i], header->units, 0))
-			return false;
 	for (i = header->units; i-- > IMAGE_HEADER_UNITS;) {
-		unsigned mark = check->marks[i], member = mark & MARK_MEMBER;
+		unsigned mark = check->marks[i], ends = mark & MARK_ENDS;
 		bool good = true;
 
 		if ((mark & MARK_KIND) == REF_SWITCH)
-			good = check_switch(check, i, member);
+			good = check_switch(check, i, ends);
 		else if ((mark & MARK_KIND) == REF_TEST)
-			good = check_test(check, i, member);
+			good = check_test(check, i, ends);
 		else if ((mark & MARK_KIND) == REF_SET)
-			good = check_set(check, i);
+			good = check_set(check, i, ends);
 		if (!good)
 			return false;
 	}
@@ -368,7 +537,8 @@ int image_validate(const void *image, size_t size, const char **why)
 		*why = "out of memory";
 		return -ENOMEM;
 	}
-	good = check_rules(&check) && check_zone_tags(&check) && check_hygiene(&check) && check_interfaces(&check) && check_nodes(&check) &&
+	good = check_rules(&check) && check_translations(&check) && check_zone_tags(&check) &&
+	       check_hygiene(&check) && check_interfaces(&check) && check_dispatch(&check) && check_nodes(&check) &&
 	       check_walks(&check);
 	__builtin_free(check.marks);
 	__builtin_free(check.walks);

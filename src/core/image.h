@@ -19,6 +19,11 @@
  * walk, counted in nodes visited (those of set trees included, and REF_MEMBER as one more), is
  * header.walk_max and at most IMAGE_WALK_MAX.
  *
+ * The walks of NAT end in rules of NAT, all others in those of the policy: both are in one table,
+ * so that counters know one numbering. A rule of NAT is ACTION_TRANSLATE, and mark_value is then
+ * the number of its first translation, or ACTION_ALLOW: nothing is translated. Where the image has
+ * no translations, the words of NAT's walks in the dispatch table are zero.
+ *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
  * Hygiene: 8 entries a unit, by zone number; behind the last zone zero. It is there only when some
@@ -62,6 +67,8 @@ enum image_flags {
 	IMAGE_PICKUP = 1, /* a TCP packet in mid-stream may start a flow */
 	IMAGE_GUARD = 2,
 	IMAGE_LIBERAL = 4, /* new flows are FLOW_LIBERAL */
+	IMAGE_FORWARDS = 8, /* destinations are translated: WALK_FORWARD is to be asked */
+	IMAGE_SOURCES = 16, /* sources are translated: WALK_SOURCE is to be asked */
 };
 
 /* For what a rule is looked for. */
@@ -69,6 +76,8 @@ enum walk_kind {
 	WALK_PACKET,   /* a packet with all its fields */
 	WALK_FLOW,     /* a flow: conditions on fields that its record does not hold count as matching */
 	WALK_FRAGMENT, /* a later fragment: only rules that say `fragment`, and the built-in ones */
+	WALK_FORWARD,  /* the destination of a new packet, before it is judged */
+	WALK_SOURCE,   /* the source of a new flow that leaves */
 	WALK_KINDS,
 };
 
@@ -87,7 +96,10 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
 	__u32 zone_tags;       /* unit of the first tags */
 	__u32 hygiene;	       /* unit of the first struct image_hygiene; 0: no zone asks for any */
-	__u32 reserved[16];    /* zero */
+	__u32 translations;    /* unit of the first, even; 0 if there are none */
+	__u32 translation_n;   /* 0: nothing is translated, and the walks of NAT are not to be walked */
+	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
+	__u32 reserved[13];    /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -132,6 +144,47 @@ struct image_rule { /* 1 unit */
 	__u32 mark_mask, mark_value;
 	__u32 reserved[4];
 };
+
+enum translation_kind {
+	TRANSLATE_NONE,
+	TRANSLATE_SOURCE,
+	TRANSLATE_MASQUERADE, /* source: the address of the leaving interface */
+	TRANSLATE_FORWARD,    /* destination */
+};
+
+enum translation_flags {
+	/* prefix to prefix: host bits stay; IPv6: checksum-neutral, RFC 6296 */
+	TRANSLATE_PREFIX = 1,
+	TRANSLATE_FULL_CONE = 2,
+	TRANSLATE_PORTS = 4, /* port_lo..port_hi were given */
+};
+
+struct image_translation { /* 2 units, aligned to 2 units */
+	__u8 kind;   /* enum translation_kind */
+	__u8 family; /* 4 or 6; masquerade: 0 */
+	__u8 flags;  /* enum translation_flags */
+	__u8 prefix; /* TRANSLATE_PREFIX: length of both prefixes; else 0 */
+	/*
+	 * Forward: the target's ports; a range maps one to one from match_port_lo. Source: the
+	 * pool. Without TRANSLATE_PORTS both are 0: the port stays, or is of the default pool.
+	 */
+	__u16 port_lo, port_hi;
+	__u16 match_port_lo;
+	/*
+	 * This and the n - 1 entries behind it are alternatives, spread evenly by flow. On the
+	 * first of them, else 1.
+	 */
+	__u16 n;
+	__u32 lo[4], hi[4]; /* addresses, ends included; masquerade: 0 */
+	__u32 from_lo[4];   /* TRANSLATE_PREFIX: first address of the prefix matched; else 0 */
+	__u32 reserved;
+};
+
+#define IMAGE_TRANSLATION_UNITS 2u
+#define IMAGE_TRANSLATIONS_MAX (1u << 18)
+
+_Static_assert(sizeof(struct image_translation) == IMAGE_TRANSLATION_UNITS * IMAGE_UNIT,
+	       "translation");
 
 struct image_interface {
 	__u32 ifindex;

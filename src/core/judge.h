@@ -38,12 +38,12 @@
  *	void host_flow_delete(host_t *, const struct flow_key *), void host_embryonic_delete(…)
  *	__u32 host_flows_since(host_t *)		  flows of policies before this generation are looked at again
  *	int host_flow_promote(host_t *, const struct flow_key *, const struct flow *)	 to the replied ones; 0 or negative
- *	int host_flow_create(host_t *, const struct flow_key *, const struct judgement *, __u32 state, __u32 sender_high)
- *							  an embryonic one
+ *	int host_flow_create(host_t *, const struct flow_key *, const struct judgement *, __u32 state, __u32 sender_high, const struct translation *)
+ *							  an embryonic one; NULL: it is not translated
  *	const struct quoted *host_quoted(host_t *)	  quoted_parse() into room of its own; NULL when it finds no flow's tuple
  *	const struct fragment *host_fragment_find(host_t *, const struct fragment_key *)
  *	void host_fragment_put(host_t *, const struct fragment_key *, const struct fragment *)   may be lost
- *	enum route host_route(host_t *)			  for this host, or to be forwarded?
+ *	enum route host_route(host_t *, __u32 *leaves)	  for this host, or to be forwarded, and by which interface?
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_event(host_t *, enum event_kind, const struct judgement *)
@@ -51,9 +51,15 @@
  *
  * and behind it, because it has them as functions of their own or not (in the kernel a program's
  * stack is short, and the verifier looks at each way through it):
+ *	int host_translated_search(host_t *, struct flow_key *, struct found *)			translated_search()
+ *	int host_nat_begin(host_t *, const struct flow_key *, struct judgement *)		nat_begin()
+ *	int host_forward(host_t *, __u32 leaves)						judge_forward()
  *	int host_recheck(host_t *, const struct flow_key *, struct found *)			flow_recheck()
  *	int host_related(host_t *, struct judgement *, __u32 from_tag, __u32 to_tag)		judge_related()
  *	int host_fragment_follow(host_t *, struct judgement *), host_fragment_note(host_t *, struct judgement *, from_tag, to_tag)
+ *	int host_related_translated(host_t *, __u32 *travels)					related_translated()
+ *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
+ *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  */
 #ifndef REEVE_CORE_JUDGE_H
@@ -62,6 +68,7 @@
 #include "core/classify.h"
 #include "core/hygiene.h"
 #include "core/judgement.h"
+#include "core/nat.h"
 #include "core/quoted.h"
 #include "core/track.h"
 
@@ -73,10 +80,19 @@ struct found {
 	__u32 direction;
 	__u32 taken;   /* the tuple belongs to a live connection that this packet is not part of: start none */
 	__u32 replace; /* a replied flow holds the tuple, and may be replaced */
+	__u32 strange; /* its flow is translated, and the packet is of neither direction at this checkpoint */
 };
 
 static struct flow_key *host_key(host_t *host);
 static const struct quoted *host_quoted(host_t *host);
+static int host_translated_search(host_t *host, struct flow_key *key, struct found *found);
+static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
+static int host_forward(host_t *host, __u32 leaves);
+static void host_own_address(host_t *host);
+static int host_related_translated(host_t *host, __u32 *travels);
+static const struct quoted *host_quoted_read(host_t *host);
+static void host_fragment_translate(host_t *host, __u32 from_tag);
+static void host_fragment_note_arrival(host_t *host, __u32 from_tag);
 static int host_recheck(host_t *host, const struct flow_key *key, struct found *found);
 static int host_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
 static int host_fragment_follow(host_t *host, struct judgement *j);
@@ -94,6 +110,7 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	found->flow = 0;
 	found->taken = 0;
 	found->replace = 0;
+	found->strange = 0;
 	found->direction = DIRECTION_ORIGINAL;
 	host_flow_fetch(host, key);
 	flow = host_flow_find(host, key);
@@ -103,13 +120,59 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	}
 	if (!flow) {
 		flow = host_embryonic_find(host, key);
-		if (!flow || flow_expired(flow, now))
+		if (!flow || flow_expired(flow, now)) {
+			if (host_translates(host))
+				host_translated_search(host, key, found);
 			return;
+		}
 		found->embryonic = 1;
+	}
+	if (flow->flags & FLOW_TRANSLATED) {
+		int direction = translated_direction(host->packet, key, flow);
+
+		found->flow = flow;
+		found->direction = (__u32)direction & 1;
+		if (direction < 0 && !host_translated_search(host, key, found))
+			found->strange = 1;
+		return;
 	}
 	if (found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
 		found->direction = DIRECTION_REPLY;
 	found->flow = flow;
+}
+
+/*
+ * The flow to which the packet's tuple leads as a translated one. 1: *found and *key are of its
+ * record now. 0: there is none.
+ */
+static __always_inline int translated_search(host_t *host, struct flow_key *key,
+					     struct found *found, __u64 now)
+{
+	struct nat_room *nat = host_nat(host);
+	const struct flow_key *real = host_translated_find(host, key);
+	__u32 unreplied = 0;
+	struct flow *flow;
+	int direction;
+
+	if (!real)
+		return 0;
+	nat->real = *real;
+	host_flow_fetch(host, &nat->real);
+	flow = host_flow_find(host, &nat->real);
+	if (!flow) {
+		flow = host_embryonic_find(host, &nat->real);
+		unreplied = 1;
+	}
+	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
+		return 0;
+	direction = translated_direction(host->packet, &nat->real, flow);
+	if (direction < 0)
+		return 0;
+	*key = nat->real;
+	found->flow = flow;
+	found->embryonic = unreplied;
+	found->direction = (__u32)direction & 1;
+	return 1;
 }
 
 static __always_inline void judge_malformed(host_t *host, struct judgement *j)
@@ -202,8 +265,8 @@ static __always_inline void packet_turn(struct packet *p, __u32 original_type)
 }
 
 /* Would the policy that runs now have let the flow begin? Its rule, or NULL. */
-static __always_inline const struct image_rule *flow_rule(host_t *host, const struct found *found,
-							  __u32 *number)
+static __always_inline const struct image_rule *flow_rule(host_t *host, const struct flow_key *key,
+							  const struct found *found, __u32 *number)
 {
 	const struct flow *flow = found->flow;
 	struct packet *p = host->packet;
@@ -217,11 +280,17 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 				    STATE_UNTRACKED : STATE_NEW;
 	*number = RULE_NONE;
 	if (word[FIELD_FROM_ZONE] != ZONE_UNKNOWN && word[FIELD_TO_ZONE] != ZONE_UNKNOWN) {
-		if (reply)
-			packet_turn(p, p->flags & PACKET_ECHO_REPLY ?
-					       (word[FIELD_FAMILY] == 6 ? 128u << 8 : 8u << 8) : 0);
+		__u32 echo = p->flags & PACKET_ECHO_REPLY ?
+				     (word[FIELD_FAMILY] == 6 ? 128u << 8 : 8u << 8) : 0;
+
+		if (flow->flags & FLOW_TRANSLATED)
+			nat_as_judged(host_nat(host), p, key, flow, echo);
+		else if (reply)
+			packet_turn(p, echo);
 		*number = host_classify(host, WALK_FLOW);
-		if (reply)
+		if (flow->flags & FLOW_TRANSLATED)
+			nat_as_it_is(host_nat(host), p);
+		else if (reply)
 			packet_turn(p, type);
 	}
 	word[FIELD_FROM_ZONE] = from;
@@ -242,7 +311,7 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 	struct flow *flow = found->flow;
 	__u32 number;
 
-	rule = flow_rule(host, found, &number);
+	rule = flow_rule(host, key, found, &number);
 	if (rule && rule->action == ACTION_ALLOW) {
 		flow->rule = number;
 		flow->mark_mask = rule->mark_mask;
@@ -262,6 +331,59 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 }
 
 /*
+ * The translated flow of the packet that an ICMP error quotes. Turned round, the quoted tuple is
+ * that of a packet which goes the error's way, and is translated as such a packet would be: on
+ * arrival the quoted source with the error's destination, at departure the quoted destination,
+ * with the error's source where that is the same. 1: in *found, nat->real is the record's key, and
+ * what is to be rewritten is noted. 0: it is of no translated flow.
+ */
+static __always_inline int related_translated(host_t *host, struct found *found)
+{
+	const struct quoted *quoted = host_quoted_read(host);
+	__u32 *word = host->packet->fields.word, high = quoted->sender_high;
+	const __u32 *target = high ? quoted->key.low : quoted->key.high;
+	struct nat_room *nat = host_nat(host);
+	struct packet *p = host->packet;
+	__u8 flags = p->flags;
+	__u64 now = host_now(host);
+	int result = 0, direction = -1;
+
+	nat->key = quoted->key;
+	address_copy(nat->asked_src, &word[FIELD_SRC]);
+	address_copy(nat->asked.dst, &word[FIELD_DST]);
+	nat->asked_src_port = word[FIELD_SRC_PORT];
+	nat->asked.port = (__u16)word[FIELD_DST_PORT];
+	nat->outer = (flags & PACKET_ARRIVING) || address_same(&word[FIELD_SRC], target);
+	address_copy(&word[FIELD_SRC], target);
+	address_copy(&word[FIELD_DST], high ? quoted->key.high : quoted->key.low);
+	word[FIELD_SRC_PORT] = high ? quoted->key.low_port : quoted->key.high_port;
+	word[FIELD_DST_PORT] = high ? quoted->key.high_port : quoted->key.low_port;
+	if (protocol_echoes(quoted->key.protocol))
+		p->echo_id = quoted->key.low_port;
+	else
+		p->flags |= PACKET_PORTS;
+	found->flow = host_flow_find(host, &nat->key);
+	if (!found->flow)
+		found->flow = host_embryonic_find(host, &nat->key);
+	if (found->flow && (found->flow->flags & FLOW_TRANSLATED))
+		direction = translated_direction(p, &nat->key, found->flow);
+	if (direction >= 0) {
+		nat->real = nat->key;
+		found->direction = (__u32)direction & 1;
+		result = 1;
+	} else if (translated_search(host, &nat->key, found, now)) {
+		result = 1;
+	}
+	if (result && found->flow) {
+		translation_note(nat, p, &nat->real, found->flow, found->direction);
+		nat->quoted = 1;
+	}
+	p->flags = flags;
+	nat_as_it_is(nat, p);
+	return result;
+}
+
+/*
  * Does an ICMP error belong to a live flow? It comes from where the quoted packet went, or from
  * this host itself on its way, and goes to its sender. At arrival `to_tag` is 0: unknown. 1 when it
  * passes.
@@ -270,20 +392,26 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 {
 	const struct quoted *quoted = host_quoted(host);
 	struct packet *p = host->packet;
-	__u32 sender, other, i;
+	const struct flow_key *key;
+	__u32 sender, other, i, travels = 0;
+	int translated = 0;
 	struct flow *flow;
 	int direction;
 
 	if (!quoted)
 		return 0;
 	host_flow_fetch(host, &quoted->key);
-	flow = host_flow_find(host, &quoted->key);
+	if (host_translates(host))
+		translated = host_related_translated(host, &travels);
+	key = translated ? &host_nat(host)->real : &quoted->key;
+	flow = host_flow_find(host, key);
 	if (!flow)
-		flow = host_embryonic_find(host, &quoted->key);
+		flow = host_embryonic_find(host, key);
 	if (!flow || flow_expired(flow, host_now(host)) ||
+	    (!translated && (flow->flags & FLOW_TRANSLATED)) ||
 	    flow_stale(flow, host_flows_since(host)))
 		return 0;
-	direction = quoted_direction(quoted, flow);
+	direction = translated ? quoted_fits(quoted, flow, !travels) : quoted_direction(quoted, flow);
 	if (direction < 0)
 		return 0;
 #pragma clang loop unroll(full)
@@ -299,6 +427,8 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	j->by = BY_FLOW;
 	j->rule = flow->rule;
 	j->mark = sender == IMAGE_TAG_SELF ? MARK_SELF : MARK_REPLY;
+	if (translated && sender != IMAGE_TAG_SELF && host_nat(host)->departs)
+		j->mark = MARK_DEFERRED;
 	j->leave_tag = (__u16)sender;
 	host_count(host, STAT_BY_FLOW);
 	return 1;
@@ -333,6 +463,10 @@ static __always_inline void fragment_note(host_t *host, struct judgement *j, __u
 	};
 	struct fragment_key key;
 
+	if (host_translates(host) && host_nat(host)->rewrite == REWRITE_SOURCE) {
+		first.rewrite = REWRITE_SOURCE;
+		address_copy(first.address, host_nat(host)->address);
+	}
 	fragment_key_make(host->packet, from_tag, to_tag, &key);
 	host_fragment_put(host, &key, &first);
 }
@@ -359,8 +493,48 @@ static __always_inline int fragment_follow(host_t *host, struct judgement *j)
 	j->outcome = OUTCOME_PASS;
 	j->by = BY_FLOW;
 	j->rule = first->rule;
+	if (first->rewrite && host_translates(host)) {
+		host_nat(host)->rewrite = first->rewrite;
+		address_copy(host_nat(host)->address, first->address);
+	}
 	host_count(host, STAT_BY_FLOW);
 	return 1;
+}
+
+/*
+ * A first fragment's destination was translated on arrival: later ones follow it, under a key
+ * without the zone that they go to.
+ */
+static __always_inline void fragment_note_arrival(host_t *host, __u32 from_tag)
+{
+	struct nat_room *nat = host_nat(host);
+	struct fragment first = {
+		.seen = host_now(host),
+		.rewrite = REWRITE_DESTINATION,
+	};
+	struct fragment_key key;
+
+	address_copy(first.address, nat->address);
+	fragment_key_make(host->packet, from_tag, 0, &key);
+	address_copy(key.dst, nat->old);
+	host_fragment_put(host, &key, &first);
+}
+
+/* A later fragment arrives: is its destination translated with that of its first one? */
+static __always_inline void fragment_translate(host_t *host, __u32 from_tag)
+{
+	struct nat_room *nat = host_nat(host);
+	const struct fragment *first;
+	struct fragment_key key;
+	__u64 now = host_now(host);
+
+	fragment_key_make(host->packet, from_tag, 0, &key);
+	first = host_fragment_find(host, &key);
+	if (!first || (now > first->seen && now - first->seen > FRAGMENT_LIFETIME))
+		return;
+	nat->rewrite = REWRITE_DESTINATION;
+	address_copy(nat->address, first->address);
+	translation_apply(nat, host->packet);
 }
 
 static __always_inline int first_fragment(const struct packet *p)
@@ -374,13 +548,22 @@ static __always_inline int first_fragment(const struct packet *p)
  * own originator now leaves by another zone (a route has changed: the zones do not `agree`);
  * otherwise a forged packet could end somebody's connection.
  */
-static __always_inline void flow_estrange(struct found *found, __u16 from_tag, int agree)
+static __always_inline void flow_estrange(host_t *host, struct found *found, __u16 from_tag,
+					  int agree)
 {
 	struct flow *flow = found->flow;
 
 	found->flow = 0;
+	if (host_translates(host)) {
+		host_nat(host)->rewrite = REWRITE_NOTHING;
+		host_nat(host)->departs = 0;
+	}
 	if (!flow || found->embryonic)
 		return;
+	if (found->strange) {
+		found->taken = 1;
+		return;
+	}
 	if ((flow->protocol == PROTOCOL_TCP && flow->state >= FLOW_TIME_WAIT) ||
 	    (!agree && found->direction == DIRECTION_ORIGINAL && flow->from_tag == from_tag))
 		found->replace = 1;
@@ -396,6 +579,7 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 				      const struct found *found, struct judgement *j)
 {
 	__u32 state = flow_first_state(host->packet);
+	int translated = 0;
 
 	if (state != FLOW_SYN_SENT && state != FLOW_UNREPLIED &&
 	    !(host->header->flags & IMAGE_PICKUP)) {
@@ -407,11 +591,29 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	}
 	if (host->header->flags & IMAGE_LIBERAL)
 		j->flow_flags = FLOW_LIBERAL;
-	if (state == FLOW_NONE || found->taken)
+	if (state == FLOW_NONE)
 		return 0; /* it passes by the rule alone */
-	if (found->replace)
+	if (host_translates(host)) {
+		translated = host_nat_begin(host, key, j);
+		if (translated < 0) {
+			j->by = BY_SANITY;
+			host->packet->sanity = SANITY_EXHAUSTED;
+			host_count(host, STAT_NAT_EXHAUSTED);
+			host_event(host, EVENT_DROP, j);
+			return -1;
+		}
+	}
+	if (found->taken && !translated)
+		return 0;
+	if (found->replace && !translated)
 		host_flow_delete(host, key);
-	if (host_flow_create(host, key, j, state, found->sender_high)) {
+	if (translated) {
+		host_count(host, STAT_TRANSLATED);
+		key = &host_nat(host)->real;
+	}
+	if (host_flow_create(host, key, j, state,
+			     translated ? host_nat(host)->real_high : found->sender_high,
+			     translated ? &host_nat(host)->to : 0)) {
 		host_count(host, STAT_FLOW_FAILED);
 		return -1;
 	}
@@ -484,6 +686,30 @@ static __always_inline int flow_searchable(const struct packet *p)
 }
 
 /*
+ * A packet without a flow arrives: is its destination translated? `leaves` is the interface by
+ * which it would leave, 0 when it is for this host.
+ */
+static __always_inline int judge_forward(host_t *host, __u32 leaves)
+{
+	struct packet *p = host->packet;
+	int forwarded;
+
+	p->fields.word[FIELD_TO_ZONE] =
+		leaves ? interface_find(&host->image, host->header, leaves).zone : ZONE_SELF;
+	forwarded = nat_forward(host);
+	p->fields.word[FIELD_TO_ZONE] = ZONE_UNKNOWN;
+	return forwarded;
+}
+
+/* May a flow begin with it, and so have its destination translated? */
+static __always_inline int forwardable(const struct packet *p)
+{
+	__u32 state = flow_first_state(p);
+
+	return flow_startable(p) && (state == FLOW_SYN_SENT || state == FLOW_UNREPLIED);
+}
+
+/*
  * On arrival. The packet is parsed; j->ifindex, in_ifindex, hook, generation are set, the rest is
  * zero.
  */
@@ -493,6 +719,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	struct image_interface from;
 	struct flow_key *key = host_key(host);
 	struct found found = { 0 };
+	__u32 leaves = 0;
 
 	host_count(host, STAT_ARRIVED);
 	from = interface_find(&host->image, host->header, j->ifindex);
@@ -515,14 +742,21 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				here = flow->to_tag;
 				there = flow->from_tag;
 			}
-			int stale = here == from.tag && flow_stale(flow, host_flows_since(host));
+			int stale = here == from.tag && !found.strange &&
+				    flow_stale(flow, host_flows_since(host));
 
 			if (stale && host_spoofed(host, j))
 				return;
-			if (here == from.tag && (!stale || !host_recheck(host, key, &found))) {
-				int forward = found.direction == DIRECTION_ORIGINAL &&
-					      there != IMAGE_TAG_SELF;
+			if (here == from.tag && !found.strange &&
+			    (!stale || !host_recheck(host, key, &found))) {
+				int translated = flow->flags & FLOW_TRANSLATED;
+				int forward = there != IMAGE_TAG_SELF &&
+					      (found.direction == DIRECTION_ORIGINAL ||
+					       (translated && (p->flags & PACKET_FRAGMENT)));
 
+				if (translated)
+					translation_note(host_nat(host), p, key, flow,
+							 found.direction);
 				/*
 				 * A fragment has no proof. A flow whose rule sets the mark gets it
 				 * at departure, as its first packet did: before routing it could
@@ -534,23 +768,36 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					return;
 				}
 				if (!flow_advance(host, key, &found, j, now)) {
+					if (translated && host_nat(host)->rewrite)
+						translation_apply(host_nat(host), p);
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
 					if (there == IMAGE_TAG_SELF)
 						j->mark = MARK_SELF;
+					else if (translated && host_nat(host)->departs)
+						j->mark = MARK_DEFERRED;
 					j->leave_tag = there;
 					if (first_fragment(p) && j->outcome == OUTCOME_PASS)
 						host_fragment_note(host, j, here, there);
 					return;
 				}
 			}
-			flow_estrange(&found, from.tag, here == from.tag);
+			flow_estrange(host, &found, from.tag, here == from.tag);
 		}
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, 0)) {
 		return;
 	}
 	if (host_spoofed(host, j))
 		return;
-	if (!(p->flags & PACKET_GROUP) && host_route(host) == ROUTE_FORWARD) {
+	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
+		host_fragment_translate(host, from.tag);
+	if (!(p->flags & PACKET_GROUP)) {
+		if (host_route(host, &leaves) != ROUTE_FORWARD)
+			leaves = 0;
+		if ((host->header->flags & IMAGE_FORWARDS) && !found.taken && forwardable(p) &&
+		    host_forward(host, leaves) && host_route(host, &leaves) != ROUTE_FORWARD)
+			leaves = 0;
+	}
+	if (leaves) {
 		j->outcome = OUTCOME_PASS;
 		j->mark = MARK_DEFERRED;
 		return;
@@ -595,6 +842,9 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 					    flow->from_tag == from.tag && flow->to_tag == to.tag :
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
+			agree = agree && !found.strange;
+			if (agree && (flow->flags & FLOW_TRANSLATED))
+				translation_note(host_nat(host), p, key, flow, found.direction);
 			if (agree && taken_in) {
 				j->outcome = OUTCOME_PASS;
 				return;
@@ -607,11 +857,13 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 					host_fragment_note(host, j, from.tag, to.tag);
 				return;
 			}
-			flow_estrange(&found, from.tag, agree);
+			flow_estrange(host, &found, from.tag, agree);
 		}
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, to.tag)) {
 		return;
 	}
+	if (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
+		host_own_address(host);
 	host_rules(host, key, &found, j);
 }
 

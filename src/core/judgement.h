@@ -43,9 +43,13 @@ struct judgement {
 /* The record of a flow that begins with this packet. */
 static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 				      const struct judgement *j, __u32 state, __u32 sender_high,
-				      __u64 now)
+				      const struct translation *to, __u64 now)
 {
 	__builtin_memset(flow, 0, sizeof(*flow));
+	if (to) {
+		flow->translation = *to;
+		flow->flags = FLOW_TRANSLATED;
+	}
 	flow->created = now;
 	flow->seen = now;
 	flow->original.packets = p->segments;
@@ -53,7 +57,7 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 	flow->from_tag = j->from_tag;
 	flow->to_tag = j->to_tag;
 	flow->state = (__u8)state;
-	flow->flags = (__u8)((sender_high ? FLOW_ORIGIN_HIGH : 0) | j->flow_flags);
+	flow->flags |= (__u8)((sender_high ? FLOW_ORIGIN_HIGH : 0) | j->flow_flags);
 	if (state == FLOW_ESTABLISHED)
 		flow->flags |= FLOW_PICKED_UP;
 	flow->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];

@@ -121,6 +121,15 @@ static __always_inline __u32 from_be32(be32 value)
 	return __builtin_bswap32(value);
 }
 
+/* A checksum (RFC 1071) in which `old` is replaced by `new`, both of network byte order (RFC 1624). */
+static __always_inline __u16 checksum_replace(__u16 checksum, __u16 old, __u16 new)
+{
+	__u32 sum = (__u32)(__u16)~checksum + (__u16)~old + new;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)~((sum & 0xffff) + (sum >> 16));
+}
+
 /* TCP flag combinations that no sender means; what conntrack calls invalid. */
 static __always_inline int tcp_flags_insane(__u32 flags)
 {

@@ -189,7 +189,7 @@ static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struc
 		there = flow->from_tag;
 		count = &flow->reply;
 	}
-	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now) ||
+	if (here != from || (flow->flags & (FLOW_MARKS | FLOW_TRANSLATED)) || flow_expired(flow, now) ||
 	    flow_stale(flow, host_flows_since(host)))
 		return 0;
 	next = flow_step(flow, brief->key.protocol, &brief->numbers, brief->tcp_flags, 0, direction,

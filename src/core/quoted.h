@@ -16,6 +16,7 @@ struct quoted {
 	struct flow_key key;
 	__u32 sender_high; /* the quoted packet was sent by key.high */
 	__u32 seq;	   /* TCP */
+	__u32 l4;	   /* offset of the quoted transport header */
 };
 
 /*
@@ -65,6 +66,7 @@ static __always_inline int quoted_transport(host_packet_t *host, struct quoted *
 		break;
 	}
 	quoted->seq = from_be32(head.third);
+	quoted->l4 = offset;
 	quoted->sender_high = flow_key_order(&quoted->key, src, dst, src_port, dst_port, protocol,
 					     v6 ? 6 : 4);
 	return 0;
@@ -132,13 +134,10 @@ static __always_inline int quoted_parse(host_packet_t *host, const struct packet
 						   quoted_ipv4(host, quoted, offset, end);
 }
 
-/*
- * Of which direction of the flow was the quoted packet, and can it have been sent? Negative if not.
- */
-static __always_inline int quoted_direction(const struct quoted *quoted, const struct flow *flow)
+/* Can the quoted packet, of this direction of the flow, have been sent? Returns it, or negative. */
+static __always_inline int quoted_fits(const struct quoted *quoted, const struct flow *flow,
+				       __u32 direction)
 {
-	__u32 direction = quoted->sender_high == (flow->flags & FLOW_ORIGIN_HIGH) ?
-				  DIRECTION_ORIGINAL : DIRECTION_REPLY;
 	const struct flow_end *sender = &flow->ends[direction], *receiver = &flow->ends[!direction];
 	__u32 window = end_window(receiver);
 
@@ -150,6 +149,16 @@ static __always_inline int quoted_direction(const struct quoted *quoted, const s
 	    seq_before(quoted->seq, sender->end - window - 1))
 		return -1;
 	return (int)direction;
+}
+
+/*
+ * Of which direction of the flow was the quoted packet, and can it have been sent? Negative if not.
+ */
+static __always_inline int quoted_direction(const struct quoted *quoted, const struct flow *flow)
+{
+	return quoted_fits(quoted, flow,
+			   quoted->sender_high == (flow->flags & FLOW_ORIGIN_HIGH) ?
+				   DIRECTION_ORIGINAL : DIRECTION_REPLY);
 }
 
 #endif

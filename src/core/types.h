@@ -37,6 +37,7 @@ enum action {
 	ACTION_ALLOW = 0,
 	ACTION_DROP = 1,
 	ACTION_REJECT = 2,
+	ACTION_TRANSLATE = 3, /* only in rules of the walks of NAT */
 };
 
 /* With what a rejected packet is answered. */

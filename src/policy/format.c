@@ -294,6 +294,13 @@ void format_rule(const struct tree_rule *rule, struct text *out)
 	print_rule(&layout, rule);
 }
 
+void format_nat_rule(const struct tree_nat_rule *rule, struct text *out)
+{
+	struct layout layout = { .out = out, .flat = true };
+
+	print_nat_rule(&layout, rule);
+}
+
 void format_default(const struct tree_policy *policy, struct text *out)
 {
 	struct layout layout = { .out = out, .flat = true };

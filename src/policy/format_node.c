@@ -423,6 +423,8 @@ void print_nat_rule(struct layout *layout, const struct tree_nat_rule *rule)
 		text_puts(layout->out, " to ");
 		print_targets(layout, &rule->to);
 	}
+	if (rule->full_cone)
+		text_puts(layout->out, " full-cone");
 }
 
 void print_default(struct layout *layout, const struct tree_policy *policy)

@@ -315,6 +315,38 @@ static const char *const nat_words[] = {
 	[TREE_NAT_FORWARD] = "forward",
 };
 
+/* Does another `to` follow in this statement? Then this one says what is matched. */
+static bool two_targets(const struct parser *parser)
+{
+	struct parser ahead = *parser;
+	unsigned depth = 0;
+
+	ahead.lexer.quiet = true;
+	for (advance(&ahead); !at_kind(&ahead, TOKEN_END); advance(&ahead)) {
+		if (at_kind(&ahead, TOKEN_OPEN))
+			depth++;
+		else if (at_kind(&ahead, TOKEN_CLOSE) && !depth--)
+			return false;
+		else if (!depth &&
+			 (at_kind(&ahead, TOKEN_NEWLINE) || at_kind(&ahead, TOKEN_SEMICOLON)))
+			return false;
+		else if (!depth && at_word(&ahead, "to"))
+			return true;
+	}
+	return false;
+}
+
+static int parse_nat_target(struct parser *parser, struct tree_nat_rule *rule)
+{
+	int err = 0;
+
+	if (at_word(parser, "to") && rule->kind == TREE_NAT_FORWARD && two_targets(parser))
+		err = parse_match_to(parser, &rule->match);
+	if (!err && !accept_word(parser, "to"))
+		err = expected(parser, "`to` and where to", NULL);
+	return err ? err : parse_targets(parser, &rule->to);
+}
+
 static int parse_nat_rule(struct parser *parser, struct tree_nat_rule *rule)
 {
 	struct tree_nat_rule parsed = { .position = parser->token.position };
@@ -324,19 +356,25 @@ static int parse_nat_rule(struct parser *parser, struct tree_nat_rule *rule)
 	if (kind < 0)
 		return unknown_word(parser, "translation", nat_words, 3);
 	parsed.kind = (enum tree_nat_kind)kind;
-	err = parse_match(parser, 0, &parsed.match);
+	if (kind == TREE_NAT_FORWARD || !at_word(parser, "full-cone"))
+		err = parse_match(parser, 0, &parsed.match);
+	else
+		err = 0;
 	if (err)
 		return err;
 	if (kind != TREE_NAT_MASQUERADE) {
-		if (!accept_word(parser, "to"))
-			return expected(parser, "`to` and where to", NULL);
-		err = parse_targets(parser, &parsed.to);
+		err = parse_nat_target(parser, &parsed);
 	} else if (at_word(parser, "to")) {
 		err = bad_token(
 			parser, "syntax",
 			"it takes the address of the leaving interface; or write `source ... to`",
 			"is out of place: masquerade has no target");
 	}
+	if (!err && at_word(parser, "full-cone") && kind == TREE_NAT_FORWARD)
+		return bad_token(parser, "syntax", "it says how `source` and `masquerade` choose ports",
+				 "is out of place: a forward is open to everybody anyway");
+	if (!err)
+		parsed.full_cone = accept_word(parser, "full-cone");
 	if (!err)
 		*rule = parsed;
 	return err;

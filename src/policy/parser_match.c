@@ -398,6 +398,12 @@ static bool at_service(const struct parser *parser)
 	return true;
 }
 
+int parse_match_to(struct parser *parser, struct tree_match *match)
+{
+	advance(parser);
+	return parse_to(parser, match);
+}
+
 int parse_match(struct parser *parser, unsigned parts, struct tree_match *match)
 {
 	struct tree_match parsed = { 0 };

@@ -151,6 +151,8 @@ enum match_parts {
 };
 
 int parse_match(struct parser *parser, unsigned parts, struct tree_match *match);
+/* `to ADDR` alone, at its `to`, into a match. */
+int parse_match_to(struct parser *parser, struct tree_match *match);
 int parse_masked(struct parser *parser, struct tree_masked *masked);
 
 /* --- parser_rule.c -- */

@@ -231,7 +231,10 @@ static int read_policy(struct resolver *resolver, const char *name,
 
 /* --- putting it together ------------------------------------------------------------ */
 
-/* Statements that are understood but that no engine carries out. */
+/*
+ * Statements that are understood but that no engine carries out. What is only a promise about the
+ * rules does not keep a policy from loading.
+ */
 static int refuse_unsupported(struct resolver *resolver, const struct statement_vector *statements)
 {
 	int result = 0;
@@ -240,10 +243,12 @@ static int refuse_unsupported(struct resolver *resolver, const struct statement_
 		const struct tree_statement *statement = statements->items[i];
 
 		switch (statement->kind) {
-		case TREE_NAT:
+		case TREE_ASSERT:
+			diagnose(resolver->diagnostics, DIAGNOSTIC_WARNING, statement->position,
+				 "not-proved", NULL, "`assert` is not proved yet");
+			break;
 		case TREE_EARLY:
 		case TREE_INTERCEPT:
-		case TREE_ASSERT:
 			result = resolve_error(resolver, statement->position, "not-supported", NULL,
 					       "`%s` is not supported yet",
 					       tree_statement_words[statement->kind]);
@@ -255,6 +260,22 @@ static int refuse_unsupported(struct resolver *resolver, const struct statement_
 	return result;
 }
 
+/* Rules of NAT with their ids, which are unlike those of all other rules. */
+static int keep_nat(struct resolver *resolver, struct ruleset *ruleset,
+		    const struct nat_rule_vector *nat)
+{
+	if (!nat->n)
+		return 0;
+	ruleset->nat = (void *)arena_copy(resolver->arena, nat->items,
+					  nat->n * sizeof(*nat->items));
+	if (!ruleset->nat)
+		return -ENOMEM;
+	ruleset->nat_n = (uint32_t)nat->n;
+	for (uint32_t i = 0; i < ruleset->nat_n; i++)
+		ruleset->nat[i].rule.id = ruleset->rules[ruleset->rule_n + i].id;
+	return 0;
+}
+
 static void append(struct rule *rules, uint32_t *n, const struct rule_vector *more)
 {
 	if (more->n)
@@ -264,7 +285,8 @@ static void append(struct rule *rules, uint32_t *n, const struct rule_vector *mo
 
 /* The list in judging order, into the ruleset. */
 static int assemble(struct resolver *resolver, struct ruleset *ruleset,
-		    const struct rule_vector *file, const struct rule_vector *defaults)
+		    const struct rule_vector *file, const struct rule_vector *defaults,
+		    const struct nat_rule_vector *nat)
 {
 	struct rule_vector first = { 0 }, last = { 0 };
 	uint32_t n = 0;
@@ -274,7 +296,7 @@ static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		err = builtin_defaults(resolver->arena, ruleset->zone_n, &last);
 	if (!err) {
 		ruleset->rules = arena_array(resolver->arena,
-					     first.n + file->n + defaults->n + last.n,
+					     first.n + file->n + defaults->n + last.n + nat->n,
 					     sizeof(*ruleset->rules));
 		err = ruleset->rules ? 0 : -ENOMEM;
 	}
@@ -284,8 +306,13 @@ static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		append(ruleset->rules, &n, defaults);
 		append(ruleset->rules, &n, &last);
 		ruleset->rule_n = n;
-		err = resolve_ids(resolver, ruleset->rules, n);
+		/* Behind the end for a moment, so that ids are given to all at once. */
+		for (size_t i = 0; i < nat->n; i++)
+			ruleset->rules[n + i] = nat->items[i].rule;
+		err = resolve_ids(resolver, ruleset->rules, n + (uint32_t)nat->n);
 	}
+	if (!err)
+		err = keep_nat(resolver, ruleset, nat);
 	rule_vector_free(&first);
 	rule_vector_free(&last);
 	return err;
@@ -295,6 +322,7 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 			      struct ruleset *ruleset)
 {
 	struct rule_vector rules = { 0 }, defaults = { 0 };
+	struct nat_rule_vector nat = { 0 };
 	int result = refuse_unsupported(resolver, statements);
 	int err = resolve_options(resolver, statements, &ruleset->options);
 
@@ -318,8 +346,13 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;
-		err = assemble(resolver, ruleset, &rules, &defaults);
+		err = resolve_nat(resolver, statements, &nat);
 	}
+	if (err != -ENOMEM) {
+		result = err ? err : result;
+		err = assemble(resolver, ruleset, &rules, &defaults, &nat);
+	}
+	nat_rule_vector_free(&nat);
 	rule_vector_free(&rules);
 	rule_vector_free(&defaults);
 	return err ? err : result;

@@ -78,6 +78,7 @@ struct scope {
 
 VECTOR(statement_vector, const struct tree_statement *);
 VECTOR(rule_vector, struct rule);
+VECTOR(nat_rule_vector, struct nat_rule);
 
 struct interned {
 	uint64_t hash;
@@ -186,11 +187,32 @@ int resolve_match(struct resolver *resolver, const struct tree_match *match,
 
 /* --- resolve_rules.c ------------------------------------------------------ */
 
+/* A pair of zones as a rule needs it. */
+struct zone_pair {
+	uint64_t from, to;
+	const char *text;
+};
+
+int resolve_pair(struct resolver *resolver, const struct tree_pair *tree, struct zone_pair *pair);
+/* resolver.text, empty; and what it holds, kept in the results. */
+struct text *resolve_fresh_text(struct resolver *resolver);
+int resolve_keep_text(struct resolver *resolver, const char **kept);
 /* Rules and defaults of the policies among the statements, without ids where none is written. */
 int resolve_rules(struct resolver *resolver, const struct statement_vector *statements,
 		  struct rule_vector *rules, struct rule_vector *defaults);
 /* Gives every rule its id. Two written ones that are equal are an error. */
 int resolve_ids(struct resolver *resolver, struct rule *rules, uint32_t n);
+
+/* --- resolve_nat.c, resolve_nat_check.c ------------------------------------- */
+
+#define NAT_RULES_MAX 8192
+#define NAT_TARGETS_MAX 1024 /* of one rule */
+
+/* The rules of the `nat` blocks among the statements, without ids. */
+int resolve_nat(struct resolver *resolver, const struct statement_vector *statements,
+		struct nat_rule_vector *rules);
+/* What rules of NAT do to each other: forwards that overlap, or whose target is forwarded again. */
+int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
 
 /* --- questions ------------------------------------------------------------ */
 

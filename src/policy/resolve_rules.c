@@ -19,14 +19,7 @@ static const enum action actions[] = {
 	[TREE_REJECT] = ACTION_REJECT,
 };
 
-/* A pair of zones as a rule needs it. */
-struct pair {
-	uint64_t from, to;
-	const char *text;
-};
-
-/* What resolver.text holds, kept. */
-static int keep_text(struct resolver *resolver, const char **kept)
+int resolve_keep_text(struct resolver *resolver, const char **kept)
 {
 	if (text_error(&resolver->text))
 		return -ENOMEM;
@@ -34,14 +27,14 @@ static int keep_text(struct resolver *resolver, const char **kept)
 	return *kept ? 0 : -ENOMEM;
 }
 
-static struct text *fresh_text(struct resolver *resolver)
+struct text *resolve_fresh_text(struct resolver *resolver)
 {
 	resolver->text.len = 0;
 	text_add(&resolver->text, "", 0);
 	return &resolver->text;
 }
 
-static int resolve_pair(struct resolver *resolver, const struct tree_pair *tree, struct pair *pair)
+int resolve_pair(struct resolver *resolver, const struct tree_pair *tree, struct zone_pair *pair)
 {
 	int from = resolve_side(resolver, &tree->from, &pair->from);
 	int to = resolve_side(resolver, &tree->to, &pair->to);
@@ -52,8 +45,8 @@ static int resolve_pair(struct resolver *resolver, const struct tree_pair *tree,
 		return resolve_error(resolver, tree->position, "self-to-self",
 				     "`any -> self` is what comes in, `self -> any` what goes out",
 				     "what this host sends to itself is not filtered");
-	format_pair(tree, fresh_text(resolver));
-	return keep_text(resolver, &pair->text);
+	format_pair(tree, resolve_fresh_text(resolver));
+	return resolve_keep_text(resolver, &pair->text);
 }
 
 /* --- options of a rule -------------------------------------------------------- */
@@ -130,7 +123,7 @@ static int check_reject(struct resolver *resolver, const struct tree_rule *tree,
 }
 
 static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
-			const struct pair *pair, struct rule *rule)
+			const struct zone_pair *pair, struct rule *rule)
 {
 	struct clauses clauses = { 0 };
 	bool to_self = pair->to == UINT64_C(1) << ZONE_SELF;
@@ -160,8 +153,8 @@ static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
 		return -EINVAL;
 	if (tree->trivia && resolve_copy(resolver, tree->trivia->trailing, &rule->comment))
 		return -ENOMEM;
-	format_rule(tree, fresh_text(resolver));
-	return keep_text(resolver, &rule->text);
+	format_rule(tree, resolve_fresh_text(resolver));
+	return resolve_keep_text(resolver, &rule->text);
 }
 
 /* --- policies ------------------------------------------------------------------ */
@@ -171,7 +164,7 @@ static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
  * reasons. But it never decides, and its author thinks that it does.
  */
 static void warn_of_covered(struct resolver *resolver, const struct tree_policy *tree,
-			    const struct pair *pair, const struct rule_vector *defaults)
+			    const struct zone_pair *pair, const struct rule_vector *defaults)
 {
 	size_t n = defaults->n < DEFAULTS_LOOKED_AT ? defaults->n : DEFAULTS_LOOKED_AT;
 
@@ -191,7 +184,7 @@ static void warn_of_covered(struct resolver *resolver, const struct tree_policy 
 
 /* The default of a policy; `pairs` finds an earlier one of the same pair. */
 static int resolve_default(struct resolver *resolver, const struct tree_policy *tree,
-			   const struct pair *pair, struct name_table *pairs,
+			   const struct zone_pair *pair, struct name_table *pairs,
 			   struct rule_vector *defaults)
 {
 	static const struct clause everything = { .families = FAMILY_BITS_ALL };
@@ -218,8 +211,8 @@ static int resolve_default(struct resolver *resolver, const struct tree_policy *
 	warn_of_covered(resolver, tree, pair, defaults);
 	if (name_table_put(pairs, &resolver->scratch, key, (uint32_t)defaults->n))
 		return -ENOMEM;
-	format_default(tree, fresh_text(resolver));
-	if (keep_text(resolver, &rule.text) || rule_vector_push(defaults, rule))
+	format_default(tree, resolve_fresh_text(resolver));
+	if (resolve_keep_text(resolver, &rule.text) || rule_vector_push(defaults, rule))
 		return -ENOMEM;
 	return 0;
 }
@@ -228,14 +221,14 @@ static int resolve_policy(struct resolver *resolver, const struct tree_policy *t
 			  struct name_table *pairs, struct rule_vector *rules,
 			  struct rule_vector *defaults)
 {
-	struct pair pair = { 0 };
+	struct zone_pair pair = { 0 };
 	int result = resolve_pair(resolver, &tree->pair, &pair);
 	bool known = !result;
 
 	if (result == -ENOMEM)
 		return result;
 	if (!known)
-		pair = (struct pair){ .from = 0, .to = UINT64_C(1) << ZONE_SELF, .text = "" };
+		pair = (struct zone_pair){ .from = 0, .to = UINT64_C(1) << ZONE_SELF, .text = "" };
 	if (known && tree->has_default)
 		result = resolve_default(resolver, tree, &pair, pairs, defaults);
 	for (uint32_t i = 0; result != -ENOMEM && i < tree->rule_n; i++) {
@@ -282,7 +275,7 @@ int resolve_rules(struct resolver *resolver, const struct statement_vector *stat
 static int make_id(struct resolver *resolver, struct name_table *ids, struct name_table *ordinals,
 		   struct rule *rule, uint32_t index)
 {
-	struct text *text = fresh_text(resolver);
+	struct text *text = resolve_fresh_text(resolver);
 	uint32_t ordinal = 1;
 	const char *hash;
 

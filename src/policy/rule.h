@@ -111,6 +111,39 @@ struct hygiene {
 	bool no_df, random_id;
 };
 
+enum nat_kind { NAT_SOURCE, NAT_MASQUERADE, NAT_FORWARD };
+
+/* To where a rule of NAT translates. */
+struct nat_target {
+	uint8_t family; /* 4 or 6 */
+	/*
+	 * Prefix to prefix: host bits stay. Both have this length, `addresses` is the target,
+	 * from_lo the first address of what is matched. Else 0.
+	 */
+	bool prefix_to_prefix;
+	uint8_t prefix;
+	uint32_t from_lo[4];
+	struct address_range addresses;
+	/*
+	 * 0: none were written. Forward: a range maps one to one from match_port_lo. Source: the
+	 * pool.
+	 */
+	uint16_t port_lo, port_hi;
+	uint16_t match_port_lo;
+};
+
+/*
+ * A rule of a `nat` block. Its clauses, pair, text, id are those of `rule`, whose action is
+ * ACTION_TRANSLATE. First match wins among the rules of NAT_FORWARD, and among the others.
+ */
+struct nat_rule {
+	struct rule rule;
+	enum nat_kind kind;
+	bool full_cone;
+	const struct nat_target *targets; /* of one family; none: masquerade */
+	uint32_t target_n;
+};
+
 struct zone {
 	const char *name;
 	const char *const *patterns; /* interface names or patterns (fnmatch) */
@@ -141,6 +174,9 @@ struct ruleset {
 	uint32_t zone_n;
 	struct rule *rules; /* in judging order */
 	uint32_t rule_n;
+	/* In the order of the file; in the image, rule numbers from rule_n on are theirs. */
+	struct nat_rule *nat;
+	uint32_t nat_n;
 	struct policy_options options;
 	struct source_set sources; /* all texts it was made of */
 	const struct scope *scope; /* sets and services by name */
@@ -161,6 +197,13 @@ int policy_load(const char *name, struct source_set *sources, struct ruleset *ru
 		struct diagnostics *diagnostics);
 void ruleset_free(struct ruleset *ruleset);
 
+/*
+ * How many rules the image of a ruleset has: its rules, then those of NAT, then one that matches
+ * what these do not, if there are any.
+ */
+uint32_t ruleset_image_rules(const struct ruleset *ruleset);
+/* A rule by its number in the image; NULL for the last one of NAT and beyond. */
+const struct rule *ruleset_rule(const struct ruleset *ruleset, uint32_t number);
 /* The number of a zone by name, or -1. */
 int ruleset_zone(const struct ruleset *ruleset, const char *name);
 /* The zone of an interface name: the first zone one of whose patterns matches, else ZONE_OTHER. Two zones that

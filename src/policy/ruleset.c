@@ -13,6 +13,19 @@ void ruleset_free(struct ruleset *ruleset)
 	*ruleset = (struct ruleset){ 0 };
 }
 
+uint32_t ruleset_image_rules(const struct ruleset *ruleset)
+{
+	return ruleset->rule_n + (ruleset->nat_n ? ruleset->nat_n + 1 : 0);
+}
+
+const struct rule *ruleset_rule(const struct ruleset *ruleset, uint32_t number)
+{
+	if (number < ruleset->rule_n)
+		return &ruleset->rules[number];
+	number -= ruleset->rule_n;
+	return number < ruleset->nat_n ? &ruleset->nat[number].rule : NULL;
+}
+
 int ruleset_zone(const struct ruleset *ruleset, const char *name)
 {
 	for (uint32_t i = 0; i < ruleset->zone_n; i++)

@@ -317,8 +317,10 @@ struct tree_nat_rule {
 	struct position position;
 	const struct tree_trivia *trivia;
 	enum tree_nat_kind kind;
-	struct tree_match match; /* service, from and from_ports only */
+	/* service, from and from_ports; FORWARD: also `to`, when two were written */
+	struct tree_match match;
 	struct tree_targets to;
+	bool full_cone; /* SOURCE, MASQUERADE */
 };
 
 struct tree_nat {

@@ -97,11 +97,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	else
 		err = load(fixed_policy, sizeof(fixed_policy) - 1, &ruleset);
 	if (!err && !ask(&ruleset, question, &one)) {
-		check_meaning(&ruleset, question, &one.fields);
+		check_meaning(&ruleset, question, &one.asked);
 		if (one.rule != UINT32_MAX && !rule_matches(&ruleset.rules[one.rule], &one.fields))
 			abort();
 		if (ask(&ruleset, one.packet, &two) || strcmp(one.packet, two.packet) ||
-		    memcmp(&one.fields, &two.fields, sizeof(one.fields)) || one.rule != two.rule)
+		    memcmp(&one.fields, &two.fields, sizeof(one.fields)) ||
+		    one.rule != two.rule || one.forward.rule != two.forward.rule ||
+		    one.source.rule != two.source.rule)
 			abort();
 		explanation_free(&two);
 		explanation_free(&one);

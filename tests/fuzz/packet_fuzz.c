@@ -15,16 +15,26 @@
 #define SECOND 1000000000ull
 
 enum { RULE_ALLOW, RULE_DROP, RULE_REJECT, RULE_STATELESS, RULES };
-enum { UNIT_DISPATCH = 4, UNIT_TAGS = 11, UNIT_INTERFACES, UNIT_RULES, UNIT_HYGIENE = UNIT_RULES + RULES, UNIT_SWITCH = 20, UNITS = 24 };
+enum {
+	UNIT_DISPATCH = IMAGE_HEADER_UNITS,
+	DISPATCH_UNITS = (ZONES * ZONES * 2 * WALK_KINDS + 7) / 8,
+	UNIT_TAGS = UNIT_DISPATCH + DISPATCH_UNITS,
+	UNIT_INTERFACES,
+	UNIT_RULES,
+	UNIT_HYGIENE = UNIT_RULES + RULES,
+	UNIT_UNUSED,
+	UNIT_SWITCH = UNIT_UNUSED / 4 * 4 + 4, /* aligned to its size */
+	UNITS = UNIT_SWITCH + 4,
+};
 
 struct small_image {
 	struct image_header header;
-	uint32_t dispatch[56]; /* 7 units */
+	uint32_t dispatch[DISPATCH_UNITS * 8];
 	uint16_t tags[IMAGE_UNIT_TAGS];
 	struct image_bucket interfaces;
 	struct image_rule rules[RULES];
 	struct image_hygiene hygiene[IMAGE_UNIT_HYGIENE];
-	unsigned char unused[2 * IMAGE_UNIT]; /* a switch is aligned to its size */
+	unsigned char unused[(UNIT_SWITCH - UNIT_UNUSED) * IMAGE_UNIT];
 	struct image_switch ports;
 };
 
@@ -38,6 +48,7 @@ static struct small_image small_image(void)
 			    .units = UNITS,
 			    .zones = ZONES,
 			    .rules = RULES,
+			    .policy_rules = RULES,
 			    .dispatch = UNIT_DISPATCH,
 			    .interfaces = UNIT_INTERFACES,
 			    .zone_tags = UNIT_TAGS,
@@ -67,7 +78,7 @@ static struct small_image small_image(void)
 		image.ports.key[i] = 0x1000u * (uint32_t)(i + 1);
 	for (int i = 0; i <= IMAGE_SWITCH_KEYS; i++)
 		image.ports.child[i] = i % 5 ? RULE_ALLOW : (uint32_t)i / 5;
-	for (int i = 0; i < ZONES * ZONES * 2 * WALK_KINDS; i++)
+	for (int i = 0; i < ZONES * ZONES * 2 * (WALK_FRAGMENT + 1); i++)
 		image.dispatch[i] = REF_MAKE(REF_SWITCH, UNIT_SWITCH);
 	return image;
 }

@@ -17,6 +17,7 @@
 #include "core/image.h"
 #include "core/event.h"
 #include "core/flow.h"
+#include "core/nat_record.h"
 #include "engine/bpf/maps.h"
 
 #define AF_INET 2
@@ -203,6 +204,29 @@ struct {
 	__array(values, struct embryonic_inner);
 } other_embryonic SEC(".maps");
 
+/* Keys of translated tuples, and where they lead (core/nat.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); /* the loader's business */
+	__type(key, struct flow_key);
+	__type(value, struct flow_key);
+} translations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, PENDING_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct pending);
+} pendings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nat_room);
+} nat_rooms SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, FRAGMENTS_MAX);
@@ -283,6 +307,13 @@ static __always_inline const void *host_unit(host_image_t *image, __u32 unit)
 	return image_at(image, unit / IMAGE_PAGE_UNITS, unit % IMAGE_PAGE_UNITS * IMAGE_UNIT);
 }
 
+/* Two units at one that is even. */
+static __always_inline const void *host_pair(host_image_t *image, __u32 unit)
+{
+	return image_at(image, unit / IMAGE_PAGE_UNITS,
+			(unit % IMAGE_PAGE_UNITS & ~1u) * IMAGE_UNIT);
+}
+
 static __always_inline const void *host_switch(host_image_t *image, __u32 unit)
 {
 	return image_at(image, unit / IMAGE_PAGE_UNITS,
@@ -295,6 +326,7 @@ typedef struct {
 	struct __sk_buff *skb;
 	struct room *room; /* packet is in it */
 	struct packet *packet;
+	struct nat_room *nat;
 	const struct image_header *header;
 	host_image_t image;
 	struct statistics *stats;
@@ -465,11 +497,24 @@ static long sweep_one(void *map, const void *key, void *value, void *context)
 	return 0;
 }
 
+static long sweep_translated(void *map, const void *key, void *value, void *context)
+{
+	struct flow *flow = bpf_map_lookup_elem(&flows, value);
+
+	if (!flow)
+		flow = bpf_map_lookup_elem(&embryonic, value);
+	if (!flow || flow_expired(flow, *(__u64 *)context))
+		bpf_map_delete_elem(&translations, key);
+	return 0;
+}
+
 static int sweep_run(void *map, int *key, void *value)
 {
 	__u64 now = bpf_ktime_get_coarse_ns();
 
 	bpf_for_each_map_elem(&flows, sweep_one, &now, 0);
+	if (control.translates)
+		bpf_for_each_map_elem(&translations, sweep_translated, &now, 0);
 	return 0;
 }
 
@@ -494,6 +539,61 @@ static __noinline int sweep_start(void)
 	return 0;
 }
 
+static __always_inline struct nat_room *host_nat(host_t *host)
+{
+	return host->nat;
+}
+
+static __always_inline int host_translates(host_t *host)
+{
+	return *(volatile __u32 *)&control.translates;
+}
+
+static __always_inline const struct flow_key *host_translated_find(host_t *host,
+								   const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(&translations, key);
+}
+
+static __always_inline int host_translated_add(host_t *host, const struct flow_key *key,
+					       const struct flow_key *real)
+{
+	long error = bpf_map_update_elem(&translations, key, real, BPF_NOEXIST);
+
+	if (error == -7 /* E2BIG: full */)
+		sweep_start();
+	return (int)error;
+}
+
+static __always_inline void host_translated_delete(host_t *host, const struct flow_key *key)
+{
+	bpf_map_delete_elem(&translations, key);
+}
+
+static __always_inline const struct pending *host_pending_find(host_t *host,
+							       const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(&pendings, key);
+}
+
+static __always_inline void host_pending_put(host_t *host, const struct flow_key *key,
+					     const struct pending *value)
+{
+	bpf_map_update_elem(&pendings, key, value, BPF_ANY);
+}
+
+static __always_inline const struct image_translation *host_translation(host_t *host, __u32 number)
+{
+	if (number >= host->header->translation_n)
+		return 0;
+	return host_pair(&host->image, host->header->translations + number * 2);
+}
+
+static __always_inline __u32 host_random32(host_t *host)
+{
+	return bpf_get_prandom_u32();
+}
+
 static __always_inline int host_flow_promote(host_t *host, const struct flow_key *key,
 					     const struct flow *flow)
 {
@@ -510,7 +610,8 @@ static __always_inline int host_flow_promote(host_t *host, const struct flow_key
 
 static __always_inline int host_flow_create(host_t *host, const struct flow_key *key,
 					    const struct judgement *j, __u32 state,
-					    __u32 sender_high)
+					    __u32 sender_high,
+					    const struct translation *to)
 {
 	struct packet *p = host->packet;
 	struct flow *flow;
@@ -519,7 +620,7 @@ static __always_inline int host_flow_create(host_t *host, const struct flow_key 
 	flow = bpf_map_lookup_elem(&scratch, &zero);
 	if (!flow)
 		return -1;
-	flow_fill(flow, p, j, state, sender_high, host_now(host));
+	flow_fill(flow, p, j, state, sender_high, to, host_now(host));
 	return bpf_map_update_elem(&embryonic, key, flow, BPF_ANY) ? -1 : 0;
 }
 
@@ -542,7 +643,7 @@ static __always_inline void host_count_rule(host_t *host, __u32 rule)
 }
 
 /* For this host or not: the kernel's own routing is asked, for the packet as it arrived. */
-static __noinline int route(struct __sk_buff *skb, struct packet *p)
+static __noinline int route(struct __sk_buff *skb, struct packet *p, __u32 *leaves)
 {
 	struct bpf_fib_lookup fib = {};
 	long result;
@@ -572,15 +673,16 @@ static __noinline int route(struct __sk_buff *skb, struct packet *p)
 	 * One that is too large for the way on is forwarded too: its sender must hear so from the
 	 * kernel.
 	 */
+	*leaves = fib.ifindex;
 	return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ||
 			       result == BPF_FIB_LKUP_RET_UNSUPP_LWT ||
 			       result == BPF_FIB_LKUP_RET_FRAG_NEEDED ?
 		       ROUTE_FORWARD : ROUTE_SELF;
 }
 
-static __always_inline enum route host_route(host_t *host)
+static __always_inline enum route host_route(host_t *host, __u32 *leaves)
 {
-	return (enum route)route(host->skb, host->packet);
+	return (enum route)route(host->skb, host->packet, leaves);
 }
 
 /* The way back: as a packet from here to the source of this one would be sent (core/hygiene.h). */
@@ -634,11 +736,6 @@ static __always_inline __u32 host_mtu(host_t *host, struct __sk_buff *skb, __u32
 
 	bpf_check_mtu(skb, ifindex, &mtu, 0, 0);
 	return mtu;
-}
-
-static __always_inline __u32 host_unpredictable(host_t *host)
-{
-	return bpf_get_prandom_u32();
 }
 
 int step_event(struct room *room, __u32 kind);

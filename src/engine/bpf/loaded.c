@@ -27,7 +27,7 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
 	[MAP_OTHER_FLOWS] = "other_flows", [MAP_OTHER_EMBRYONIC] = "other_embryonic",
-	[MAP_FRAGMENTS] = "fragments", [MAP_FULL_WAYS] = "full_ways",
+	[MAP_FRAGMENTS] = "fragments", [MAP_TRANSLATIONS] = "translations", [MAP_PENDINGS] = "pendings", [MAP_FULL_WAYS] = "full_ways",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
 	[MAP_CONTROL] = "control",
 };
@@ -145,6 +145,8 @@ static int load_reeve(struct loaded *loaded, const struct policy_options *option
 	skeleton->rodata->know_namespace = know_namespace;
 	bpf_map__set_max_entries(skeleton->maps.flows, options->flows_max);
 	bpf_map__set_max_entries(skeleton->maps.embryonic, options->embryonic_max);
+	bpf_map__set_max_entries(skeleton->maps.translations,
+				 (options->flows_max + options->embryonic_max) * 2);
 	if (shared)
 		err = share_maps(skeleton->obj, shared);
 	if (!err)

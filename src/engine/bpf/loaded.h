@@ -20,6 +20,8 @@ enum loaded_map {
 	MAP_ANSWERS,
 	MAP_SWEEPS,
 	MAP_FRAGMENTS,
+	MAP_TRANSLATIONS,
+	MAP_PENDINGS,
 	MAP_OTHER_FLOWS,
 	MAP_OTHER_EMBRYONIC,
 	MAP_FULL_WAYS, /* its programs stay only while it is pinned */

@@ -8,6 +8,7 @@
 #include "core/event.h"
 #include "core/types.h"
 
+#define PENDING_MAX 8192u /* destinations that are remembered until departure makes the flow */
 #define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
@@ -75,6 +76,8 @@ struct control {
 	__u32 witness;	   /* random, see core/mark.h */
 	__u32 moving;	   /* enum moving */
 	__u32 means;	   /* enum means */
+	__u32 translates;  /* a policy since the first apply has had NAT: flows may be translated */
+	__u32 reserved;
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 guard_table;     /* MEANS_NFT_GUARD: what the table looked like when reeve made it */

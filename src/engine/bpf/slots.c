@@ -157,6 +157,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 	       uint32_t *slot, struct problem *problem)
 {
 	struct control *control = loaded->control;
+	const struct image_header *header = (const void *)image->bytes;
 	uint32_t next = slots_running(loaded) ? !(control->active & 1) : 0;
 	cleanup_fd int image_fd = -1, counters_fd = -1, sources_fd = -1;
 	struct control_slot *to = &control->slot[next];
@@ -169,7 +170,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 		return problem_set(problem, err, "cannot pack the policy's text: ");
 	image_fd = pages_new("image", image->bytes, image->size);
 	counters_fd = inner_map_new("counters", sizeof(struct counter),
-				    (control->cpus + 1) * ruleset->rule_n);
+				    (control->cpus + 1) * header->rules);
 	sources_fd = pages_new("source", bundle, bundle_size);
 	if (image_fd < 0 || counters_fd < 0 || sources_fd < 0) {
 		err = image_fd < 0 ? image_fd : counters_fd < 0 ? counters_fd : sources_fd;
@@ -183,8 +184,10 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 	if (err)
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	tags_fill(control->tags[next], image);
-	to->rules = ruleset->rule_n;
+	to->rules = header->rules;
 	to->mark_shift = ruleset->options.mark_shift;
+	if (header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
+		control->translates = 1;
 	to->guard = ruleset->options.guard;
 	to->clamps = image_clamps(image);
 	to->applied_at = (uint64_t)time(NULL);
@@ -212,8 +215,8 @@ static int counters_carry(struct loaded *loaded, const struct ruleset *old,
 			  const struct ruleset *ruleset, uint32_t slot)
 {
 	cleanup_free struct carried *carried = calloc(n, sizeof(*carried));
+	uint32_t rules = ruleset_image_rules(ruleset), id;
 	cleanup_fd int fd = -1;
-	uint32_t id;
 
 	if (!carried)
 		return -ENOMEM;
@@ -222,14 +225,18 @@ static int counters_carry(struct loaded *loaded, const struct ruleset *old,
 	fd = bpf_map_get_fd_by_id(id);
 	if (fd < 0)
 		return -errno;
-	for (uint32_t i = 0; i < n; i++)
-		carried[i] = (struct carried){ old->rules[i].id, counts[i] };
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rule *rule = ruleset_rule(old, i);
+
+		carried[i] = (struct carried){ rule ? rule->id : "", counts[i] };
+	}
 	qsort(carried, n, sizeof(*carried), carried_compare);
-	for (uint32_t i = 0; i < ruleset->rule_n; i++) {
-		struct carried key = { .id = ruleset->rules[i].id };
+	for (uint32_t i = 0; i < rules; i++) {
+		const struct rule *rule = ruleset_rule(ruleset, i);
+		struct carried key = { .id = rule ? rule->id : "" };
 		struct carried *found =
 			bsearch(&key, carried, n, sizeof(*carried), carried_compare);
-		uint32_t index = loaded->control->cpus * ruleset->rule_n + i;
+		uint32_t index = loaded->control->cpus * rules + i;
 
 		if (found && found->counter.packets &&
 		    bpf_map_update_elem(fd, &index, &found->counter, BPF_ANY))
@@ -254,7 +261,7 @@ static void counters_move(struct loaded *loaded, const struct ruleset *ruleset, 
 
 	if (!slots_sources(loaded, from, &sources, &ignored) && sources.sources.n &&
 	    !policy_load(sources.sources.items[0].name, &sources, &old, &diagnostics) &&
-	    !slots_counters(loaded, from, &counts, &n, &ignored) && n == old.rule_n)
+	    !slots_counters(loaded, from, &counts, &n, &ignored) && n == ruleset_image_rules(&old))
 		counters_carry(loaded, &old, counts, n, ruleset, to);
 	free(counts);
 	ruleset_free(&old);

@@ -40,6 +40,9 @@ static __always_inline struct room *room_get(host_t *host, struct __sk_buff *skb
 	if (!room)
 		return 0;
 	memset(room, 0, sizeof(*room));
+	host->nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (!host->nat)
+		return 0;
 	host->skb = skb;
 	host->room = room;
 	host->packet = &room->packet;
@@ -56,6 +59,9 @@ static __always_inline int host_reopen(host_t *host, struct __sk_buff *skb, __u3
 	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
 
 	if (!room)
+		return -1;
+	host->nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (!host->nat)
 		return -1;
 	host->skb = skb;
 	host->room = room;
@@ -146,13 +152,16 @@ __noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
 	if (!room || host_reopen(&host, 0, slot))
 		return -1;
 	key = &host.room->key;
-	found.sender_high = (__u32)flow_key_make(host.packet, key);
 	found.embryonic = unreplied;
 	found.flow = unreplied ? host_embryonic_find(&host, key) : host_flow_find(&host, key);
 	if (!found.flow)
 		return -1;
-	if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
-		found.direction = DIRECTION_REPLY;
+	/* Of a translated flow the key is not the packet's, and the direction does not matter. */
+	if (!(found.flow->flags & FLOW_TRANSLATED)) {
+		found.sender_high = (__u32)flow_key_make(host.packet, key);
+		if (found.sender_high != (found.flow->flags & FLOW_ORIGIN_HIGH))
+			found.direction = DIRECTION_REPLY;
+	}
 	return flow_recheck(&host, key, &found);
 }
 
@@ -170,6 +179,185 @@ static __always_inline int host_recheck(host_t *host, const struct flow_key *key
 	return -1;
 }
 
+enum search_result {
+	SEARCH_FOUND = 1,
+	SEARCH_EMBRYONIC = 2,
+	SEARCH_REPLY = 4,
+};
+
+__noinline int step_translated_search(struct room *room, __u32 slot)
+{
+	struct found found = { 0 };
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot) ||
+	    !translated_search(&host, &host.room->key, &found, host_now(&host)))
+		return 0;
+	return SEARCH_FOUND | (found.embryonic ? SEARCH_EMBRYONIC : 0) |
+	       (found.direction ? SEARCH_REPLY : 0);
+}
+
+static __always_inline int host_translated_search(host_t *host, struct flow_key *key,
+						  struct found *found)
+{
+	int result = step_translated_search(host->room, host->slot);
+	struct flow *flow;
+
+	if (!(result & SEARCH_FOUND))
+		return 0;
+	flow = result & SEARCH_EMBRYONIC ? host_embryonic_find(host, key) : host_flow_find(host, key);
+	if (!flow)
+		return 0;
+	found->flow = flow;
+	found->embryonic = !!(result & SEARCH_EMBRYONIC);
+	found->direction = !!(result & SEARCH_REPLY);
+	return 1;
+}
+
+/* What needs no image: the room and the tables alone. */
+static __always_inline struct room *host_light(host_t *host)
+{
+	__u32 zero = 0;
+	struct room *room = bpf_map_lookup_elem(&rooms, &zero);
+
+	host->nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (!room || !host->nat)
+		return 0;
+	host->packet = &room->packet;
+	return room;
+}
+
+__noinline int step_nat_tuples(void)
+{
+	host_t host;
+	struct room *room = host_light(&host);
+
+	return room ? nat_tuples(&host, &room->key) : -1;
+}
+
+static __always_inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+{
+	return step_nat_tuples();
+}
+
+__noinline int step_nat_source(struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return -1;
+	return nat_source(&host, &host.room->judgement);
+}
+
+static __always_inline int host_nat_source(host_t *host, const struct judgement *j)
+{
+	return step_nat_source(host->room, host->slot);
+}
+
+__noinline int step_nat_taken(void)
+{
+	host_t host;
+	struct room *room = host_light(&host);
+
+	return room ? nat_taken(&host, &room->key) : 1;
+}
+
+static __always_inline int host_nat_taken(host_t *host, const struct flow_key *key)
+{
+	return step_nat_taken();
+}
+
+__noinline int step_nat_key(void)
+{
+	host_t host;
+
+	return host_light(&host) ? nat_key(&host) : -1;
+}
+
+static __always_inline int host_nat_key(host_t *host)
+{
+	return step_nat_key();
+}
+
+__noinline int step_nat_take(void)
+{
+	host_t host;
+
+	return host_light(&host) ? nat_take(&host) : 0;
+}
+
+static __always_inline int host_nat_take(host_t *host)
+{
+	return step_nat_take();
+}
+
+__noinline int step_nat_middle(void)
+{
+	host_t host;
+	struct room *room = host_light(&host);
+
+	return room ? nat_middle(&host, &room->key) : -1;
+}
+
+static __always_inline int host_nat_middle(host_t *host, const struct flow_key *key)
+{
+	return step_nat_middle();
+}
+
+static long port_search_next(__u32 i, struct nat_room **nat)
+{
+	host_t host;
+
+	host.nat = *nat;
+	return port_search_step(&host);
+}
+
+__noinline int step_port_search(void)
+{
+	struct nat_room *nat;
+	__u32 zero = 0;
+
+	nat = bpf_map_lookup_elem(&nat_rooms, &zero);
+	if (nat)
+		bpf_loop(PORT_TRIES, port_search_next, &nat, 0);
+	return 0;
+}
+
+static __always_inline void host_port_search(host_t *host)
+{
+	step_port_search();
+}
+
+__noinline int step_nat_begin(struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return -1;
+	return nat_begin(&host, &host.room->key, &host.room->judgement);
+}
+
+static __always_inline int host_nat_begin(host_t *host, const struct flow_key *key,
+					  struct judgement *j)
+{
+	return step_nat_begin(host->room, host->slot);
+}
+
+__noinline int step_forward(struct room *room, __u32 slot, __u32 leaves)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return 0;
+	return judge_forward(&host, leaves);
+}
+
+static __always_inline int host_forward(host_t *host, __u32 leaves)
+{
+	return step_forward(host->room, host->slot, leaves);
+}
+
+
 /* An error that quotes a packet is read by a function of its own: the stack is short. */
 __noinline int step_quoted(struct __sk_buff *skb, struct room *room)
 {
@@ -179,6 +367,33 @@ __noinline int step_quoted(struct __sk_buff *skb, struct room *room)
 static __always_inline const struct quoted *host_quoted(host_t *host)
 {
 	return &host->room->quoted;
+}
+
+static __always_inline const struct quoted *host_quoted_read(host_t *host)
+{
+	return &host->room->quoted;
+}
+
+__noinline int step_related_translated(void)
+{
+	struct found found = { 0 };
+	host_t host;
+	struct room *room = host_light(&host);
+
+	if (!room)
+		return 0;
+	host.room = room;
+	if (!related_translated(&host, &found))
+		return 0;
+	return SEARCH_FOUND | (found.direction ? SEARCH_REPLY : 0);
+}
+
+static __always_inline int host_related_translated(host_t *host, __u32 *travels)
+{
+	int result = step_related_translated();
+
+	*travels = !!(result & SEARCH_REPLY);
+	return result & SEARCH_FOUND;
 }
 
 __noinline int step_related(struct room *room, __u32 slot, __u32 tags)
@@ -227,6 +442,34 @@ static __always_inline void host_fragment_note(host_t *host, struct judgement *j
 	step_fragment_note(host->room, host->slot, (from_tag & 0xffff) | to_tag << 16);
 }
 
+__noinline int step_fragment_translate(__u32 from_tag)
+{
+	host_t host;
+
+	if (host_light(&host))
+		fragment_translate(&host, from_tag);
+	return 0;
+}
+
+static __always_inline void host_fragment_translate(host_t *host, __u32 from_tag)
+{
+	step_fragment_translate(from_tag);
+}
+
+__noinline int step_fragment_note_arrival(__u32 from_tag)
+{
+	host_t host;
+
+	if (host_light(&host))
+		fragment_note_arrival(&host, from_tag);
+	return 0;
+}
+
+static __always_inline void host_fragment_note_arrival(host_t *host, __u32 from_tag)
+{
+	step_fragment_note_arrival(from_tag);
+}
+
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };
@@ -245,5 +488,7 @@ static __always_inline void host_rules(host_t *host, const struct flow_key *key,
 	j->outcome = OUTCOME_DROP; /* whatever happens */
 	step_rules(host->room, host->slot, found->taken, found->replace);
 }
+
+#include "engine/bpf/translate.bpf.h"
 
 #endif

@@ -18,6 +18,7 @@
 #include "core/image.h"
 #include "engine/user/flow_table.h"
 #include "engine/user/fragment_table.h"
+#include "engine/user/nat_table.h"
 
 /* When the DHCP client of an interface last sent something. */
 struct asked {
@@ -37,6 +38,8 @@ struct user_engine {
 	uint32_t flows_since;
 	struct flow_table flows, embryonic;
 	struct fragment_table fragments;
+	struct nat_table translated, pending;
+	bool translates; /* a policy has translated: flows may be */
 	struct asked *asked;
 	uint64_t stats[STAT_COUNT];
 };
@@ -68,6 +71,14 @@ static int image_take_in(const void *image, size_t size, unsigned char **copy,
 	return 0;
 }
 
+static void note_translations(struct user_engine *engine)
+{
+	const struct image_header *header = (const void *)engine->image;
+
+	if (header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
+		engine->translates = true;
+}
+
 int user_engine_new(const void *image, size_t size, const struct user_options *options,
 		    struct user_engine **engine, const char **why)
 {
@@ -89,6 +100,7 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 	proof_keys_make(new->proof_keys, options->proof_seed);
 	new->flows.max = options->flows_max;
 	new->embryonic.max = options->embryonic_max;
+	note_translations(new);
 	*engine = new;
 	return 0;
 }
@@ -118,6 +130,7 @@ int user_engine_swap(struct user_engine *engine, const void *image, size_t size,
 	engine->image = copy;
 	engine->counters = counters;
 	engine->generation++;
+	note_translations(engine);
 	if (!keep_flows)
 		engine->flows_since = engine->generation;
 	return 0;
@@ -237,6 +250,8 @@ void user_engine_flush(struct user_engine *engine)
 
 	flow_table_clear(&engine->flows);
 	flow_table_clear(&engine->embryonic);
+	nat_table_clear(&engine->translated);
+	nat_table_clear(&engine->pending);
 	fragment_table_clear(&engine->fragments);
 	HASH_ITER(hh, engine->asked, asked, next) {
 		HASH_DELETE(hh, engine->asked, asked);

@@ -39,9 +39,14 @@ struct user_options {
 			uint32_t *ifindex);
 	/* MTU of a device; 0 when it is not known. NULL: it never is. */
 	uint32_t (*mtu)(void *context, uint32_t ifindex);
+	/* By which interface, where it is forwarded? NULL: it cannot be told, so `other`. */
+	uint32_t (*leaves)(void *context, const struct user_frame *frame,
+			   const struct packet *packet);
+	/* The address of an interface, words as in FIELD_SRC; -ENOENT without one. NULL: none has. */
+	int (*address)(void *context, uint32_t ifindex, unsigned family, uint32_t address[4]);
 	/* Called for every event, while it happens. NULL: nobody listens. */
 	void (*event)(void *context, const struct event *event);
-	void *context; /* of all of them */
+	void *context; /* of all */
 	uint64_t proof_seed; /* any value; core/proof.h */
 	uint16_t witness;   /* likewise; core/mark.h */
 };

@@ -17,7 +17,7 @@
  */
 struct user_frame {
 	const uint8_t *bytes; /* borrowed */
-	/* the same bytes, where departure may change them; NULL: it judges, and leaves them as they are */
+	/* the same where they may be changed by a translation or at departure; NULL: none is written */
 	uint8_t *writable;
 	uint32_t len;
 	bool ethernet;
@@ -60,15 +60,6 @@ static inline int host_read_paged(host_packet_t *frame, uint32_t offset, void *t
 #include "core/proof.h"
 #pragma GCC diagnostic pop
 
-/* RFC 1624, equation 3: a checksum after a word that it covers has changed. */
-static inline be16 checksum_mend(be16 checksum, be16 from, be16 to)
-{
-	uint32_t sum = (uint16_t)~checksum + (uint32_t)(uint16_t)~from + to;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (be16)~(sum + (sum >> 16));
-}
-
 /* A word of a frame that has been parsed, and the checksum that covers it as `was` and `is`. */
 static inline void frame_edit(host_packet_t *frame, uint32_t offset, be16 to, uint32_t checksum,
 			      be16 was, be16 is)
@@ -78,7 +69,7 @@ static inline void frame_edit(host_packet_t *frame, uint32_t offset, be16 to, ui
 	if (!frame->writable || host_read(frame, checksum, &sum, sizeof(sum)) ||
 	    offset > frame->len || sizeof(to) > frame->len - offset)
 		return;
-	sum = checksum_mend(sum, was, is);
+	sum = checksum_replace(sum, was, is);
 	memcpy(frame->writable + offset, &to, sizeof(to));
 	memcpy(frame->writable + checksum, &sum, sizeof(sum));
 }

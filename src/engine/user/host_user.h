@@ -22,10 +22,13 @@ static inline const struct image_switch *host_switch(host_image_t *image, uint32
 								 NULL;
 }
 
+#define PENDING_MAX 8192u /* destinations that are remembered until departure makes the flow */
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
 #include "core/classify.h"
 #include "core/judgement.h"
+#include "core/nat_record.h"
 #include "core/quoted.h"
 #include "core/track.h"
 
@@ -35,6 +38,7 @@ typedef struct {
 	struct packet *packet;
 	struct quoted quoted;
 	struct flow_key key;
+	struct nat_room nat;
 	const struct image_header *header;
 	host_image_t image;
 } host_t;
@@ -179,11 +183,12 @@ static inline int host_flow_promote(host_t *host, const struct flow_key *key,
 }
 
 static inline int host_flow_create(host_t *host, const struct flow_key *key,
-				   const struct judgement *j, uint32_t state, uint32_t sender_high)
+				   const struct judgement *j, uint32_t state, uint32_t sender_high,
+				   const struct translation *to)
 {
 	struct flow flow;
 
-	flow_fill(&flow, host->packet, j, state, sender_high, host->engine->now);
+	flow_fill(&flow, host->packet, j, state, sender_high, to, host->engine->now);
 	return flow_table_push(&host->engine->embryonic, key, &flow);
 }
 
@@ -194,12 +199,89 @@ static inline const struct quoted *host_quoted(host_t *host)
 	return quoted_parse(&frame, host->packet, &host->quoted) ? NULL : &host->quoted;
 }
 
-static inline enum route host_route(host_t *host)
+static inline enum route host_route(host_t *host, uint32_t *leaves)
 {
 	const struct user_options *options = &host->engine->options;
 
-	return options->route ? options->route(options->context, host->frame, host->packet) :
-				ROUTE_SELF;
+	if (!options->route ||
+	    options->route(options->context, host->frame, host->packet) != ROUTE_FORWARD)
+		return ROUTE_SELF;
+	*leaves = options->leaves ? options->leaves(options->context, host->frame, host->packet) :
+				    UINT32_MAX;
+	return ROUTE_FORWARD;
+}
+
+static inline struct nat_room *host_nat(host_t *host)
+{
+	return &host->nat;
+}
+
+static inline int host_translates(host_t *host)
+{
+	return host->engine->translates;
+}
+
+static inline const struct flow_key *host_translated_find(host_t *host, const struct flow_key *key)
+{
+	const union nat_value *value = nat_table_find(&host->engine->translated, key);
+
+	return value ? &value->real : NULL;
+}
+
+static inline int record_gone(void *context, const struct flow_key *key,
+			      const union nat_value *value)
+{
+	struct user_engine *engine = context;
+	const struct flow *flow = flow_table_look(&engine->flows, &value->real);
+
+	(void)key;
+	if (!flow)
+		flow = flow_table_look(&engine->embryonic, &value->real);
+	return !flow || flow_expired(flow, engine->now);
+}
+
+static inline int host_translated_add(host_t *host, const struct flow_key *key,
+				      const struct flow_key *real)
+{
+	struct user_engine *engine = host->engine;
+	union nat_value value = { .real = *real };
+
+	if (nat_table_find(&engine->translated, key))
+		return -1;
+	if (engine->translated.n >= (engine->flows.max + engine->embryonic.max) * 2)
+		nat_table_sweep(&engine->translated, record_gone, engine);
+	if (engine->translated.n >= (engine->flows.max + engine->embryonic.max) * 2)
+		return -1;
+	return nat_table_put(&engine->translated, key, &value);
+}
+
+static inline void host_translated_delete(host_t *host, const struct flow_key *key)
+{
+	nat_table_remove(&host->engine->translated, key);
+}
+
+static inline const struct pending *host_pending_find(host_t *host, const struct flow_key *key)
+{
+	const union nat_value *value = nat_table_find(&host->engine->pending, key);
+
+	return value ? &value->pending : NULL;
+}
+
+static inline void host_pending_put(host_t *host, const struct flow_key *key,
+				    const struct pending *pending)
+{
+	union nat_value value = { .pending = *pending };
+
+	if (host->engine->pending.n >= PENDING_MAX)
+		nat_table_clear(&host->engine->pending);
+	nat_table_put(&host->engine->pending, key, &value);
+}
+
+static inline const struct image_translation *host_translation(host_t *host, uint32_t number)
+{
+	if (number >= host->header->translation_n)
+		return NULL;
+	return host_unit(&host->image, host->header->translations + number * 2);
 }
 
 /* xorshift64 (Marsaglia 2003): which packets of a sampled log are told need not be secret. */
@@ -214,7 +296,7 @@ static inline uint64_t host_random(host_t *host)
 	return x;
 }
 
-static inline uint32_t host_unpredictable(host_t *host)
+static inline uint32_t host_random32(host_t *host)
 {
 	return (uint32_t)(host_random(host) >> 32);
 }
@@ -283,6 +365,16 @@ static inline void host_log(host_t *host, uint32_t sample, const struct judgemen
 	host_event(host, EVENT_LOG, j);
 }
 
+static inline void host_own_address(host_t *host)
+{
+	const struct user_options *options = &host->engine->options;
+
+	if (options->address &&
+	    !options->address(options->context, host->frame->ifindex,
+			      host->packet->fields.word[FIELD_FAMILY], host->nat.own))
+		host->nat.own_known = 1;
+}
+
 #include "core/checkpoint.h"
 #pragma GCC diagnostic pop
 
@@ -308,6 +400,154 @@ static inline void host_clean(host_t *host, host_packet_t *frame, uint32_t ether
 	hygiene_depart(host, frame, ethernet);
 }
 
+static inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+{
+	return nat_tuples(host, key);
+}
+
+static inline int host_nat_source(host_t *host, const struct judgement *j)
+{
+	return nat_source(host, j);
+}
+
+static inline int host_nat_taken(host_t *host, const struct flow_key *key)
+{
+	return nat_taken(host, key);
+}
+
+static inline int host_nat_key(host_t *host)
+{
+	return nat_key(host);
+}
+
+static inline int host_nat_take(host_t *host)
+{
+	return nat_take(host);
+}
+
+static inline int host_nat_middle(host_t *host, const struct flow_key *key)
+{
+	return nat_middle(host, key);
+}
+
+static inline void host_port_search(host_t *host)
+{
+	for (uint32_t i = 0; i < PORT_TRIES && !port_search_step(host); i++)
+		;
+}
+
+static inline int host_translated_search(host_t *host, struct flow_key *key, struct found *found)
+{
+	return translated_search(host, key, found, host->engine->now);
+}
+
+static inline int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j)
+{
+	return nat_begin(host, key, j);
+}
+
+static inline int host_forward(host_t *host, uint32_t leaves)
+{
+	return judge_forward(host, leaves);
+}
+
+/* Writes `n` 16-bit words, and brings the checksums at `sums` in step; 0: there is none. */
+static inline int frame_replace(host_packet_t *frame, uint32_t offset, const be16 *words,
+				uint32_t n, const uint32_t sums[2])
+{
+	be16 old, sum;
+
+	for (uint32_t i = 0; i < n; i++, offset += 2) {
+		if (host_read(frame, offset, &old, sizeof(old)))
+			return -1;
+		for (uint32_t j = 0; j < 2; j++) {
+			if (!sums[j])
+				continue;
+			if (host_read(frame, sums[j], &sum, sizeof(sum)))
+				return -1;
+			sum = checksum_replace(sum, old, words[i]);
+			memcpy(frame->writable + sums[j], &sum, sizeof(sum));
+		}
+		memcpy(frame->writable + offset, &words[i], sizeof(old));
+	}
+	return 0;
+}
+
+/* The error's own address, and in what it quotes the other end's, which is the same place turned. */
+static inline int rewrite_quoted(host_t *host, host_packet_t *frame)
+{
+	const struct packet *p = host->packet;
+	const struct nat_room *nat = &host->nat;
+	uint32_t v6 = p->fields.word[FIELD_FAMILY] == 6, source = nat->rewrite == REWRITE_SOURCE;
+	uint32_t ip = p->l4 + 8u, icmp = p->l4 + 2u, n = v6 ? 8 : 2, place;
+	uint32_t outer[2] = { v6 ? icmp : p->l3 + 10u, 0 }, inner[2] = { v6 ? icmp : ip + 10, 0 };
+	uint32_t sum[2] = { icmp, 0 };
+	be16 words[8], port = from_be16((be16)nat->port);
+
+	for (uint32_t i = 0; i < 4; i++) {
+		words[i * 2] = from_be16((be16)(nat->address[i] >> 16));
+		words[i * 2 + 1] = from_be16((be16)nat->address[i]);
+	}
+	place = v6 ? (source ? 8u : 24u) : (source ? 12u : 16u);
+	if (nat->outer && frame_replace(frame, p->l3 + place, words, n, outer))
+		return -1;
+	place = v6 ? (source ? 24u : 8u) : (source ? 16u : 12u);
+	if (frame_replace(frame, ip + place, words, n, inner))
+		return -1;
+	switch (host->quoted.key.protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_UDPLITE:
+		return frame_replace(frame, host->quoted.l4 + (source ? 2 : 0), &port, 1, sum);
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMPV6:
+		return frame_replace(frame, host->quoted.l4 + 4, &port, 1, sum);
+	}
+	return 0;
+}
+
+static inline int host_rewrite(host_t *host, host_packet_t *frame)
+{
+	const struct packet *p = host->packet;
+	const struct nat_room *nat = &host->nat;
+	uint32_t v6 = p->fields.word[FIELD_FAMILY] == 6, source = nat->rewrite == REWRITE_SOURCE;
+	uint32_t later = p->fields.word[FIELD_FRAGMENT], l4 = 0, none[2] = { 0 };
+	uint32_t sums[2] = { v6 ? 0 : p->l3 + 10u, 0 };
+	uint32_t udp = p->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP;
+	be16 words[8], sum = 0, port = from_be16((be16)nat->port);
+
+	if (!frame->writable)
+		return 0;
+	if (nat->quoted)
+		return rewrite_quoted(host, frame);
+	if (!later && checksum_offset(p))
+		l4 = p->l4 + checksum_offset(p);
+	if (l4 && (host_read(frame, l4, &sum, sizeof(sum)) || (udp && !sum)))
+		l4 = 0;
+	if (p->fields.word[FIELD_PROTOCOL] != PROTOCOL_ICMP)
+		sums[1] = l4;
+	for (uint32_t i = 0; i < 4; i++) {
+		words[i * 2] = from_be16((be16)(nat->address[i] >> 16));
+		words[i * 2 + 1] = from_be16((be16)nat->address[i]);
+	}
+	if (frame_replace(frame, p->l3 + (v6 ? (source ? 8u : 24u) : (source ? 12u : 16u)), words,
+			  v6 ? 8 : 2, sums))
+		return -1;
+	sums[0] = 0;
+	sums[1] = l4;
+	if (p->flags & PACKET_PORTS) {
+		if (frame_replace(frame, p->l4 + (source ? 0u : 2u), &port, 1, l4 ? sums : none))
+			return -1;
+	} else if ((p->flags & (PACKET_ECHO_REQUEST | PACKET_ECHO_REPLY)) && !later) {
+		if (frame_replace(frame, p->l4 + 4u, &port, 1, l4 ? sums : none))
+			return -1;
+	}
+	/* A sum of zero would say that there is none (RFC 768). */
+	if (l4 && udp && !host_read(frame, l4, &sum, sizeof(sum)) && !sum)
+		memset(frame->writable + l4, 0xff, sizeof(sum));
+	return 0;
+}
+
 static inline struct flow_key *host_key(host_t *host)
 {
 	return &host->key;
@@ -321,6 +561,31 @@ static inline int host_recheck(host_t *host, const struct flow_key *key, struct 
 static inline int host_related(host_t *host, struct judgement *j, uint32_t from_tag, uint32_t to_tag)
 {
 	return judge_related(host, j, from_tag, to_tag);
+}
+
+static inline const struct quoted *host_quoted_read(host_t *host)
+{
+	return &host->quoted;
+}
+
+static inline int host_related_translated(host_t *host, uint32_t *travels)
+{
+	struct found found = { 0 };
+
+	if (!related_translated(host, &found))
+		return 0;
+	*travels = found.direction;
+	return 1;
+}
+
+static inline void host_fragment_translate(host_t *host, uint32_t from_tag)
+{
+	fragment_translate(host, from_tag);
+}
+
+static inline void host_fragment_note_arrival(host_t *host, uint32_t from_tag)
+{
+	fragment_note_arrival(host, from_tag);
 }
 
 static inline int host_fragment_follow(host_t *host, struct judgement *j)
@@ -337,7 +602,11 @@ static inline void host_fragment_note(host_t *host, struct judgement *j, uint32_
 static inline void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
 			      struct judgement *j)
 {
-	judge_by_rules(host, key, found, j);
+	struct found here = *found;
+
+	(void)key; /* it may be that of the record to which the tuple leads */
+	here.sender_high = (uint32_t)flow_key_make(host->packet, &host->key);
+	judge_by_rules(host, &host->key, &here, j);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -22,11 +23,12 @@ enum {
 	UNIT_SET = 12,
 	UNIT_SPARE = 13, /* referred to by nothing */
 	UNIT_SWITCH = 16,
-	UNIT_RULES = 20,    /* two */
-	UNIT_DISPATCH = 22, /* 3 kinds of walk, 2 zones: 24 words */
-	UNIT_TAGS = 25,
-	UNIT_BUCKETS = 26,  /* two */
-	UNITS = 28,
+	UNIT_RULES = 20,    /* two of the policy, two of NAT */
+	UNIT_DISPATCH = 24, /* 2 zones: 8 words for each kind of walk */
+	UNIT_TAGS = UNIT_DISPATCH + WALK_KINDS,
+	UNIT_TRANSLATIONS = (UNIT_TAGS + 2) / 2 * 2, /* two */
+	UNIT_BUCKETS = UNIT_TRANSLATIONS + 2 * IMAGE_TRANSLATION_UNITS, /* two */
+	UNITS = UNIT_BUCKETS + 2,
 };
 
 union sample {
@@ -54,6 +56,26 @@ static void put_switch(union sample *sample, unsigned unit, uint32_t key, uint32
 	}
 }
 
+/* To one of two ranges, from port 8000 on to port 80 on. */
+static void put_translations(union sample *sample)
+{
+	struct image_translation *entry = at(sample, UNIT_TRANSLATIONS);
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		entry[i] = (struct image_translation){
+			.kind = TRANSLATE_FORWARD,
+			.family = 4,
+			.flags = TRANSLATE_PORTS,
+			.port_lo = 80,
+			.port_hi = 89,
+			.match_port_lo = 8000,
+			.n = (uint16_t)(2 - i),
+			.lo = { 0x0a000001 + i * 256 },
+			.hi = { 0x0a000009 + i * 256 },
+		};
+}
+
 static void make(union sample *sample)
 {
 	uint32_t *dispatch = at(sample, UNIT_DISPATCH);
@@ -67,7 +89,10 @@ static void make(union sample *sample)
 		.version = IMAGE_VERSION,
 		.units = UNITS,
 		.zones = 2,
-		.rules = 2,
+		.rules = 4,
+		.policy_rules = 2,
+		.translations = UNIT_TRANSLATIONS,
+		.translation_n = 2,
 		.dispatch = UNIT_DISPATCH,
 		.interfaces = UNIT_BUCKETS,
 		.zone_tags = UNIT_TAGS,
@@ -97,12 +122,18 @@ static void make(union sample *sample)
 		.no = REF_MAKE(REF_RULE, 1),
 	};
 	put_switch(sample, UNIT_SWITCH, 9, REF_MAKE(REF_SET, UNIT_SET), REF_MAKE(REF_RULE, 1));
-	for (i = 0; i < 24; i++)
+	for (i = 0; i < 8 * WALK_KINDS; i++)
 		dispatch[i] = REF_MAKE(REF_SWITCH, UNIT_SWITCH);
+	for (i = 0; i < 8; i++) {
+		dispatch[8 * WALK_FORWARD + i] = REF_MAKE(REF_RULE, i % 2 + 2);
+		dispatch[8 * WALK_SOURCE + i] = REF_MAKE(REF_RULE, 3);
+	}
 	rules[0].flags = IMAGE_RULE_LOG;
 	rules[0].log_sample = 1;
 	rules[1].action = ACTION_REJECT;
 	rules[1].reject = REJECT_ADMIN_PROHIBITED;
+	rules[2].action = ACTION_TRANSLATE;
+	put_translations(sample);
 	memcpy(at(sample, UNIT_TAGS), (uint16_t[]){ 1, 2 }, 4);
 	buckets[image_hash(5) & 1].entry[2] = (struct image_interface){ 5, 1, 2 };
 }
@@ -225,6 +256,7 @@ struct damage {
 static const char BEFORE[] = "a node is not before its parent";
 static const char MISPLACED[] = "a switch is misaligned or out of bounds";
 static const char NO_RULE[] = "a rule that does not exist";
+static const char OUTSIDE[] = "translations out of bounds";
 static const char NO_KIND[] = "unknown kind of node";
 
 static void test_damage(void **state)
@@ -238,7 +270,7 @@ static void test_damage(void **state)
 		HEADER(zones, 4, "dispatch table out of bounds"),
 		HEADER(rules, 0, "number of rules out of range"),
 		HEADER(rules, IMAGE_RULES_MAX + 1, "number of rules out of range"),
-		HEADER(rules, 9, "rule table out of bounds"),
+		HEADER(rules, UNITS, "rule table out of bounds"),
 		HEADER(dispatch, UNITS, "dispatch table out of bounds"),
 		HEADER(dispatch, 1, "dispatch table out of bounds"),
 		HEADER(dispatch, UINT32_MAX, "dispatch table out of bounds"),
@@ -251,14 +283,24 @@ static void test_damage(void **state)
 		HEADER(interface_mask, 2, "number of interface buckets is not a power of two"),
 		HEADER(walk_max, 5, "a walk is longer than the header says"),
 		HEADER(walk_max, IMAGE_WALK_MAX + 1, "walk limit out of range"),
-		HEADER(flags, 8, "unknown flag in the header"),
+		HEADER(flags, 128, "unknown flag in the header"),
 		HEADER(zone_tags, UNITS, "zone tags out of bounds"),
 		HEADER(zone_tags, 1, "zone tags out of bounds"),
 		HEADER(zone_tags, UNIT_SPARE, "zone tag out of range"),
 		HEADER(zone_tags, UNIT_TEST, "zone tag out of range"),
 		HEADER(mark_shift, 31, "mark bits out of range"),
+		HEADER(policy_rules, 0, "number of rules of the policy out of range"),
+		HEADER(policy_rules, 5, "number of rules of the policy out of range"),
+		HEADER(policy_rules, 4, "rules of NAT without translations, or the reverse"),
+		HEADER(policy_rules, 3, "unknown action of a rule"),
+		HEADER(translations, UNITS - 2, OUTSIDE),
+		HEADER(translations, 0, OUTSIDE),
+		HEADER(translations, UNIT_TRANSLATIONS - 1, OUTSIDE),
+		HEADER(translation_n, 0, OUTSIDE),
+		HEADER(translation_n, 4, OUTSIDE),
+		HEADER(translation_n, UINT32_MAX, OUTSIDE),
 		HEADER(reserved, 1, "reserved word of the header is not zero"),
-		DISPATCH(REF_MAKE(REF_RULE, 2), NO_RULE),
+		DISPATCH(REF_MAKE(REF_RULE, 4), NO_RULE),
 		DISPATCH(REF_MAKE(REF_MEMBER, 0), "a set's answer outside of a set tree"),
 		DISPATCH(REF_MAKE(REF_TUPLES, UNIT_TEST), NO_KIND),
 		DISPATCH(REF_MAKE(REF_LIMIT, UNIT_TEST), NO_KIND),
@@ -276,7 +318,7 @@ static void test_damage(void **state)
 		SWITCH(UNIT_SWITCH, key[2], 3, "the keys of a switch do not ascend"),
 		SWITCH(UNIT_SWITCH, child[15], REF_MAKE(REF_RULE, 0),
 		       "the unused children of a switch differ"),
-		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_RULE, 2), NO_RULE),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_RULE, 4), NO_RULE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_SWITCH, UNIT_SWITCH), BEFORE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_TEST, 17), BEFORE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_MEMBER, 1),
@@ -298,7 +340,7 @@ static void test_damage(void **state)
 		TEST(UNIT_TEST, field, FIELD_WORDS, "unknown field of a test"),
 		TEST(UNIT_TEST, reserved[1], 1, "reserved part of a test is not zero"),
 		TEST(UNIT_TEST, yes, REF_MAKE(REF_TEST, UNIT_TEST), BEFORE),
-		TEST(UNIT_TEST, no, REF_MAKE(REF_RULE, 2), NO_RULE),
+		TEST(UNIT_TEST, no, REF_MAKE(REF_RULE, 4), NO_RULE),
 		TEST(UNIT_INNER, no, REF_MAKE(REF_RULE, 1), "a set tree ends in a rule"),
 		RULE(0, 0, ACTION_REJECT + 1, "unknown action of a rule"),
 		RULE(0, 0, REJECT_KINDS << 8, "unknown kind of reject"),
@@ -348,6 +390,128 @@ static void test_interfaces(void **state)
 		buckets[(image_hash(5) & 1) ^ cases[i].bucket].entry[2] = cases[i].entry;
 		assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
 		assert_string_equal(why, cases[i].why);
+	}
+}
+
+static void test_nat_rules(void **state)
+{
+	const struct {
+		unsigned walk; /* WALK_KINDS: of the rule */
+		uint32_t value;
+		const char *why;
+	} cases[] = {
+		{ WALK_PACKET, 2, "a walk of the policy ends in a rule of NAT" },
+		{ WALK_FRAGMENT, 3, "a walk of the policy ends in a rule of NAT" },
+		{ WALK_FORWARD, 1, "a walk of NAT ends in a rule of the policy" },
+		{ WALK_FORWARD, REF_MAKE(REF_SWITCH, UNIT_SWITCH),
+		  "one unit is used as two kinds of node" },
+		{ WALK_FORWARD, 4, NO_RULE },
+		{ WALK_SOURCE, 2, "a walk of NAT ends in a translation of the other side" },
+		{ WALK_KINDS, ACTION_DROP,
+		  "a rule of NAT neither translates nor leaves things alone" },
+		{ WALK_KINDS, ACTION_TRANSLATE | IMAGE_RULE_STATELESS << 16,
+		  "a rule of NAT does more than translate" },
+		{ WALK_KINDS, ACTION_TRANSLATE | 1 << 8, "a rule of NAT does more than translate" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union sample sample;
+		const char *why = "nothing";
+
+		make(&sample);
+		if (cases[i].walk == WALK_KINDS)
+			*(uint32_t *)at(&sample, UNIT_RULES + 2) = cases[i].value;
+		else
+			*(uint32_t *)at(&sample, UNIT_DISPATCH + cases[i].walk) = cases[i].value;
+		if (image_validate(&sample, sizeof(sample), &why) != -EBADMSG ||
+		    strcmp(why, cases[i].why))
+			fail_msg("case %zu: expected \"%s\", got \"%s\"", i, cases[i].why, why);
+	}
+}
+
+/* Without translations there are no rules of NAT either, and its walks lead nowhere. */
+static void test_no_nat(void **state)
+{
+	union sample sample;
+	uint32_t *dispatch = at(&sample, UNIT_DISPATCH);
+	const char *why = "nothing";
+
+	(void)state;
+	make(&sample);
+	sample.header.rules = 2;
+	sample.header.translations = sample.header.translation_n = 0;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+	assert_string_equal(why, "a walk of NAT without translations");
+	memset(&dispatch[8 * WALK_FORWARD], 0, 2 * IMAGE_UNIT);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+}
+
+/* Translations in the place of the sample's first. */
+static void test_translations(void **state)
+{
+	static const struct {
+		bool good;
+		struct image_translation entry;
+		const char *why;
+	} cases[] = {
+		{ true, { 3, 4, 0, 0, .n = 1, .lo = { 7 }, .hi = { 7 } }, "" },
+		{ true, { 3, 6, 0, 0, .n = 1, .lo = { 7 }, .hi = { 8, 1, 2, 3 } }, "" },
+		{ true, { 3, 6, 1, 64, .n = 1, .lo = { 8, 1 }, .hi = { 8, 1, ~0u, ~0u },
+			  .from_lo = { 9, 5 } }, "" },
+		{ true, { 3, 4, 1, 0, .n = 1, .hi = { ~0u } }, "" },
+		{ false, { 0, 4, 0, 0, .n = 1 }, "unknown kind of translation" },
+		{ false, { 4, 4, 0, 0, .n = 1 }, "unknown kind of translation" },
+		{ false, { 3, 4, 8, 0, .n = 1 }, "unknown flag of a translation" },
+		{ false, { 3, 4, 2, 0, .n = 1 }, "unknown flag of a translation" },
+		{ false, { 3, 4, .n = 0 }, "alternatives of a translation out of bounds" },
+		{ false, { 3, 4, .n = 3 }, "alternatives of a translation out of bounds" },
+		{ false, { 1, 4, .n = 2 }, "alternatives of a translation differ in kind" },
+		{ false, { 3, 6, .n = 2 }, "alternatives of a translation differ in kind" },
+		{ false, { 3, 4, .n = 1, .reserved = 1 },
+		  "reserved part of a translation is not zero" },
+		{ false, { 2, 4, .n = 1 }, "masquerading has a target" },
+		{ false, { 2, 0, .n = 1, .hi = { 1 } }, "masquerading has a target" },
+		{ false, { 2, 0, 1, 1, .n = 1 }, "a translation's prefix out of range" },
+		{ false, { 3, 5, .n = 1 }, "unknown family of a translation" },
+		{ false, { 3, 4, .n = 1, .lo = { 2 }, .hi = { 1 } },
+		  "addresses of a translation out of range" },
+		{ false, { 3, 6, .n = 1, .lo = { 2, 2 }, .hi = { 2, 1, 9 } },
+		  "addresses of a translation out of range" },
+		{ false, { 3, 4, .n = 1, .hi = { 1, 1 } },
+		  "addresses of a translation out of range" },
+		{ false, { 3, 4, 0, 8, .n = 1 }, "a translation has a prefix it does not use" },
+		{ false, { 3, 4, .n = 1, .from_lo = { 1 } },
+		  "a translation has a prefix it does not use" },
+		{ false, { 3, 4, 1, 33, .n = 1 }, "a translation's prefix out of range" },
+		{ false, { 3, 4, 1, 24, .n = 2 }, "a translation's prefix out of range" },
+		{ false, { 3, 4, 1, 24, .n = 1, .lo = { 256 }, .hi = { 510 } },
+		  "a translation's prefix is none" },
+		{ false, { 3, 4, 1, 24, .n = 1, .hi = { 255 }, .from_lo = { 1 } },
+		  "a translation's prefix is none" },
+		{ false, { 3, 4, .n = 1, .port_hi = 1 },
+		  "a translation has ports it does not use" },
+		{ false, { 3, 4, 4, 0, 0, 5, .n = 1 }, "ports of a translation out of range" },
+		{ false, { 3, 4, 4, 0, 6, 5, .n = 1 }, "ports of a translation out of range" },
+		{ false, { 3, 4, 4, 0, 1, 65535, 9, .n = 1 },
+		  "matched ports of a translation out of range" },
+		{ false, { 1, 4, 4, 0, 5, 5, 5, .n = 1 },
+		  "matched ports of a translation out of range" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union sample sample;
+		const char *why = "";
+
+		make(&sample);
+		*(struct image_translation *)at(&sample, UNIT_TRANSLATIONS) = cases[i].entry;
+		if (image_validate(&sample, sizeof(sample), &why) !=
+			    (cases[i].good ? 0 : -EBADMSG) ||
+		    strcmp(why, cases[i].why))
+			fail_msg("case %zu: expected \"%s\", got \"%s\"", i, cases[i].why, why);
 	}
 }
 
@@ -410,7 +574,9 @@ int main(void)
 		cmocka_unit_test(test_sound),	   cmocka_unit_test(test_length),
 		cmocka_unit_test(test_version),	   cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_last_key),
-		cmocka_unit_test(test_any_word),   cmocka_unit_test(test_hygiene),
+		cmocka_unit_test(test_any_word),   cmocka_unit_test(test_nat_rules),
+		cmocka_unit_test(test_no_nat),	   cmocka_unit_test(test_translations),
+		cmocka_unit_test(test_hygiene),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

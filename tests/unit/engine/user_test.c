@@ -39,7 +39,14 @@ enum { /* rules of the image */
 	RULES,
 };
 
-enum { UNIT_DISPATCH = 4, UNIT_TAGS = 16, UNIT_INTERFACES, UNIT_RULES, UNIT_TEST = 24, UNITS };
+enum {
+	UNIT_DISPATCH = IMAGE_HEADER_UNITS,
+	UNIT_TAGS = UNIT_DISPATCH + ZONES * ZONES * 2 * WALK_KINDS / 8,
+	UNIT_INTERFACES,
+	UNIT_RULES,
+	UNIT_TEST = UNIT_RULES + RULES,
+	UNITS,
+};
 
 /* Every pair of zones begins at a rule, which tests change. */
 struct hand {
@@ -61,6 +68,7 @@ static struct hand hand_image(void)
 			    .units = UNITS,
 			    .zones = ZONES,
 			    .rules = RULES,
+			    .policy_rules = RULES,
 			    .dispatch = UNIT_DISPATCH,
 			    .interfaces = UNIT_INTERFACES,
 			    .zone_tags = UNIT_TAGS,
@@ -91,7 +99,7 @@ static struct hand hand_image(void)
 
 static void hand_pair(struct hand *hand, unsigned from, unsigned to, uint32_t rule)
 {
-	for (unsigned kind = 0; kind < WALK_KINDS; kind++) {
+	for (unsigned kind = 0; kind <= WALK_FRAGMENT; kind++) {
 		hand->dispatch[IMAGE_DISPATCH(ZONES, kind, from, to, 4)] = rule;
 		hand->dispatch[IMAGE_DISPATCH(ZONES, kind, from, to, 6)] = rule;
 	}
@@ -208,7 +216,7 @@ static void test_refuses_images(void **state)
 	const char *why = NULL;
 
 	(void)state;
-	hand.header.rules = RULES + 2;
+	hand.header.rules = hand.header.policy_rules = RULES + 2;
 	assert_int_equal(user_engine_new(&hand, sizeof(hand), &options, &engine, &why), -EBADMSG);
 	assert_non_null(why);
 	assert_null(engine);

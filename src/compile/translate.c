@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "compile/translate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What no rule of NAT matches stays as it is. */
+static const struct clause everything = { .families = FAMILY_BIT_4 | FAMILY_BIT_6 };
+static const struct rule untranslated = {
+	.id = "",
+	.origin = RULE_BUILTIN_DEFAULT,
+	.from = UINT64_MAX,
+	.to = UINT64_MAX,
+	.clauses = &everything,
+	.clause_n = 1,
+	.action = ACTION_ALLOW,
+	.log_sample = 1,
+};
+
+static const uint8_t kinds[] = {
+	[NAT_SOURCE] = TRANSLATE_SOURCE,
+	[NAT_MASQUERADE] = TRANSLATE_MASQUERADE,
+	[NAT_FORWARD] = TRANSLATE_FORWARD,
+};
+
+static struct image_translation entry_of(const struct nat_rule *rule,
+					 const struct nat_target *target)
+{
+	struct image_translation entry = {
+		.kind = kinds[rule->kind],
+		.flags = rule->full_cone ? TRANSLATE_FULL_CONE : 0,
+		.n = 1,
+	};
+
+	if (!target)
+		return entry;
+	entry.family = target->family;
+	memcpy(entry.lo, target->addresses.lo, sizeof(entry.lo));
+	memcpy(entry.hi, target->addresses.hi, sizeof(entry.hi));
+	if (target->prefix_to_prefix) {
+		entry.flags |= TRANSLATE_PREFIX;
+		entry.prefix = target->prefix;
+		memcpy(entry.from_lo, target->from_lo, sizeof(entry.from_lo));
+	}
+	if (target->port_lo) {
+		entry.flags |= TRANSLATE_PORTS;
+		entry.port_lo = target->port_lo;
+		entry.port_hi = target->port_hi;
+		entry.match_port_lo = target->match_port_lo;
+	}
+	return entry;
+}
+
+static int make_entries(const struct ruleset *ruleset, struct translations *translations)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < ruleset->nat_n; i++) {
+		if (ruleset->nat[i].target_n > UINT16_MAX)
+			return -E2BIG;
+		n += ruleset->nat[i].target_n ? ruleset->nat[i].target_n : 1;
+	}
+	if (n > IMAGE_TRANSLATIONS_MAX)
+		return -E2BIG;
+	translations->first = calloc(ruleset->nat_n, sizeof(*translations->first));
+	translations->entries = calloc(n, sizeof(*translations->entries));
+	if (!translations->first || !translations->entries)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < ruleset->nat_n; i++) {
+		const struct nat_rule *rule = &ruleset->nat[i];
+		struct image_translation *first = &translations->entries[translations->n];
+
+		translations->first[i] = translations->n;
+		if (!rule->target_n)
+			translations->entries[translations->n++] = entry_of(rule, NULL);
+		for (uint32_t j = 0; j < rule->target_n; j++)
+			translations->entries[translations->n++] =
+				entry_of(rule, &rule->targets[j]);
+		if (rule->target_n)
+			first->n = (uint16_t)rule->target_n;
+	}
+	return 0;
+}
+
+int translations_make(const struct ruleset *ruleset, struct translations *translations)
+{
+	uint32_t n = ruleset_image_rules(ruleset), i;
+
+	*translations = (struct translations){ .whole = *ruleset,
+					       .policy_rules = ruleset->rule_n,
+					       .nat = ruleset->nat,
+					       .nat_n = ruleset->nat_n };
+	if (!ruleset->nat_n)
+		return 0;
+	translations->rules = calloc(n, sizeof(*translations->rules));
+	if (!translations->rules)
+		return -ENOMEM;
+	memcpy(translations->rules, ruleset->rules, ruleset->rule_n * sizeof(*ruleset->rules));
+	for (i = 0; i < ruleset->nat_n; i++)
+		translations->rules[ruleset->rule_n + i] = ruleset->nat[i].rule;
+	translations->rules[n - 1] = untranslated;
+	translations->whole.rules = translations->rules;
+	translations->whole.rule_n = n;
+	return make_entries(ruleset, translations);
+}
+
+void translations_free(struct translations *translations)
+{
+	free(translations->rules);
+	free(translations->first);
+	free(translations->entries);
+	*translations = (struct translations){ 0 };
+}
+
+bool translations_walked(const struct translations *translations, uint32_t rule,
+			 enum walk_kind kind)
+{
+	if (rule < translations->policy_rules)
+		return false;
+	rule -= translations->policy_rules;
+	if (rule >= translations->nat_n)
+		return true;
+	return (translations->nat[rule].kind == NAT_FORWARD) == (kind == WALK_FORWARD);
+}
+
+void translations_number(const struct translations *translations, uint32_t number,
+			 struct image_rule *rule)
+{
+	if (rule->action == ACTION_TRANSLATE)
+		rule->mark_value = translations->first[number - translations->policy_rules];
+}

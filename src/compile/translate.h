@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Rules of NAT as the compiler wants them: one list with the rules of the policy, and the table of
+ * translations that they name.
+ */
+#ifndef REEVE_COMPILE_TRANSLATE_H
+#define REEVE_COMPILE_TRANSLATE_H
+
+#include "core/image.h"
+#include "policy/rule.h"
+
+struct translations {
+	/*
+	 * The ruleset with every rule of its image in `rules`: the policy's, NAT's, and one that
+	 * matches everything. The ruleset itself where nothing is translated.
+	 */
+	struct ruleset whole;
+	struct rule *rules; /* of `whole`; NULL where nothing is translated */
+	uint32_t policy_rules;
+	const struct nat_rule *nat; /* borrowed */
+	uint32_t nat_n;
+	uint32_t *first; /* by rule of NAT: its first entry */
+	struct image_translation *entries;
+	uint32_t n;
+};
+
+/* The ruleset must outlive them. -ENOMEM, -E2BIG; freed in any case. */
+int translations_make(const struct ruleset *ruleset, struct translations *translations);
+void translations_free(struct translations *translations);
+
+/* Does a walk of NAT look at the rule with this number? */
+bool translations_walked(const struct translations *translations, uint32_t rule,
+			 enum walk_kind kind);
+/* Says in a rule of the image which entry is its first; leaves rules of the policy alone. */
+void translations_number(const struct translations *translations, uint32_t number,
+			 struct image_rule *rule);
+
+#endif

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * What translation keeps beside flows (core/nat.h says how): values of the two tables whose keys
+ * are those of tuples.
+ */
+#ifndef REEVE_CORE_NAT_RECORD_H
+#define REEVE_CORE_NAT_RECORD_H
+
+#include "core/flow.h"
+
+/* The destination that the packets of a tuple had before they were translated on arrival. */
+struct pending {
+	__u64 seen; /* CLOCK_MONOTONIC, ns */
+	__u32 dst[4];
+	__u16 port;
+	__u16 zero[3];
+};
+
+union nat_value {
+	struct flow_key real; /* the key of the record to which a translated tuple leads */
+	struct pending pending;
+};
+
+enum rewrite {
+	REWRITE_NOTHING,
+	REWRITE_SOURCE,
+	REWRITE_DESTINATION,
+};
+
+/* Working memory of the translation of one packet; zero in front of each up to `real`. */
+struct nat_room {
+	__u32 rewrite;	  /* enum rewrite: what is to be written into the packet */
+	__u32 departs;	  /* it is to be rewritten at departure too */
+	__u32 quoted;	  /* it is in the packet that an ICMP error quotes */
+	__u32 outer;	  /* and in the error's own header too */
+	__u32 old[4];	  /* the destination before it was translated on arrival */
+	__u32 address[4]; /* the new one, and the new port (ICMP echo: the identifier) */
+	__u32 port;
+	__u32 own_known;
+	__u32 port_lo, port_span; /* of the pool: port_lo..port_lo + port_span */
+	__u32 found;
+	__u32 rule; /* of NAT, that matches the source; or RULE_NONE */
+	__u32 own[4];	  /* of the leaving interface */
+	struct flow_key real, key; /* of the record, of T */
+	struct translation to;
+	struct pending pending;
+	struct pending asked; /* the packet's tuple while a flow is looked at again */
+	__u32 asked_src[4], asked_src_port;
+	__u32 real_high, key_high; /* the sender is key.high */
+};
+
+#endif
