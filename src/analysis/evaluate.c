@@ -147,6 +147,8 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 		if (!zone_in(rule->from, fields->word[FIELD_FROM_ZONE]) ||
 		    !zone_in(rule->to, fields->word[FIELD_TO_ZONE]))
 			continue;
+		if (rule_limited(rule) && rule->action != ACTION_ALLOW)
+			continue;
 		for (uint32_t j = 0; j < rule->clause_n; j++) {
 			struct clause clause = clause_of_flow(&rule->clauses[j]);
 
@@ -157,10 +159,24 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 	return ruleset->rule_n - 1;
 }
 
+static bool always(void *context, uint32_t rule)
+{
+	(void)context;
+	(void)rule;
+	return true;
+}
+
 uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields)
 {
+	return evaluate_limited(ruleset, fields, always, NULL);
+}
+
+uint32_t evaluate_limited(const struct ruleset *ruleset, const struct fields *fields,
+			  bool (*within)(void *context, uint32_t rule), void *context)
+{
 	for (uint32_t i = 0; i < ruleset->rule_n; i++)
-		if (rule_matches(&ruleset->rules[i], fields))
+		if (rule_matches(&ruleset->rules[i], fields) &&
+		    (!rule_limited(&ruleset->rules[i]) || within(context, i)))
 			return i;
 	/*
 	 * The built-in defaults, at the end of every ruleset, match all there is; self -> self

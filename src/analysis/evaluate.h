@@ -17,6 +17,12 @@ bool rule_matches(const struct rule *rule, const struct fields *fields);
  */
 uint32_t evaluate(const struct ruleset *ruleset, const struct fields *fields);
 /*
+ * The same, where of each rule with limits that matches `within` is asked, in order, whether it
+ * takes the packet. evaluate() takes all for within.
+ */
+uint32_t evaluate_limited(const struct ruleset *ruleset, const struct fields *fields,
+			  bool (*within)(void *context, uint32_t rule), void *context);
+/*
  * Is it a later fragment that no rule with `fragment` has decided (`rule` is what evaluate() said)?
  * Without its first fragment it is then dropped, whatever the built-in rule says.
  */
@@ -28,7 +34,8 @@ bool evaluate_orphan(const struct ruleset *ruleset, const struct fields *fields,
 bool evaluate_mid_stream(const struct ruleset *ruleset, const struct fields *fields, uint32_t rule);
 /*
  * The rule that would let a live flow begin, of which zones, addresses, protocol, ports and ICMP
- * type are known, and STATE; conditions on anything else count as matching.
+ * type are known, and STATE; conditions on anything else count as matching. Rules with limits that
+ * refuse do not match: the flow began in spite of them.
  */
 uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *fields);
 

@@ -205,6 +205,22 @@ static int dropped_by_sanity(struct explanation *e, enum sanity sanity, uint32_t
 	return 0;
 }
 
+/* Beyond the limits of the rules up to this one. */
+static bool behind(void *context, uint32_t rule)
+{
+	return rule > *(const uint32_t *)context;
+}
+
+static void explain_beyond(const struct ruleset *ruleset, struct explanation *e)
+{
+	uint32_t rule = e->rule;
+
+	while (rule_limited(&ruleset->rules[rule]) && e->beyond_n < EXPLAIN_BEYOND_MAX) {
+		rule = evaluate_limited(ruleset, &e->fields, behind, &rule);
+		e->beyond[e->beyond_n++] = rule;
+	}
+}
+
 static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 		 struct filled_vector *filled, struct explanation *e)
 {
@@ -229,6 +245,7 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 	err = e->verdict == ACTION_ALLOW ? explain_source(ruleset, e) : 0;
 	if (err)
 		return err;
+	explain_beyond(ruleset, e);
 	return explain_near(ruleset, &e->fields, e->rule, &e->arena, e->near, &e->near_n);
 }
 

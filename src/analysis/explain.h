@@ -20,6 +20,7 @@
 #include "policy/rule.h"
 
 #define EXPLAIN_NEAR_MAX 5
+#define EXPLAIN_BEYOND_MAX 32
 
 enum explained_by {
 	EXPLAINED_RULE,		   /* a rule of the file */
@@ -78,6 +79,12 @@ struct explanation {
 	bool hairpin; /* forwarded to where it came from: masqueraded without a rule */
 	const struct explain_filled *filled;
 	uint32_t filled_n;
+	/*
+	 * `rule` has limits, within which the packet is taken to be. Who decides beyond them; where that
+	 * one has limits too, who does beyond those, and so on.
+	 */
+	uint32_t beyond[EXPLAIN_BEYOND_MAX];
+	uint32_t beyond_n;
 	struct explain_near near[EXPLAIN_NEAR_MAX];
 	uint32_t near_n;
 	/* what antispoof, clamp-mss and scrub of its zones mean for it: sentences */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/confirm.h"
+#include "cli/forwards.h"
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
@@ -71,6 +72,7 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 		say(context, "default-route-in-other", text_string(&text));
 		text_free(&text);
 	}
+	forwards_check(ruleset, &report->interfaces, say, context);
 	if (report->flows_left)
 		say(context, "flows-left",
 		    "the policy runs, but not all live flows could be ended: `reeve flows kill all` tries again");

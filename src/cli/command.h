@@ -88,6 +88,7 @@ int command_sync(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);
 int command_rules(const struct arguments *arguments);
 int command_flows(const struct arguments *arguments);
+int command_sweep(const struct arguments *arguments);
 int command_explain(const struct arguments *arguments);
 int command_watch(const struct arguments *arguments);
 int command_hooks(const struct arguments *arguments);

@@ -148,6 +148,21 @@ static void print_verdict(struct asked *asked, const struct explanation *explana
 	}
 }
 
+/* The rule's answer is that of a packet within its limits. */
+static void print_beyond(struct asked *asked, const struct explanation *explanation,
+			 struct text *out)
+{
+	for (uint32_t i = 0; i < explanation->beyond_n; i++) {
+		const struct rule *rule = &asked->ruleset->rules[explanation->beyond[i]];
+
+		text_puts(out, i ? "        " : "beyond  ");
+		text_toned(out, TONE_PLAIN, "its limits%s: %s  ", i ? " too" : "",
+			   action_name(rule->action));
+		print_rule(asked, rule, out);
+		text_putc(out, '\n');
+	}
+}
+
 static void print_explanation(struct asked *asked, const struct explanation *explanation)
 {
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
@@ -157,6 +172,7 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 		print_translation(asked, &explanation->source, &out);
 	else if (explanation->hairpin)
 		text_puts(&out, "nat     it leaves to where it came from: masqueraded, so that answers come back here\n");
+	print_beyond(asked, explanation, &out);
 	for (uint32_t i = 0; i < explanation->filled_n; i++) {
 		text_puts(&out, i ? "        " : "filled  ");
 		text_toned(&out, TONE_PLAIN, "%s %s", explanation->filled[i].what,
@@ -268,22 +284,27 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	bool sane = explanation->by != EXPLAINED_SANITY;
 	bool ruled = explanation->rule != UINT32_MAX;
 	bool rejects = explanation->verdict == ACTION_REJECT;
-	json_t *filled = json_array(), *near = json_array(), *notes = json_array();
+	json_t *filled = json_array(), *near = json_array(), *beyond = json_array(),
+	       *notes = json_array();
 
 	for (uint32_t i = 0; i < explanation->filled_n; i++)
 		json_array_append_new(filled, json_pack("{s:o, s:o}", "what",
 							json_text(explanation->filled[i].what), "value",
 							json_text(explanation->filled[i].value)));
+	for (uint32_t i = 0; i < explanation->beyond_n; i++)
+		json_array_append_new(
+			beyond,
+			rule_json(&asked->places, &asked->ruleset->rules[explanation->beyond[i]]));
 	for (uint32_t i = 0; i < explanation->near_n; i++)
 		json_array_append_new(near, near_json(asked, &explanation->near[i]));
 	for (uint32_t i = 0; i < explanation->note_n; i++)
 		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),
-			  "with", json_text(rejects ? answer_name(explanation) : NULL),
+			  "beyond", beyond, "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),

@@ -100,6 +100,10 @@ const struct command command_table[] = {
 	  JSON_BIT | OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_DRY_RUN) |
 		  OPTION_BIT(OPTION_FORCE),
 	  0, -1, false, command_flows },
+	{ "sweep", "", "remove flows that are over from the tables",
+	  "A flow that was silent for longer than its timeout is over: no packet passes by it, and `flows`\n"
+	  "does not list it. Its record goes when a packet meets it, when the table is full, or now.\n",
+	  JSON_BIT, 0, 0, false, command_sweep },
 	{ "explain", "QUESTION", "what happens to a packet, and why",
 	  "QUESTION is a packet, said as a rule says it, in quotes:\n"
 	  "  reeve explain 'wan -> self 22/tcp from 203.0.113.9'\n"

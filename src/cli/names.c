@@ -97,6 +97,7 @@ static const struct named stats[] = {
 				  "rejected without an answer: too many answers a second" },
 	[STAT_OUTSIDE] = { "outside-window", "TCP outside of the window of its flow (`reeve watch` shows them)" },
 	[STAT_SPOOFED] = { "spoofed", "dropped by `antispoof` (`reeve watch` shows them)" },
+	[STAT_BEYOND] = { "beyond-limits", "went on to the next rule, beyond the limits of one" },
 	[STAT_SANITY] = { "sanity", "dropped before any rule (`reeve watch` names the reason)" },
 	[STAT_FLOW_NEW] = { "flows-new", "flows begun" },
 	[STAT_FLOW_PROMOTED] = { "flows-replied", "flows that were answered" },

@@ -223,6 +223,7 @@ static void show_image_text(const struct image_header *header, const struct comp
 		{ "sets", stats->set_nodes, "nodes that ask a tree of addresses" },
 		{ "set trees", stats->set_trees, "trees of addresses, each there once" },
 		{ "set switches", stats->set_switches, "nodes in these trees" },
+		{ "limits", stats->limited, "nodes that ask the limits of a rule" },
 		{ "longest walk", header->walk_max, "nodes for the slowest packet" },
 		{ "longest chain", stats->chain_max, "matches tried one after the other" },
 	};
@@ -257,14 +258,14 @@ static void show_image_json(const struct image_header *header, const struct comp
 
 	snprintf(digest, sizeof(digest), "%08x%08x", header->digest[1], header->digest[0]);
 	output_json_take(
-		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
+		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
 			  (json_int_t)header->units * IMAGE_UNIT, "format",
 			  (json_int_t)header->version, "digest", digest, "rules",
 			  (json_int_t)header->rules, "zones", (json_int_t)header->zones, "switches",
 			  (json_int_t)stats->switches, "tests", (json_int_t)stats->tests, "sets",
 			  (json_int_t)stats->set_nodes, "set_trees", (json_int_t)stats->set_trees,
-			  "set_switches", (json_int_t)stats->set_switches, "walk_max",
-			  (json_int_t)header->walk_max, "chain_max", (json_int_t)stats->chain_max,
+			  "set_switches", (json_int_t)stats->set_switches, "limits",
+			  (json_int_t)stats->limited, "walk_max", (json_int_t)header->walk_max, "chain_max", (json_int_t)stats->chain_max,
 			  "programs", programs_json(programs, n)),
 		false);
 }

@@ -3,8 +3,8 @@
  * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes
  * (node.c), and here the frame: which pairs of zones share a tree, and the image around the nodes.
  *
- * Layout: header, nodes, rule table, dispatch table, zone tags, hygiene of zones, translations,
- * interface buckets.
+ * Layout: header, nodes, rule table, dispatch table, zone tags, limits, hygiene of zones,
+ * translations, interface buckets.
  *
  * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each
  * class gets a tree for each family. Where many classes have many rules in common, that would
@@ -13,7 +13,8 @@
  *
  * That is done for each kind of walk (core/image.h): for packets, for flows, of which less is
  * known, and for later fragments. Most policies say nothing that a flow's record does not hold;
- * then flows share the trees of packets.
+ * then flows share the trees of packets. Flows ask no limits: they are within those of rules that
+ * allow, and not held against those that refuse, for they began in spite of them.
  *
  * Rules of NAT stand behind those of the policy, in the same table; their walks see only them, and
  * end in a last one that matches everything and translates nothing.
@@ -171,6 +172,8 @@ static bool walked(const struct work *work, const struct term *term, enum walk_k
 		return translations_walked(&work->translations, term->rule, kind);
 	if (term->rule >= work->translations.policy_rules)
 		return false;
+	if (kind == WALK_FLOW && term->limited)
+		return work->ruleset->rules[term->rule].action == ACTION_ALLOW;
 	return kind != WALK_FRAGMENT || term->dims & DIM_BIT(DIM_FRAGMENT) ||
 	       origin == RULE_BUILTIN || origin == RULE_BUILTIN_DEFAULT;
 }
@@ -237,7 +240,7 @@ static void build_classes(struct work *work, const struct entry *entries, uint32
 static bool flows_differ(const struct terms *terms)
 {
 	for (size_t i = 0; i < terms->list.n; i++)
-		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS)
+		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS || terms->list.items[i].limited)
 			return true;
 	return false;
 }
@@ -257,6 +260,7 @@ static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, b
 	box_whole(family, &box);
 	fragment = &box.range[DIM_FRAGMENT];
 	fragment->lo[0] = fragment->hi[0] = kind == WALK_FRAGMENT;
+	work->tree.limits = kind != WALK_FLOW;
 	if (merged)
 		build_merged(work, list, n, &box, kind);
 	else
@@ -368,6 +372,58 @@ static int interfaces_make(const struct ruleset *ruleset,
 	return -E2BIG;
 }
 
+#define NANOSECONDS 1000000000ull
+
+static void limit_write(const struct rule *rule, const struct rule_limit *limit,
+			struct image_limit *made)
+{
+	uint64_t id = XXH64(rule->id, strlen(rule->id), 0), interval;
+
+	*made = (struct image_limit){
+		.id = { (uint32_t)id, (uint32_t)(id >> 32) },
+		.each = (uint8_t)limit->each,
+		.prefix = limit->prefix,
+	};
+	if (!limit->period) {
+		made->flows = limit->n;
+		return;
+	}
+	interval = (NANOSECONDS * limit->period + limit->n / 2) / limit->n;
+	made->interval[0] = (uint32_t)interval;
+	made->interval[1] = (uint32_t)(interval >> 32);
+	made->burst = limit->burst;
+}
+
+/* The limits of all rules go to `table`, and their numbers into the rules. Returns how many. */
+static uint32_t limits_write(const struct ruleset *ruleset, struct image_rule *rules,
+			     struct image_limit *table)
+{
+	uint32_t n = 0, i;
+
+	for (i = 0; i < ruleset->rule_n; i++) {
+		const struct rule *rule = &ruleset->rules[i];
+
+		if (rule->limit.n) {
+			limit_write(rule, &rule->limit, &table[n]);
+			rules[i].limit = ++n;
+		}
+		if (rule->flows.n) {
+			limit_write(rule, &rule->flows, &table[n]);
+			rules[i].flows = ++n;
+		}
+	}
+	return n;
+}
+
+static uint32_t limits_count(const struct ruleset *ruleset)
+{
+	uint32_t n = 0, i;
+
+	for (i = 0; i < ruleset->rule_n; i++)
+		n += (uint32_t)!!ruleset->rules[i].limit.n + !!ruleset->rules[i].flows.n;
+	return n;
+}
+
 static struct image_rule image_rule_make(const struct rule *rule)
 {
 	struct image_rule made = {
@@ -375,6 +431,7 @@ static struct image_rule image_rule_make(const struct rule *rule)
 		.reject = (uint8_t)rule->reject,
 		.mark_mask = rule->mark_set.mask,
 		.mark_value = rule->mark_set.value,
+		.timeout = rule->timeout,
 	};
 
 	if (rule->log) {
@@ -437,8 +494,10 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		.mark_shift = ruleset->options.mark_shift,
 	};
 	header->zone_tags = header->dispatch + (dispatch_words(ruleset) + 7) / 8;
-	header->interfaces = header->zone_tags +
-			     (ruleset->zone_n + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS;
+	header->limits = header->zone_tags +
+			 (ruleset->zone_n + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS;
+	header->limit_n = limits_count(ruleset);
+	header->interfaces = header->limits + header->limit_n;
 	if (asks_hygiene(ruleset)) {
 		header->hygiene = header->interfaces;
 		header->interfaces += (ruleset->zone_n + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE;
@@ -486,7 +545,7 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	uint32_t i;
 
 	header_fill(work, interfaces, &header);
-	if (header.units > IMAGE_UNITS_MAX)
+	if (header.units > IMAGE_UNITS_MAX || header.limit_n > IMAGE_LIMITS_MAX)
 		return -E2BIG;
 	size = (size_t)header.units * IMAGE_UNIT;
 	bytes = aligned_alloc(IMAGE_UNIT, size);
@@ -502,6 +561,8 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 
 		memcpy(bytes + (size_t)(header.rule_table + i) * IMAGE_UNIT, &rule, sizeof(rule));
 	}
+	limits_write(work->ruleset, (void *)(bytes + (size_t)header.rule_table * IMAGE_UNIT),
+		     (void *)(bytes + (size_t)header.limits * IMAGE_UNIT));
 	memcpy(bytes + (size_t)header.dispatch * IMAGE_UNIT, work->dispatch,
 	       dispatch_words(work->ruleset) * sizeof(*work->dispatch));
 	for (i = 0; i < header.zones; i++)
@@ -575,6 +636,8 @@ int image_compile(const struct ruleset *ruleset, const struct compile_interface 
 		err = compile(&work, interfaces, interface_n, image);
 	if (err == -E2BIG)
 		*why = "the compiled policy is too large, or a walk through it too long";
+	else if (err == -EMLINK)
+		*why = "one packet can meet more than 32 rules with `limit` or `max flows`";
 	else if (err == -EINVAL)
 		*why = "the rules do not decide every packet, or name a zone that does not exist";
 	else if (err)

@@ -15,9 +15,10 @@ int nodes_init(struct nodes *nodes)
 	*nodes = (struct nodes){ .used = NODES_FIRST, .room = UNITS_FIRST };
 	nodes->bytes = calloc(UNITS_FIRST, IMAGE_UNIT);
 	nodes->walks = calloc(UNITS_FIRST, sizeof(*nodes->walks));
+	nodes->limited = calloc(UNITS_FIRST, sizeof(*nodes->limited));
 	nodes->slots = calloc(SLOTS_FIRST, sizeof(*nodes->slots));
 	nodes->slot_mask = SLOTS_FIRST - 1;
-	if (nodes->bytes && nodes->walks && nodes->slots)
+	if (nodes->bytes && nodes->walks && nodes->limited && nodes->slots)
 		return 0;
 	nodes_free(nodes);
 	return -ENOMEM;
@@ -27,6 +28,7 @@ void nodes_free(struct nodes *nodes)
 {
 	free(nodes->bytes);
 	free(nodes->walks);
+	free(nodes->limited);
 	free(nodes->slots);
 	*nodes = (struct nodes){ 0 };
 }
@@ -103,6 +105,7 @@ static int units_grow(struct nodes *nodes, uint32_t need)
 {
 	uint32_t *walks, room = nodes->room;
 	unsigned char *bytes;
+	uint8_t *limited;
 
 	if (need > IMAGE_UNITS_MAX)
 		return -E2BIG;
@@ -118,6 +121,11 @@ static int units_grow(struct nodes *nodes, uint32_t need)
 	if (!walks)
 		return -ENOMEM;
 	nodes->walks = walks;
+	limited = realloc(nodes->limited, room);
+	if (!limited)
+		return -ENOMEM;
+	nodes->limited = limited;
+	memset(limited + nodes->room, 0, room - nodes->room);
 	memset(node_at(nodes, nodes->room), 0, (size_t)(room - nodes->room) * IMAGE_UNIT);
 	memset(walks + nodes->room, 0, (size_t)(room - nodes->room) * sizeof(*walks));
 	nodes->room = room;
@@ -182,6 +190,26 @@ static void youngest_of(uint32_t ref, uint32_t *youngest)
 		*youngest = REF_INDEX(ref);
 }
 
+static uint8_t limited_of(const struct nodes *nodes, uint32_t ref)
+{
+	uint32_t kind = REF_KIND(ref);
+
+	return kind == REF_RULE || kind == REF_MEMBER ? 0 : nodes->limited[REF_INDEX(ref)];
+}
+
+/* What is made of `ref` leads to as many limited rules as `child` at least. */
+static void limited_raise(struct nodes *nodes, uint32_t ref, uint32_t child, uint8_t more)
+{
+	uint8_t most = (uint8_t)(limited_of(nodes, child) + more);
+
+	if (nodes->error || REF_KIND(ref) == REF_RULE || REF_KIND(ref) == REF_MEMBER)
+		return;
+	if (most > nodes->limited[REF_INDEX(ref)])
+		nodes->limited[REF_INDEX(ref)] = most;
+	if (most > IMAGE_LIMITED_MAX)
+		fail(nodes, -EMLINK);
+}
+
 static uint32_t longer(uint32_t a, uint32_t b)
 {
 	return a > b ? a : b;
@@ -206,6 +234,8 @@ uint32_t nodes_test(struct nodes *nodes, uint32_t field, uint32_t mask, uint32_t
 	youngest_of(no, &youngest);
 	ref = node_make(nodes, REF_TEST, &node, youngest,
 			longer(nodes_walk(nodes, yes), nodes_walk(nodes, no)) + 1);
+	limited_raise(nodes, ref, yes, 0);
+	limited_raise(nodes, ref, no, 0);
 	nodes->stats.tests += nodes->slot_n - before;
 	return ref;
 }
@@ -225,7 +255,21 @@ uint32_t nodes_set(struct nodes *nodes, uint32_t root, uint32_t yes, uint32_t no
 	ref = node_make(nodes, REF_SET, &node, youngest,
 			longer(nodes_walk(nodes, yes), nodes_walk(nodes, no)) +
 				nodes_walk(nodes, root) + 1);
+	limited_raise(nodes, ref, yes, 0);
+	limited_raise(nodes, ref, no, 0);
 	nodes->stats.set_nodes += nodes->slot_n - before;
+	return ref;
+}
+
+uint32_t nodes_limited(struct nodes *nodes, uint32_t rule, uint32_t beyond)
+{
+	struct image_limited node = { .rule = rule, .beyond = beyond };
+	uint32_t before = nodes->slot_n, youngest = 0, ref;
+
+	youngest_of(beyond, &youngest);
+	ref = node_make(nodes, REF_LIMIT, &node, youngest, nodes_walk(nodes, beyond) + 1);
+	limited_raise(nodes, ref, beyond, 1);
+	nodes->stats.limited += nodes->slot_n - before;
 	return ref;
 }
 
@@ -259,6 +303,8 @@ uint32_t nodes_switch(struct nodes *nodes, uint32_t field, const uint32_t *keys,
 		node.child[i + 1] = node.child[used];
 	}
 	ref = node_make(nodes, REF_SWITCH, &node, youngest, walk + 1);
+	for (i = 0; i <= used; i++)
+		limited_raise(nodes, ref, node.child[i], 0);
 	nodes->stats.switches += nodes->slot_n - before;
 	return ref;
 }

@@ -21,6 +21,7 @@
 struct nodes {
 	unsigned char *bytes;  /* of the image from unit 0 on; the header's units are zero */
 	uint32_t *walks;       /* by unit: longest walk from the node there */
+	uint8_t *limited;      /* by unit: how many limited rules a walk from there may come to */
 	uint32_t used, room;   /* units */
 	uint32_t hole, hole_n; /* units that the alignment of a switch left free */
 	uint32_t *slots;       /* hash table of references, 0 is empty */
@@ -45,6 +46,8 @@ uint32_t nodes_set(struct nodes *nodes, uint32_t root, uint32_t yes, uint32_t no
  */
 uint32_t nodes_switch(struct nodes *nodes, uint32_t field, const uint32_t *keys,
 		      const uint32_t *children, uint32_t n);
+/* The rule, if its limits admit the packet; else `beyond`. -E2BIG behind too many of the same. */
+uint32_t nodes_limited(struct nodes *nodes, uint32_t rule, uint32_t beyond);
 /* The longest walk from a reference on. */
 uint32_t nodes_walk(const struct nodes *nodes, uint32_t ref);
 

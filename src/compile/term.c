@@ -260,6 +260,7 @@ static int add_term(struct terms *terms, const struct rule *rule, uint32_t numbe
 	struct term term = {
 		.rule = number,
 		.families = clause->families,
+		.limited = rule_limited(rule),
 		.first = (uint32_t)terms->constraints.n,
 	};
 	unsigned dim;

@@ -58,6 +58,7 @@ struct term {
 	uint32_t rule;
 	uint32_t dims;	   /* DIM_BITs that are constrained */
 	uint32_t families; /* family_bits */
+	bool limited;	   /* its rule is: what matches may go on behind it */
 	uint32_t first;	   /* its constraints in terms.constraints, by ascending dimension */
 };
 

@@ -16,6 +16,10 @@
  *   4. where no cut pays, a chain: the tests of the entries, one after the other. A failed test
  *	goes on at the next entry that does not ask the same again.
  *
+ * A rule with limits decides only while it is within them. An entry of such a rule without open
+ * dimensions ends no list: what is before it is built with a node that asks the rule as its end, and
+ * that goes on, beyond the limits, where what is behind it begins.
+ *
  * Cuts copy entries into several children. Each list has a budget: the entries that all chains
  * below it may hold together, and a part of those looked at on the way. A child gets its share of
  * it, and what one child leaves over is for the next. When a cut is refused for that reason, a long
@@ -67,6 +71,17 @@ void tree_free(struct tree *tree)
 	free(tree->roots);
 	free(tree->seen);
 	*tree = (struct tree){ 0 };
+}
+
+static uint32_t rule_of(const struct tree *tree, const struct entry *entry)
+{
+	return tree->terms->list.items[entry->term].rule;
+}
+
+/* May what matches the entry go on behind it? */
+static bool limited(const struct tree *tree, const struct entry *entry)
+{
+	return tree->limits && tree->terms->list.items[entry->term].limited;
 }
 
 static uint32_t stop(struct tree *tree, int error)
@@ -191,7 +206,7 @@ static uint32_t chain_build(struct tree *tree, const struct entry *entries, uint
 			    const struct box *box, uint32_t fail)
 {
 	uint32_t past[DIM_COUNT]; /* by dimension: where to go on if the entry's test there fails */
-	uint32_t start = fail, i = n;
+	uint32_t start = fail, behind = fail, i = n; /* `behind` the entries of the same rule */
 	unsigned dim, j;
 
 	for (dim = 0; dim < DIM_COUNT; dim++)
@@ -200,10 +215,14 @@ static uint32_t chain_build(struct tree *tree, const struct entry *entries, uint
 		tree->chain_max = n;
 	tree->spent += n;
 	while (i--) {
-		uint32_t ref = REF_MAKE(REF_RULE, tree->terms->list.items[entries[i].term].rule);
+		uint32_t ref = REF_MAKE(REF_RULE, rule_of(tree, &entries[i]));
 		const struct entry *after = i + 1 < n ? &entries[i + 1] : NULL;
 		enum dimension order[DIM_COUNT];
 
+		if (!after || rule_of(tree, after) != rule_of(tree, &entries[i]))
+			behind = start;
+		if (limited(tree, &entries[i]))
+			ref = nodes_limited(tree->nodes, rule_of(tree, &entries[i]), behind);
 		for (dim = 0; dim < DIM_COUNT; dim++) {
 			bool same =
 				after && (entries[i].left & after->left & DIM_BIT(dim)) &&
@@ -250,6 +269,8 @@ static bool entry_covers(const struct tree *tree, const struct entry *outer,
 
 	if (outer->left & ~inner->left)
 		return false;
+	if (limited(tree, outer) && rule_of(tree, outer) != rule_of(tree, inner))
+		return false;
 	for (left = outer->left; left; left &= left - 1) {
 		enum dimension dim = (enum dimension)__builtin_ctz(left);
 
@@ -272,9 +293,9 @@ static uint32_t tidy(struct tree *tree, struct entry *entries, uint32_t n, const
 	for (i = 0; i < n && entries[i].left; i++)
 		;
 	if (i < n)
-		*fail = REF_MAKE(REF_RULE, tree->terms->list.items[entries[i].term].rule);
+		*fail = REF_MAKE(REF_RULE, rule_of(tree, &entries[i]));
 	n = i;
-	while (n && *fail == REF_MAKE(REF_RULE, tree->terms->list.items[entries[n - 1].term].rule))
+	while (n && *fail == REF_MAKE(REF_RULE, rule_of(tree, &entries[n - 1])))
 		n--;
 	if (n > TIDY_MAX)
 		return n;
@@ -297,9 +318,10 @@ static int key_make(struct tree *tree, const struct entry *entries, uint32_t n,
 	unsigned dim;
 
 	key->n = 0;
-	if (word_vector_reserve(key, 1 + (size_t)n * 2 + DIM_RANGED * 8))
+	if (word_vector_reserve(key, 2 + (size_t)n * 2 + DIM_RANGED * 8))
 		return -ENOMEM;
 	key->items[key->n++] = fail;
+	key->items[key->n++] = tree->limits;
 	for (i = 0; i < n; i++) {
 		key->items[key->n++] = entries[i].term;
 		key->items[key->n++] = entries[i].left;
@@ -402,7 +424,7 @@ static uint32_t narrow(const struct tree *tree, const struct entry *entries, uin
 				entry.left &= ~DIM_BIT(dim);
 		}
 		to[kept++] = entry;
-		if (!entry.left)
+		if (!entry.left && !limited(tree, &entry))
 			break;
 	}
 	return kept;
@@ -425,7 +447,7 @@ static uint32_t answered(const struct tree *tree, const struct entry *entries, u
 			entry.left &= ~DIM_BIT(cut->dim);
 		}
 		to[kept++] = entry;
-		if (!entry.left)
+		if (!entry.left && !limited(tree, &entry))
 			break;
 	}
 	return kept;
@@ -535,6 +557,33 @@ static uint32_t problem_divide(struct tree *tree, struct entry *entries, uint32_
 	return chain_build(tree, entries, n, box, fail);
 }
 
+/*
+ * Where the first entry without open dimensions is one with limits: what is behind it is built
+ * first. Returns how many entries are before it, and in *fail where to go behind those.
+ */
+static uint32_t limited_build(struct tree *tree, struct entry *entries, uint32_t n, struct box *box,
+			      uint32_t *fail, uint64_t *budget)
+{
+	uint32_t i, behind, rule;
+	struct pool pool;
+
+	for (i = 0; i < n && entries[i].left; i++)
+		;
+	if (i == n || !limited(tree, &entries[i]))
+		return n;
+	rule = rule_of(tree, &entries[i]);
+	for (behind = i + 1; behind < n && rule_of(tree, &entries[behind]) == rule; behind++)
+		;
+	pool = (struct pool){ *budget, n };
+	*fail = child_build(tree, entries + behind, n - behind, box, *fail, &pool);
+	*fail = nodes_limited(tree->nodes, rule, *fail);
+	*budget = pool.budget;
+	/* Those of the same rule before it would only ask the same. */
+	while (i && rule_of(tree, &entries[i - 1]) == rule)
+		i--;
+	return i;
+}
+
 /* May reorder nothing but drop entries in place. */
 static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t n, struct box *box,
 			      uint32_t fail, uint64_t budget)
@@ -545,6 +594,7 @@ static uint32_t problem_build(struct tree *tree, struct entry *entries, uint32_t
 
 	if (tree->nodes->error)
 		return stop(tree, tree->nodes->error);
+	n = limited_build(tree, entries, n, box, &fail, &budget);
 	n = tidy(tree, entries, n, box, &fail);
 	if (fail == TREE_NO_FAIL)
 		return stop(tree, -EINVAL);
@@ -622,7 +672,7 @@ uint32_t tree_build(struct tree *tree, const struct entry *entries, uint32_t n,
 		}
 		if (!dead)
 			open[kept++] = entry;
-		if (!dead && !entry.left)
+		if (!dead && !entry.left && !limited(tree, &entry))
 			break;
 	}
 	return problem_build(tree, open, kept, &own, fail, first_budget(tree, open, kept));

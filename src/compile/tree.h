@@ -23,6 +23,7 @@ struct tree {
 	uint32_t *roots;	/* set trees: four a list, by direction and family; 0: not made */
 	uint32_t *seen;		/* by list: the last call that met it */
 	uint32_t calls;
+	bool limits;	/* of a rule with limits, what matches may go on behind it */
 	uint64_t spare; /* budget of each tree besides a multiple of its list's length */
 	uint64_t spent;
 	uint32_t chain_max;

@@ -18,6 +18,7 @@
  *	void host_asks(host_t *, __u32 ifindex, __u64 now)
  *	const __u64 *host_proof_keys(host_t *)		  PROOF_KEYS of them, random, the same for all packets
  *	__u32 host_witness(host_t *)			  likewise, 16 bits
+ *	__u32 host_packet_proof(host_t *)		  proof_of_packet() of host->packet, as a function of its own or not
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
  *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
@@ -31,6 +32,7 @@
 #include "core/proof.h"
 
 static int host_rewrite(host_t *host, host_packet_t *skb);
+static __u32 host_packet_proof(host_t *host);
 static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
 static void host_clean(host_t *host, host_packet_t *skb, __u32 ethernet);
 
@@ -133,7 +135,7 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	if (j->mark != MARK_SELF)
 		tag = j->mark == MARK_REPLY ? j->leave_tag : TAG_DEFERRED;
 	if (j->mark == MARK_DEFERRED && !(p->flags & PACKET_FRAGMENT)) {
-		__u32 proof = proof_of_packet(p, host_proof_keys(host));
+		__u32 proof = host_packet_proof(host);
 
 		if (j->leave_tag) {
 			/* What is to be rewritten at departure, departure looks up. */
@@ -187,7 +189,7 @@ static __always_inline int checkpoint_leave(host_t *host, host_packet_t *skb, st
 	}
 	shift = host->header->mark_shift & 31;
 	if (skb->ingress_ifindex)
-		taken_in = (proof_of_packet(p, host_proof_keys(host)) | PROOF_TAKEN_IN) == skb->hash ||
+		taken_in = (host_packet_proof(host) | PROOF_TAKEN_IN) == skb->hash ||
 			   /* A reply has no proof; where tc_index is lost the mark tells. */
 			   (tag != TAG_DEFERRED && (skb->mark >> shift & 3) == MARK_REPLY);
 	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);

@@ -21,6 +21,7 @@
 #include "core/image.h"
 
 #define RULE_NONE 0xffffffffu
+#define REF_NONE 0xffffffffu
 #define ZONE_UNKNOWN 0xffffu
 
 struct walk {
@@ -45,7 +46,10 @@ static __always_inline __u32 switch_rank(const struct image_switch *node, __u32 
 	return rank;
 }
 
-/* One step. 0: go on; 1: walk->ref is a rule; negative: the image is damaged. */
+/*
+ * One step. 0: go on; 1: walk->ref is a rule, or one with limits (REF_LIMIT), which to ask is the
+ * judge's business; negative: the image is damaged.
+ */
 static __always_inline int walk_step(host_image_t *image, const struct fields *fields,
 				     struct walk *walk)
 {
@@ -76,7 +80,7 @@ static __always_inline int walk_step(host_image_t *image, const struct fields *f
 				    node->yes : node->no;
 		return 0;
 	}
-	if (kind == REF_RULE)
+	if (kind == REF_RULE || kind == REF_LIMIT)
 		return 1;
 	if (kind == REF_MEMBER) {
 		walk->ref = index ? walk->yes : walk->no;

@@ -48,6 +48,7 @@ enum statistic {
 	STAT_DROPPED,	    /* by a rule, or rejected without an answer */
 	STAT_REJECTED,	    /* answered */
 	STAT_REJECT_LIMITED,/* not answered: over the rate */
+	STAT_BEYOND,	    /* matched a rule beyond its limits, and went on to the next one */
 	STAT_SANITY,	    /* malformed */
 	STAT_OUTSIDE,	    /* TCP outside of the window of its connection */
 	STAT_SPOOFED,	    /* dropped by `antispoof` */

@@ -65,6 +65,7 @@ enum flow_flags {
 	FLOW_LIBERAL = 16,    /* TCP: of the sequence numbers only those of resets are checked */
 	FLOW_TRANSLATED = 64, /* `translation` holds: the responder sees another tuple */
 	FLOW_SEEDED = 32,     /* it was there before the first apply; picked up, but it began as any other */
+	FLOW_COUNTED = 128,   /* an ICMP echo whose rule has a limit: each request meets the rules */
 };
 
 /*
@@ -89,6 +90,8 @@ enum flow_state {
 	FLOW_ASSURED,	  /* UDP: traffic in both directions over more than two seconds */
 	FLOW_STATES,
 };
+
+#define FLOW_TIMEOUT_MAX 0xffffffu /* seconds: 194 days */
 
 enum flow_end_flags {
 	END_SEEN = 1,	 /* it has sent something: end, window and scale hold */
@@ -143,8 +146,8 @@ struct flow {
 	struct flow_count original, reply;
 	__u64 created;
 	__u32 rule;		/* that allowed it, as numbered in that policy */
-	__u8 protocol;
-	__u8 reserved[3];
+	__u32 protocol : 8;
+	__u32 timeout : 24;	/* of its rule, in seconds; 0: as usual */
 	struct flow_end ends[2]; /* originator, responder */
 	__u32 from_ifindex, to_ifindex; /* of the first packet; 0 for this host */
 	__u32 mark_mask, mark_value; /* of the rule's `mark set` */

@@ -18,6 +18,7 @@
  * This file runs on hosts with a C library only; the builtins below are its allocator, for the core
  * includes no libc.
  */
+#include "core/flow.h"
 #include "core/image.h"
 #include "core/mark.h"
 
@@ -40,6 +41,7 @@ struct check {
 	const struct image_header *header;
 	uint8_t *marks;	 /* by unit */
 	uint32_t *walks; /* by unit: longest walk from here */
+	uint8_t *limited; /* by unit: how many rules with limits a walk from here may come to */
 	const char *why;
 };
 
@@ -113,7 +115,10 @@ static bool check_header(struct check *check, size_t size)
 		return refuse(check, "translations out of bounds");
 	if (!header->translation_n != (header->policy_rules == header->rules))
 		return refuse(check, "rules of NAT without translations, or the reverse");
-	if (!all_zero(header->reserved, 13))
+	if (header->limit_n > IMAGE_LIMITS_MAX ||
+	    (header->limit_n && !in_bounds(check, header->limits, header->limit_n)))
+		return refuse(check, "table of limits out of bounds");
+	if (!all_zero(header->reserved, 11))
 		return refuse(check, "reserved word of the header is not zero");
 	return true;
 }
@@ -127,6 +132,46 @@ static bool check_nat_rule(struct check *check, const struct image_rule *rule)
 	if (rule->action == ACTION_TRANSLATE ? rule->mark_value >= check->header->translation_n :
 					       rule->mark_value)
 		return refuse(check, "a rule names a translation that does not exist");
+	return true;
+}
+
+static bool check_limit(struct check *check, const struct image_limit *limit)
+{
+	uint64_t interval = limit_interval(limit);
+
+	if (limit->each > LIMIT_EACH_DESTINATION || !limit->prefix || limit->prefix > 128)
+		return refuse(check, "a limit is for each of nothing known");
+	if (limit->reserved[0] || limit->reserved[1] || limit->reserved[2])
+		return refuse(check, "reserved part of a limit is not zero");
+	if (!interval != !limit->burst || !interval == !limit->flows)
+		return refuse(check, "a limit is neither a rate nor a number of flows");
+	if (interval && limit->burst > IMAGE_BURST_NS_MAX / interval)
+		return refuse(check, "burst of a limit out of range");
+	return true;
+}
+
+static bool check_limits(struct check *check)
+{
+	uint32_t i;
+
+	for (i = 0; i < check->header->limit_n; i++)
+		if (!check_limit(check, unit_at(check, check->header->limits + i)))
+			return false;
+	return true;
+}
+
+/* `number` is that of a limit + 1, or 0. */
+static bool check_limit_ref(struct check *check, uint32_t number, bool rate)
+{
+	const struct image_limit *limit;
+
+	if (!number)
+		return true;
+	if (number > check->header->limit_n)
+		return refuse(check, "a limit that does not exist");
+	limit = unit_at(check, check->header->limits + number - 1);
+	if (!limit->flows != rate)
+		return refuse(check, "a limit of the wrong kind");
 	return true;
 }
 
@@ -150,8 +195,13 @@ static bool check_rules(struct check *check)
 			return refuse(check, "unknown flag of a rule");
 		if ((rule->flags & IMAGE_RULE_LOG) && !rule->log_sample)
 			return refuse(check, "a logging rule samples none");
-		if (rule->reserved0 || !all_zero(rule->reserved, 4))
+		if (rule->reserved0 || !all_zero(rule->reserved, 1))
 			return refuse(check, "reserved part of a rule is not zero");
+		if (rule->timeout > FLOW_TIMEOUT_MAX)
+			return refuse(check, "timeout of a rule out of range");
+		if (!check_limit_ref(check, rule->limit, true) ||
+		    !check_limit_ref(check, rule->flows, false))
+			return false;
 	}
 	return true;
 }
@@ -356,9 +406,10 @@ static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsign
 						      "a set's answer outside of a set tree");
 		return true;
 	}
-	if (kind != REF_SWITCH && kind != REF_TEST && (kind != REF_SET || member))
-		return refuse(check,
-			      kind == REF_SET ? "a set inside a set tree" : "unknown kind of node");
+	if (kind != REF_SWITCH && kind != REF_TEST && ((kind != REF_SET && kind != REF_LIMIT) || member))
+		return refuse(check, kind == REF_SET   ? "a set inside a set tree" :
+				     kind == REF_LIMIT ? "a limit inside a set tree" :
+							 "unknown kind of node");
 	if (index < 2 || index >= parent)
 		return refuse(check, "a node is not before its parent");
 	if (kind == REF_SWITCH && (index & 3 || !in_bounds(check, index, 4)))
@@ -431,6 +482,17 @@ static bool check_dispatch(struct check *check)
 	return true;
 }
 
+static bool check_limited(struct check *check, uint32_t unit, unsigned ends)
+{
+	const struct image_limited *node = unit_at(check, unit);
+
+	if (!all_zero(node->reserved, 6))
+		return refuse(check, "reserved part of a limited rule's node is not zero");
+	if (node->rule >= check->header->rules)
+		return refuse(check, "a rule that does not exist");
+	return check_ref(check, node->beyond, unit, ends);
+}
+
 /* Downwards: every node after its parents. */
 static bool check_nodes(struct check *check)
 {
@@ -447,6 +509,8 @@ static bool check_nodes(struct check *check)
 			good = check_test(check, i, ends);
 		else if ((mark & MARK_KIND) == REF_SET)
 			good = check_set(check, i, ends);
+		else if ((mark & MARK_KIND) == REF_LIMIT)
+			good = check_limited(check, i, ends);
 		if (!good)
 			return false;
 	}
@@ -485,6 +549,10 @@ static uint32_t walk_from(const struct check *check, uint32_t unit, uint32_t kin
 		const struct image_test *node = unit_at(check, unit);
 
 		longest = larger(walk_of(check, node->yes), walk_of(check, node->no));
+	} else if (kind == REF_LIMIT) {
+		const struct image_limited *node = unit_at(check, unit);
+
+		longest = walk_of(check, node->beyond);
 	} else {
 		const struct image_set *node = unit_at(check, unit);
 
@@ -492,6 +560,41 @@ static uint32_t walk_from(const struct check *check, uint32_t unit, uint32_t kin
 			  walk_of(check, node->root);
 	}
 	return longest + 1;
+}
+
+/* Likewise how many limited rules it may come to. */
+static uint8_t limited_of(const struct check *check, uint32_t ref)
+{
+	uint32_t kind = REF_KIND(ref);
+
+	return kind == REF_RULE || kind == REF_MEMBER ? 0 : check->limited[REF_INDEX(ref)];
+}
+
+static uint8_t limited_from(const struct check *check, uint32_t unit, uint32_t kind)
+{
+	uint8_t most = 0, one;
+	unsigned i;
+
+	if (kind == REF_SWITCH) {
+		const struct image_switch *node = unit_at(check, unit);
+
+		for (i = 0; i <= IMAGE_SWITCH_KEYS; i++) {
+			one = limited_of(check, node->child[i]);
+			most = one > most ? one : most;
+		}
+	} else if (kind == REF_LIMIT) {
+		const struct image_limited *node = unit_at(check, unit);
+
+		most = (uint8_t)(limited_of(check, node->beyond) + 1);
+	} else {
+		const struct image_test *test = unit_at(check, unit);
+		const struct image_set *set = unit_at(check, unit);
+		uint8_t no = limited_of(check, kind == REF_TEST ? test->no : set->no);
+
+		most = limited_of(check, kind == REF_TEST ? test->yes : set->yes);
+		most = no > most ? no : most;
+	}
+	return most;
 }
 
 /* Upwards: every node after its children. */
@@ -508,6 +611,9 @@ static bool check_walks(struct check *check)
 		check->walks[i] = walk_from(check, i, kind);
 		if (check->walks[i] > header->walk_max)
 			return refuse(check, "a walk is longer than the header says");
+		check->limited[i] = limited_from(check, i, kind);
+		if (check->limited[i] > IMAGE_LIMITED_MAX)
+			return refuse(check, "a walk may come to too many rules with limits");
 	}
 	return true;
 }
@@ -531,15 +637,19 @@ int image_validate(const void *image, size_t size, const char **why)
 	}
 	check.marks = __builtin_calloc(check.header->units, sizeof(*check.marks));
 	check.walks = __builtin_calloc(check.header->units, sizeof(*check.walks));
-	if (!check.marks || !check.walks) {
+	check.limited = __builtin_calloc(check.header->units, sizeof(*check.limited));
+	if (!check.marks || !check.walks || !check.limited) {
+		__builtin_free(check.limited);
 		__builtin_free(check.marks);
 		__builtin_free(check.walks);
 		*why = "out of memory";
 		return -ENOMEM;
 	}
-	good = check_rules(&check) && check_translations(&check) && check_zone_tags(&check) &&
-	       check_hygiene(&check) && check_interfaces(&check) && check_dispatch(&check) && check_nodes(&check) &&
+	good = check_limits(&check) && check_rules(&check) && check_translations(&check) &&
+	       check_zone_tags(&check) && check_hygiene(&check) && check_interfaces(&check) && check_dispatch(&check) &&
+	       check_nodes(&check) &&
 	       check_walks(&check);
+	__builtin_free(check.limited);
 	__builtin_free(check.marks);
 	__builtin_free(check.walks);
 	if (!good) {

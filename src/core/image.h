@@ -13,7 +13,9 @@
  *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
  *	REF_TEST    one field: yes if ((field & mask) - lo) <= span (unsigned), else no
  *	REF_SET     walk the tree `root`, which ends in REF_MEMBER 0 or 1; go on at no or yes. Not nested.
- *	REF_TUPLES, REF_LIMIT  reserved
+ *	REF_LIMIT   a rule with limits, all of whose conditions hold: if it admits the packet (core/limit.h), that
+ *		    rule; else go on at `beyond`. Not in set trees; at most IMAGE_LIMITED_MAX on any way down
+ *	REF_TUPLES  reserved
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest
  * walk, counted in nodes visited (those of set trees included, and REF_MEMBER as one more), is
@@ -48,6 +50,9 @@
 #define IMAGE_UNITS_MAX (1u << 23) /* 256 MiB */
 #define IMAGE_WALK_MAX (1u << 18)
 #define IMAGE_RULES_MAX (1u << 18)
+#define IMAGE_LIMITED_MAX 32u	     /* rules with limits that one packet may come to */
+#define IMAGE_LIMITS_MAX (1u << 14)
+#define IMAGE_BURST_NS_MAX (1ull << 62) /* interval times burst */
 
 #define REF_KIND(ref) ((ref) >> 28)
 #define REF_INDEX(ref) ((ref) & 0x0fffffffu)
@@ -60,7 +65,7 @@ enum ref_kind {
 	REF_SET = 3,
 	REF_MEMBER = 4, /* index 0 or 1; only inside set trees */
 	REF_TUPLES = 5, /* reserved: comes with large rule sets */
-	REF_LIMIT = 6,	/* reserved: comes with rate limits */
+	REF_LIMIT = 6,
 };
 
 enum image_flags {
@@ -99,7 +104,9 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 translations;    /* unit of the first, even; 0 if there are none */
 	__u32 translation_n;   /* 0: nothing is translated, and the walks of NAT are not to be walked */
 	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
-	__u32 reserved[13];    /* zero */
+	__u32 limits;	       /* unit of the first limit */
+	__u32 limit_n;
+	__u32 reserved[11];    /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -128,6 +135,38 @@ struct image_set { /* 1 unit */
 	__u32 reserved[5];
 };
 
+struct image_limited { /* 1 unit: REF_LIMIT */
+	__u32 rule;
+	__u32 beyond;
+	__u32 reserved[6];
+};
+
+enum limit_each {
+	LIMIT_EACH_NONE, /* one for all */
+	LIMIT_EACH_SOURCE,
+	LIMIT_EACH_DESTINATION,
+};
+
+/*
+ * 1 unit. A rate: a bucket of `burst` tokens, of which one comes back every `interval`; or a number of
+ * flows at a time. What was counted is found by `id`, also by the next policy, where its rule's
+ * id stays.
+ */
+struct image_limit {
+	__u32 id[2];
+	__u32 interval[2]; /* nanoseconds, lower half first, at least 1; 0: `flows` counts */
+	__u32 burst;	/* at least 1; interval * burst is at most IMAGE_BURST_NS_MAX */
+	__u32 flows;	/* at least 1; 0: a rate */
+	__u8 each;	/* enum limit_each */
+	__u8 prefix;	/* of IPv6 addresses, how many bits are looked at: 1 to 128 */
+	__u16 reserved[3];
+};
+
+static __always_inline __u64 limit_interval(const struct image_limit *limit)
+{
+	return (__u64)limit->interval[1] << 32 | limit->interval[0];
+}
+
 enum image_rule_flags {
 	IMAGE_RULE_LOG = 1,
 	IMAGE_RULE_STATELESS = 2,
@@ -142,7 +181,10 @@ struct image_rule { /* 1 unit */
 	__u8 reserved0;
 	__u32 log_sample;
 	__u32 mark_mask, mark_value;
-	__u32 reserved[4];
+	__u32 timeout; /* seconds that its flows may be silent, at most FLOW_TIMEOUT_MAX; 0: as usual */
+	__u32 limit;   /* number of its limit, + 1; 0: none */
+	__u32 flows;   /* likewise of the one that counts flows */
+	__u32 reserved[1];
 };
 
 enum translation_kind {

@@ -27,7 +27,8 @@
  * host_t and:
  *	host_t		  has the members `packet` (struct packet *), `header` (const struct image_header *), `image` (host_image_t)
  *	__u64 host_now(host_t *)
- *	__u32 host_classify(host_t *, enum walk_kind)	  rule number, or RULE_NONE
+ *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	  the reference to the rule, with limits or not, at which the walk
+ *							  ends that begins at `from` (REF_NONE: at the pair's); or REF_NONE
  *	__u32 host_zone(host_t *, __u32 tag)		  by zone_search_step(); ZONE_UNKNOWN when there is none
  *	const struct image_rule *host_image_rule(host_t *, __u32 rule)	  or NULL
  *	struct flow_key *host_key(host_t *)		  room for the packet's
@@ -61,6 +62,7 @@
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
+ *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  */
 #ifndef REEVE_CORE_JUDGE_H
 #define REEVE_CORE_JUDGE_H
@@ -69,6 +71,7 @@
 #include "core/hygiene.h"
 #include "core/judgement.h"
 #include "core/nat.h"
+#include "core/limit.h"
 #include "core/quoted.h"
 #include "core/track.h"
 
@@ -99,6 +102,7 @@ static int host_fragment_follow(host_t *host, struct judgement *j);
 static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
 static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
 		       struct judgement *j);
+static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
 
 static __always_inline void flow_find(host_t *host, struct flow_key *key, struct found *found,
 				      __u64 now)
@@ -264,6 +268,11 @@ static __always_inline void packet_turn(struct packet *p, __u32 original_type)
 	}
 }
 
+static __always_inline int flow_of_echo(const struct flow *flow)
+{
+	return flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6;
+}
+
 /* Would the policy that runs now have let the flow begin? Its rule, or NULL. */
 static __always_inline const struct image_rule *flow_rule(host_t *host, const struct flow_key *key,
 							  const struct found *found, __u32 *number)
@@ -287,7 +296,8 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 			nat_as_judged(host_nat(host), p, key, flow, echo);
 		else if (reply)
 			packet_turn(p, echo);
-		*number = host_classify(host, WALK_FLOW);
+		/* A flow's recheck asks no limits: there are none in this kind of walk. */
+		*number = host_walk(host, WALK_FLOW, REF_NONE);
 		if (flow->flags & FLOW_TRANSLATED)
 			nat_as_it_is(host_nat(host), p);
 		else if (reply)
@@ -297,7 +307,7 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 	word[FIELD_TO_ZONE] = to;
 	word[FIELD_STATE] = state;
 	word[FIELD_SRC_PORT] = source;
-	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
+	return REF_KIND(*number) != REF_RULE ? 0 : host_image_rule(host, *number);
 }
 
 /*
@@ -316,8 +326,10 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 		flow->rule = number;
 		flow->mark_mask = rule->mark_mask;
 		flow->mark_value = rule->mark_value;
-		flow->flags = (__u8)((flow->flags & ~FLOW_MARKS) |
-				     (rule->mark_mask ? FLOW_MARKS : 0));
+		flow->flags = (__u8)((flow->flags & ~(FLOW_MARKS | FLOW_COUNTED)) |
+				     (rule->mark_mask ? FLOW_MARKS : 0) |
+				     (rule->limit && flow_of_echo(flow) ? FLOW_COUNTED : 0));
+		flow->timeout = rule->timeout & FLOW_TIMEOUT_MAX;
 		flow->policy = (__u16)host_generation(host);
 		return 0;
 	}
@@ -542,6 +554,12 @@ static __always_inline int first_fragment(const struct packet *p)
 	return (p->flags & PACKET_FRAGMENT) && !p->fields.word[FIELD_FRAGMENT];
 }
 
+/* Is this an echo request that its rule's limit counts, though it has a flow? It meets the rules. */
+static __always_inline int flow_counted(const struct flow *flow, __u32 direction)
+{
+	return (flow->flags & FLOW_COUNTED) && direction == DIRECTION_ORIGINAL;
+}
+
 /*
  * The packet has a flow's tuple but is not part of it: it meets the rules. If they allow it, may it
  * take the tuple over? From an embryonic flow, yes. From a replied one if that is over, or if its
@@ -558,7 +576,13 @@ static __always_inline void flow_estrange(host_t *host, struct found *found, __u
 		host_nat(host)->rewrite = REWRITE_NOTHING;
 		host_nat(host)->departs = 0;
 	}
-	if (!flow || found->embryonic)
+	if (!flow)
+		return;
+	if (agree && !found->strange && flow_counted(flow, found->direction)) {
+		found->taken = 1; /* its flow goes on, whatever the rules say of this request */
+		return;
+	}
+	if (found->embryonic)
 		return;
 	if (found->strange) {
 		found->taken = 1;
@@ -590,7 +614,7 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 		return -1;
 	}
 	if (host->header->flags & IMAGE_LIBERAL)
-		j->flow_flags = FLOW_LIBERAL;
+		j->flow_flags |= FLOW_LIBERAL;
 	if (state == FLOW_NONE)
 		return 0; /* it passes by the rule alone */
 	if (host_translates(host)) {
@@ -622,6 +646,17 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	return 0;
 }
 
+/* The number of the rule that decides, or RULE_NONE. Rules with limits are asked on the way. */
+static __always_inline __u32 rule_find(host_t *host, const struct found *found, struct judgement *j,
+				       enum walk_kind kind)
+{
+	__u32 ref = host_walk(host, kind, REF_NONE), i;
+
+	for (i = 0; i < IMAGE_LIMITED_MAX && REF_KIND(ref) == REF_LIMIT; i++)
+		ref = host_walk(host, kind, host_admit(host, j, ref, found->taken));
+	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;
+}
+
 /* Both zones are known and no flow decides: the rules do. */
 static __always_inline void judge_by_rules(host_t *host, const struct flow_key *key,
 					   const struct found *found, struct judgement *j)
@@ -632,7 +667,7 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 
 	if (later && host_fragment_follow(host, j))
 		return;
-	number = host_classify(host, later ? WALK_FRAGMENT : WALK_PACKET);
+	number = rule_find(host, found, j, later ? WALK_FRAGMENT : WALK_PACKET);
 	j->by = BY_RULE;
 	j->outcome = OUTCOME_DROP;
 	if (number != RULE_NONE)
@@ -653,6 +688,9 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 	if (rule->action == ACTION_ALLOW) {
 		j->mark_mask = rule->mark_mask;
 		j->mark_value = rule->mark_value;
+		j->timeout = rule->timeout;
+		if (rule->limit && (p->flags & PACKET_ECHO_REQUEST))
+			j->flow_flags = FLOW_COUNTED;
 		/* What cannot begin the flow that it needs was not decided by the rule. */
 		if (!(rule->flags & IMAGE_RULE_STATELESS) && flow_startable(p) &&
 		    flow_begin(host, key, found, j))
@@ -672,6 +710,17 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 		host_log(host, rule->log_sample, j);
 	else if (rule->action != ACTION_ALLOW)
 		host_event(host, rule->action == ACTION_REJECT ? EVENT_REJECT : EVENT_DROP, j);
+}
+
+/* The rules have decided a request that they count: does it belong to its flow, if it has one? */
+static __always_inline void flow_count_in(struct flow *flow, const struct packet *p,
+					  const struct judgement *j, __u64 now)
+{
+	if (!flow || j->outcome != OUTCOME_PASS)
+		return;
+	flow->original.packets += p->segments;
+	flow->original.bytes += p->length;
+	flow->seen = now;
 }
 
 /* Fields a packet of a flow can have: a later fragment has no ports, so it has no flow. */
@@ -720,6 +769,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	struct flow_key *key = host_key(host);
 	struct found found = { 0 };
 	__u32 leaves = 0;
+	struct flow *counted_in = 0;
+	__u64 now = 0;
 
 	host_count(host, STAT_ARRIVED);
 	from = interface_find(&host->image, host->header, j->ifindex);
@@ -731,8 +782,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 		return;
 	}
 	if (flow_searchable(p)) {
-		__u64 now = host_now(host);
-
+		now = host_now(host);
 		flow_find(host, key, &found, now);
 		if (found.flow) {
 			struct flow *flow = found.flow;
@@ -750,6 +800,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 			if (here == from.tag && !found.strange &&
 			    (!stale || !host_recheck(host, key, &found))) {
 				int translated = flow->flags & FLOW_TRANSLATED;
+				int counted = flow_counted(flow, found.direction);
 				int forward = there != IMAGE_TAG_SELF &&
 					      (found.direction == DIRECTION_ORIGINAL ||
 					       (translated && (p->flags & PACKET_FRAGMENT)));
@@ -762,12 +813,13 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				 * at departure, as its first packet did: before routing it could
 				 * choose another route.
 				 */
-				if (forward && ((p->flags & PACKET_FRAGMENT) || (flow->flags & FLOW_MARKS))) {
+				if (forward && ((p->flags & PACKET_FRAGMENT) || (flow->flags & FLOW_MARKS) ||
+						counted)) {
 					j->outcome = OUTCOME_PASS;
 					j->mark = MARK_DEFERRED;
 					return;
 				}
-				if (!flow_advance(host, key, &found, j, now)) {
+				if (!counted && !flow_advance(host, key, &found, j, now)) {
 					if (translated && host_nat(host)->rewrite)
 						translation_apply(host_nat(host), p);
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
@@ -781,6 +833,9 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					return;
 				}
 			}
+			if (here == from.tag && found.flow && !found.strange &&
+			    flow_counted(flow, found.direction))
+				counted_in = flow;
 			flow_estrange(host, &found, from.tag, here == from.tag);
 		}
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, 0)) {
@@ -806,6 +861,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	j->to_tag = IMAGE_TAG_SELF;
 	j->mark = MARK_SELF;
 	host_rules(host, key, &found, j);
+	flow_count_in(counted_in, p, j, now);
 }
 
 /*
@@ -819,6 +875,8 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 	struct image_interface from = { 0, ZONE_SELF, IMAGE_TAG_SELF }, to;
 	struct flow_key *key = host_key(host);
 	struct found found = { 0 };
+	struct flow *counted_in = 0;
+	__u64 now = 0;
 
 	host_count(host, STAT_DEPARTED);
 	to = interface_find(&host->image, host->header, j->ifindex);
@@ -833,8 +891,7 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 		return;
 	}
 	if (flow_searchable(p)) {
-		__u64 now = host_now(host);
-
+		now = host_now(host);
 		flow_find(host, key, &found, now);
 		if (found.flow) {
 			struct flow *flow = found.flow;
@@ -845,18 +902,21 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 			agree = agree && !found.strange;
 			if (agree && (flow->flags & FLOW_TRANSLATED))
 				translation_note(host_nat(host), p, key, flow, found.direction);
-			if (agree && taken_in) {
+			if (agree && taken_in && !flow_counted(flow, found.direction)) {
 				j->outcome = OUTCOME_PASS;
 				return;
 			}
 			if (agree &&
 			    (!flow_stale(flow, host_flows_since(host)) ||
 			     !host_recheck(host, key, &found)) &&
+			    !flow_counted(flow, found.direction) &&
 			    !flow_advance(host, key, &found, j, now)) {
 				if (first_fragment(p) && j->outcome == OUTCOME_PASS)
 					host_fragment_note(host, j, from.tag, to.tag);
 				return;
 			}
+			if (agree && found.flow && flow_counted(flow, found.direction))
+				counted_in = flow;
 			flow_estrange(host, &found, from.tag, agree);
 		}
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, to.tag)) {
@@ -865,6 +925,7 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 	if (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
 		host_own_address(host);
 	host_rules(host, key, &found, j);
+	flow_count_in(counted_in, p, j, now);
 }
 
 #endif

@@ -31,13 +31,15 @@ struct judgement {
 	__u8 hook;    /* enum event_hook */
 	__u8 reject;  /* enum reject */
 	__u8 action;  /* enum action, when by == BY_RULE */
-	__u8 flow_flags; /* for a flow that begins: FLOW_LIBERAL */
+	__u8 flow_flags; /* for a flow that begins: FLOW_LIBERAL, FLOW_COUNTED */
 	__u16 leave_tag; /* MARK_REPLY: tag of the zone by which the reply must leave */
 	__u32 rule;
 	__u32 mark_mask, mark_value; /* of `mark set` */
 	__u16 from_tag, to_tag;
 	__u32 in_ifindex, ifindex; /* arriving (0: own) and the hook's */
 	__u32 generation;
+	__u32 timeout; /* for a flow that begins */
+	__u64 place;   /* likewise: since when it has a place among those that are counted, core/limit.h; 0: it needs none */
 };
 
 /* The record of a flow that begins with this packet. */
@@ -50,7 +52,7 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 		flow->translation = *to;
 		flow->flags = FLOW_TRANSLATED;
 	}
-	flow->created = now;
+	flow->created = j->place ? j->place : now;
 	flow->seen = now;
 	flow->original.packets = p->segments;
 	flow->original.bytes = p->length;
@@ -60,7 +62,8 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 	flow->flags |= (__u8)((sender_high ? FLOW_ORIGIN_HIGH : 0) | j->flow_flags);
 	if (state == FLOW_ESTABLISHED)
 		flow->flags |= FLOW_PICKED_UP;
-	flow->protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
+	flow->protocol = p->fields.word[FIELD_PROTOCOL] & 0xff;
+	flow->timeout = j->timeout & FLOW_TIMEOUT_MAX;
 	flow->rule = j->rule;
 	flow->policy = (__u16)j->generation;
 	if (p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP)

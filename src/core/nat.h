@@ -282,6 +282,37 @@ static __always_inline int port_search_step(host_t *host)
 	return (int)nat->found;
 }
 
+/*
+ * An address whose prefix was exchanged gets back the checksum that it had (RFC 6296): the difference
+ * of the prefixes is added to the word behind /48 (3.4), or behind longer ones to the first word of
+ * the interface identifier that is not all ones (3.5).
+ */
+static __always_inline void prefix_keep_checksum(const struct image_translation *entry,
+						 __u32 *address)
+{
+	__u32 first = entry->prefix <= 48 ? 3 : entry->prefix <= 64 ? 4 : (entry->prefix + 15u) / 16;
+	__u32 difference = 0, done = 0, word, i;
+
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++)
+		difference += (entry->from_lo[i] >> 16) + (entry->from_lo[i] & 0xffff) +
+			      (~entry->lo[i] >> 16) + (~entry->lo[i] & 0xffff);
+	difference = (difference & 0xffff) + (difference >> 16);
+#pragma clang loop unroll(full)
+	for (word = 3; word < 8; word++) {
+		__u32 shift = word & 1 ? 0 : 16, value = address[word / 2] >> shift & 0xffff;
+
+		if (done || word < first || (word > 3 && word < 7 && value == 0xffff))
+			continue;
+		value += difference;
+		value = (value & 0xffff) + (value >> 16);
+		value = (value & 0xffff) + (value >> 16);
+		address[word / 2] &= ~(0xffffu << shift);
+		address[word / 2] |= (value == 0xffff ? 0 : value) << shift;
+		done = 1;
+	}
+}
+
 /* An address of the range, the same for the same `hash`. */
 static __always_inline void translation_address(const struct image_translation *entry,
 						const __u32 *old, __u32 hash, __u32 *address)
@@ -299,6 +330,8 @@ static __always_inline void translation_address(const struct image_translation *
 		}
 		if (entry->family == 4)
 			address[1] = address[2] = address[3] = 0;
+		else
+			prefix_keep_checksum(entry, address);
 		return;
 	}
 	hash = (__u32)((__u64)hash * ((__u64)span + 1) >> 32);
@@ -321,7 +354,7 @@ static __always_inline int nat_forward(host_t *host)
 	struct packet *p = host->packet;
 	__u32 number, hash, old_port;
 
-	number = host_classify(host, WALK_FORWARD);
+	number = host_walk(host, WALK_FORWARD, REF_NONE);
 	rule = number == RULE_NONE ? 0 : host_image_rule(host, number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;
@@ -478,7 +511,7 @@ static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 		return -1;
 	if (j->hook == HOOK_DEPART) {
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
-				    host_classify(host, WALK_SOURCE) : RULE_NONE;
+				    host_walk(host, WALK_SOURCE, REF_NONE) : RULE_NONE;
 		source = host_nat_source(host, j);
 	}
 	if (source < 0)

@@ -22,14 +22,20 @@ static const __u32 flow_timeout[TIMEOUT_ROWS] = {
 
 #define FLOW_TIMEOUT_GENERIC 600 /* protocols other than TCP, UDP and ICMP */
 #define FLOW_TIMEOUT_PICKED_UP 300 /* TCP taken up in mid-stream, while nobody has answered */
-#define FLOW_LIFETIME_MIN (10 * SECOND) /* the smallest of all these: FLOW_CLOSE */
+#define FLOW_LIFETIME_MIN SECOND /* the smallest that there is: a rule's `timeout 1s` */
 #define FRAGMENT_LIFETIME (30 * SECOND) /* as the kernel's own reassembly waits (ipfrag_time) */
 #define FLOW_ASSURED_AFTER (2 * SECOND)
 
+/*
+ * A rule's `timeout` is that of an established connection, and of all states of what is not TCP:
+ * how a connection begins and ends is TCP's business.
+ */
 static __always_inline __u64 flow_lifetime(const struct flow *flow)
 {
 	__u32 state = flow->state;
 
+	if (flow->timeout && (flow->protocol != PROTOCOL_TCP || state == FLOW_ESTABLISHED))
+		return flow->timeout * SECOND;
 	if (flow->protocol == PROTOCOL_TCP) {
 		if ((flow->flags & (FLOW_PICKED_UP | FLOW_REPLIED)) == FLOW_PICKED_UP &&
 		    state == FLOW_ESTABLISHED)

@@ -322,10 +322,12 @@ void print_match(struct layout *layout, const struct tree_match *match)
 
 /* --- rules -------------------------------------------------------------- */
 
-static void print_each(struct layout *layout, enum tree_each each)
+static void print_each(struct layout *layout, enum tree_each each, uint8_t prefix)
 {
 	if (each != TREE_EACH_NONE)
 		text_printf(layout->out, " each %s", tree_each_words[each]);
+	if (prefix)
+		text_printf(layout->out, "/%u", prefix);
 }
 
 static void print_rate(struct layout *layout, const struct tree_rate *rate)
@@ -343,7 +345,7 @@ static void print_rate(struct layout *layout, const struct tree_rate *rate)
 	}
 	if (rate->burst)
 		text_printf(layout->out, " burst %u", rate->burst);
-	print_each(layout, rate->each);
+	print_each(layout, rate->each, rate->prefix);
 }
 
 static void print_option(struct layout *layout, const struct tree_option *option)
@@ -376,7 +378,7 @@ static void print_option(struct layout *layout, const struct tree_option *option
 		break;
 	case TREE_OPTION_MAX_FLOWS:
 		text_printf(layout->out, " %u", option->max_flows.n);
-		print_each(layout, option->max_flows.each);
+		print_each(layout, option->max_flows.each, option->max_flows.prefix);
 		break;
 	case TREE_OPTION_ADD:
 		text_printf(layout->out, " %s to @", tree_each_words[option->add.what]);

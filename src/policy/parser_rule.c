@@ -88,9 +88,10 @@ static bool at_rate(const struct parser *parser)
 	return accept_kind(&ahead, TOKEN_SLASH) && is_unit(&ahead.token);
 }
 
-static int parse_each(struct parser *parser, enum tree_each *each)
+static int parse_each(struct parser *parser, enum tree_each *each, uint8_t *prefix)
 {
-	int found;
+	uint32_t bits = 0;
+	int found, err;
 
 	if (!accept_word(parser, "each"))
 		return 0;
@@ -98,7 +99,11 @@ static int parse_each(struct parser *parser, enum tree_each *each)
 	if (found < 0)
 		return unknown_word(parser, "word", tree_each_words + 1, 2);
 	*each = (enum tree_each)(found + 1);
-	return 0;
+	if (!accept_kind(parser, TOKEN_SLASH))
+		return 0;
+	err = parse_number(parser, "how many bits of an IPv6 address make one", 1, 128, &bits);
+	*prefix = (uint8_t)bits;
+	return err;
 }
 
 static int parse_period(struct parser *parser, uint32_t *period)
@@ -128,7 +133,7 @@ static int parse_rate(struct parser *parser, struct tree_rate *rate)
 	if (!err && accept_word(parser, "burst"))
 		err = parse_number(parser, "the number of a burst", 1, UINT32_MAX, &rate->burst);
 	if (!err)
-		err = parse_each(parser, &rate->each);
+		err = parse_each(parser, &rate->each, &rate->prefix);
 	return err;
 }
 
@@ -199,7 +204,7 @@ static int option_max_flows(struct parser *parser, struct tree_option *option)
 	if (!accept_word(parser, "flows"))
 		return expected(parser, "`flows` behind `max`", NULL);
 	err = parse_number(parser, "the number of flows", 1, UINT32_MAX, &option->max_flows.n);
-	return err ? err : parse_each(parser, &option->max_flows.each);
+	return err ? err : parse_each(parser, &option->max_flows.each, &option->max_flows.prefix);
 }
 
 static int option_add(struct parser *parser, struct tree_option *option)

@@ -129,6 +129,20 @@ static int prefix_target(struct resolver *resolver, const struct tree_target *tr
 	return 0;
 }
 
+/* The kernel takes such packets from itself only, whoever rewrote them. */
+static void warn_of_loopback(struct resolver *resolver, const struct tree_address *address)
+{
+	static const uint32_t six[4] = { 0, 0, 0, 1 };
+
+	if (address->family == 4 ? address->lo[0] >> 24 != 127 :
+				   memcmp(address->lo, six, sizeof(six)) != 0)
+		return;
+	diagnose(resolver->diagnostics, DIAGNOSTIC_WARNING, address->position, "loopback-target",
+		 "let the service listen on an address of an interface, and name that",
+		 "the kernel drops packets for `%s` that come from outside",
+		 address_text(resolver, address));
+}
+
 static int resolve_target(struct resolver *resolver, const struct tree_nat_rule *tree,
 			  const struct tree_target *written, struct nat_target *target)
 {
@@ -140,6 +154,8 @@ static int resolve_target(struct resolver *resolver, const struct tree_nat_rule 
 				       .port_hi = written->has_ports ? written->hi : 0 };
 	memcpy(target->addresses.lo, address->lo, sizeof(address->lo));
 	memcpy(target->addresses.hi, address->hi, sizeof(address->hi));
+	if (!err && tree->kind == TREE_NAT_FORWARD)
+		warn_of_loopback(resolver, address);
 	if (err || !is_prefix(address))
 		return err;
 	if (matched && tree->to.n == 1)

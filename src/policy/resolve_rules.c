@@ -4,12 +4,17 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "core/bucket.h"
 #include "policy/builtin.h"
 #include "policy/format.h"
 #include "policy/resolve.h"
 
 #define FILE_RULES_MAX (RULES_MAX - 16) /* leaves room for the built-in ones */
 #define DEFAULTS_LOOKED_AT 1024	       /* whether one of them covers a later one */
+#define LIMIT_BURST_MIN 5u /* when none is given: one second's worth, but so many at least */
+#define LIMIT_RATE_MAX 10000000u
+#define LIMIT_FILL_MAX (10ull * 365 * 24 * 60 * 60) /* seconds */
+#define MAX_FLOWS_MAX (PLACES_MAX / 2) /* what is counted must not be forgotten for want of room */
 #define ID_DIGITS 10
 #define ID_MASK ((UINT64_C(1) << (ID_DIGITS * 4)) - 1)
 
@@ -77,6 +82,76 @@ static int resolve_id(struct resolver *resolver, const struct tree_word *name, s
 	return resolve_copy(resolver, name->text, &rule->id);
 }
 
+static enum limit_each each_of(enum tree_each each)
+{
+	static const enum limit_each meaning[] = {
+		[TREE_EACH_NONE] = LIMIT_EACH_NONE,
+		[TREE_EACH_SOURCE] = LIMIT_EACH_SOURCE,
+		[TREE_EACH_DESTINATION] = LIMIT_EACH_DESTINATION,
+	};
+
+	return meaning[each];
+}
+
+/* One host has a whole /64 to send from (RFC 7934); an address is sent to as it is. */
+static uint8_t prefix_of(enum tree_each each, uint8_t written)
+{
+	if (written)
+		return written;
+	return each == TREE_EACH_SOURCE ? 64 : 128;
+}
+
+static int resolve_limit(struct resolver *resolver, const struct tree_option *option,
+			 struct rule *rule)
+{
+	const struct tree_rate *rate = &option->rate;
+	uint32_t second = rate->count / rate->period + !!(rate->count % rate->period);
+	uint32_t burst = rate->burst ? rate->burst : second > LIMIT_BURST_MIN ? second : LIMIT_BURST_MIN;
+
+	if (rate->count / rate->period > LIMIT_RATE_MAX)
+		return resolve_error(resolver, option->position, "limit-rate", NULL,
+				     "a limit is at most %u packets a second", LIMIT_RATE_MAX);
+	if ((uint64_t)burst * rate->period / rate->count > LIMIT_FILL_MAX)
+		return resolve_error(resolver, option->position, "limit-burst",
+				     "a smaller burst, or a higher rate",
+				     "at this rate a burst of %u takes more than ten years to come back",
+				     burst);
+	rule->limit = (struct rule_limit){
+		.n = rate->count,
+		.period = rate->period,
+		.burst = burst,
+		.each = each_of(rate->each),
+		.prefix = prefix_of(rate->each, rate->prefix),
+	};
+	return 0;
+}
+
+static int resolve_max_flows(struct resolver *resolver, const struct tree_option *option,
+			     struct rule *rule)
+{
+	if (option->max_flows.n > MAX_FLOWS_MAX)
+		return resolve_error(resolver, option->position, "max-flows",
+				     "`options { flows N }` bounds all flows together",
+				     "a rule counts at most %u flows", MAX_FLOWS_MAX);
+	rule->flows = (struct rule_limit){
+		.n = option->max_flows.n,
+		.each = each_of(option->max_flows.each),
+		.prefix = prefix_of(option->max_flows.each, option->max_flows.prefix),
+	};
+	return 0;
+}
+
+static int resolve_timeout(struct resolver *resolver, const struct tree_option *option,
+			   struct rule *rule)
+{
+	if (!option->seconds || option->seconds > FLOW_TIMEOUT_MAX)
+		return resolve_error(resolver, option->position, "timeout-range", NULL,
+				     "a timeout is from 1s to %ud",
+				     FLOW_TIMEOUT_MAX / (24 * 60 * 60));
+	rule->timeout = option->seconds;
+	return 0;
+}
+
 static int resolve_option(struct resolver *resolver, const struct tree_option *option,
 			  struct rule *rule)
 {
@@ -95,8 +170,11 @@ static int resolve_option(struct resolver *resolver, const struct tree_option *o
 	case TREE_OPTION_ID:
 		return resolve_id(resolver, &option->name, rule);
 	case TREE_OPTION_LIMIT:
+		return resolve_limit(resolver, option, rule);
 	case TREE_OPTION_TIMEOUT:
+		return resolve_timeout(resolver, option, rule);
 	case TREE_OPTION_MAX_FLOWS:
+		return resolve_max_flows(resolver, option, rule);
 	case TREE_OPTION_ADD:
 	case TREE_OPTION_KINDS:
 		break;
@@ -120,6 +198,29 @@ static int check_reject(struct resolver *resolver, const struct tree_rule *tree,
 	return resolve_error(resolver, tree->position, "reject-protocol",
 			     "leave `with tcp-reset` out, or reject tcp",
 			     "`tcp-reset` answers tcp only, this rule is about other protocols");
+}
+
+/* What is said of flows holds for rules that begin some. */
+static int check_flow_options(struct resolver *resolver, const struct tree_rule *tree,
+			      const struct rule *rule)
+{
+	for (uint32_t i = 0; i < tree->option_n; i++) {
+		const struct tree_option *option = &tree->options[i];
+
+		if (option->kind != TREE_OPTION_TIMEOUT && option->kind != TREE_OPTION_MAX_FLOWS)
+			continue;
+		if (rule->action != ACTION_ALLOW)
+			return resolve_error(resolver, option->position, "no-flows",
+					     "it belongs to the `allow` that lets the flows begin",
+					     "no flow begins by a rule that refuses: it has no `%s`",
+					     tree_option_words[option->kind]);
+		if (rule->stateless)
+			return resolve_error(resolver, option->position, "no-flows",
+					     "leave one of the two out",
+					     "no flow begins by a `stateless` rule: it has no `%s`",
+					     tree_option_words[option->kind]);
+	}
+	return 0;
 }
 
 static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
@@ -149,7 +250,7 @@ static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
 		return result;
 	rule->clauses = clauses.items;
 	rule->clause_n = clauses.n;
-	if (check_reject(resolver, tree, rule))
+	if (check_reject(resolver, tree, rule) || check_flow_options(resolver, tree, rule))
 		return -EINVAL;
 	if (tree->trivia && resolve_copy(resolver, tree->trivia->trailing, &rule->comment))
 		return -ENOMEM;

@@ -23,6 +23,7 @@
 #include "base/diagnostic.h"
 #include "base/source.h"
 #include "core/field.h"
+#include "core/image.h"
 
 /* A range of a one-word field, ends included. */
 struct range {
@@ -80,6 +81,13 @@ enum rule_origin {
 	RULE_BUILTIN_DEFAULT, /* what holds where no default does */
 };
 
+/* `n` packets every `period` seconds, `burst` at once; or `n` flows at a time (period and burst 0). */
+struct rule_limit {
+	uint32_t n, period, burst;
+	enum limit_each each;
+	uint8_t prefix; /* IPv6: how many bits make one source or destination */
+};
+
 struct rule {
 	const char *id; /* unique in the ruleset, stable: `id NAME` or a hash, see LANGUAGE */
 	enum rule_origin origin;
@@ -94,6 +102,8 @@ struct rule {
 	uint32_t log_sample;	/* every n-th is logged; 1 = all */
 	const char *count;	/* name of a counter, or NULL */
 	struct masked mark_set; /* mask 0: the mark stays */
+	struct rule_limit limit, flows; /* `limit`, `max flows`; n 0: none */
+	uint32_t timeout;	/* seconds; 0: as usual */
 	const char *comment;	/* description from the trailing comment, or NULL */
 	const char *pair;	/* canonical text of the pair, "wan -> self" */
 	const char *text;	/* canonical text of the rule, "allow 22/tcp from @admins"; of a default: "default drop" */
@@ -214,5 +224,10 @@ uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *inter
  * then: `"*"` means no harm.)
  */
 bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface);
+/* May packets that it matches go on to the next rule? */
+static inline bool rule_limited(const struct rule *rule)
+{
+	return rule->limit.n || rule->flows.n;
+}
 
 #endif

@@ -191,6 +191,7 @@ struct tree_rate {
 	uint32_t count, period; /* count per `period` seconds, both at least 1 */
 	uint32_t burst;		/* 0: not written */
 	enum tree_each each;
+	uint8_t prefix; /* of IPv6 addresses: `each source/56`; 0: not written */
 };
 
 enum tree_option_kind { /* also the order in which they are printed */
@@ -221,6 +222,7 @@ struct tree_option {
 		struct {
 			uint32_t n;
 			enum tree_each each;
+			uint8_t prefix; /* as in a rate */
 		} max_flows;
 		struct {
 			enum tree_each what; /* SOURCE or DESTINATION */

@@ -45,7 +45,44 @@ static void add_rule(struct ruleset *ruleset, struct clause clause)
 		.to = UINT64_MAX,
 		.clauses = copy,
 		.clause_n = 1,
+		.id = "limited",
 	};
+}
+
+/* Rules of NAT of every kind, which match some of what others match. */
+static void add_nat(struct ruleset *ruleset, const struct addresses *four)
+{
+	static const struct nat_target targets[] = {
+		{ .family = 4,
+		  .addresses = { { 0x0a000001 }, { 0x0a000009 } },
+		  .port_lo = 80,
+		  .port_hi = 89,
+		  .match_port_lo = 8000 },
+		{ .family = 4, .addresses = { { 0x0a000101 }, { 0x0a000101 } } },
+		{ .family = 6,
+		  .prefix_to_prefix = true,
+		  .prefix = 48,
+		  .from_lo = { 0xfd000000 },
+		  .addresses = { { 0x20010db8 }, { 0x20010db8, 0xffff, ~0u, ~0u } } },
+	};
+	static struct clause clauses[3] = { { .families = FAMILY_BIT_4 },
+					    { .families = FAMILY_BIT_6 },
+					    { .families = FAMILY_BIT_4, .flags = { 2, 2 } } };
+	static struct nat_rule nat[] = {
+		{ .kind = NAT_FORWARD, .targets = targets, .target_n = 2 },
+		{ .kind = NAT_SOURCE, .targets = &targets[2], .target_n = 1 },
+		{ .kind = NAT_MASQUERADE, .full_cone = true },
+	};
+
+	clauses[0].src = four;
+	for (uint32_t i = 0; i < 3; i++)
+		nat[i].rule = (struct rule){ .from = UINT64_MAX,
+					     .to = UINT64_MAX,
+					     .action = ACTION_TRANSLATE,
+					     .clauses = &clauses[i],
+					     .clause_n = 1 };
+	ruleset->nat = nat;
+	ruleset->nat_n = 3;
 }
 
 /* An image with nodes of every kind. */
@@ -78,7 +115,10 @@ static struct image make_sample(void)
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6,
 					    .field[FIELD_DST_PORT] = { ports, 3 } });
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four, .dst = &four });
+	rules[0].limit = (struct rule_limit){ .n = 5, .period = 1, .burst = 9, .prefix = 64 };
+	rules[2].flows = (struct rule_limit){ .n = 3, .each = LIMIT_EACH_SOURCE, .prefix = 64 };
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6 });
+	add_nat(&ruleset, &four);
 	need(!image_compile(&ruleset, interfaces, 3, &image, &why));
 	need(!image_validate(image.bytes, image.size, &why));
 	arena_free(&ruleset.arena);
@@ -91,11 +131,32 @@ static const void *unit_at(const unsigned char *bytes, size_t size, uint64_t uni
 	return bytes + unit * IMAGE_UNIT;
 }
 
-/* Walks as image.h says; aborts where a walk leaves the image. */
-static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const struct fields *fields)
+/* The limits of a rule are there. */
+static void asks(const unsigned char *bytes, size_t size, uint32_t number)
 {
 	const struct image_header *header = (const void *)bytes;
-	uint32_t yes = 0, no = 0, steps = 0, i;
+	const struct image_rule *rule;
+
+	need(number < header->rules);
+	rule = unit_at(bytes, size, (uint64_t)header->rule_table + number, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t entry = i ? rule->flows : rule->limit;
+		const struct image_limit *limit;
+
+		need(entry <= header->limit_n);
+		if (!entry)
+			continue;
+		limit = unit_at(bytes, size, (uint64_t)header->limits + entry - 1, 1);
+		need(i ? limit->flows > 0 : limit_interval(limit) > 0 && limit->burst > 0);
+	}
+}
+
+/* Walks as image.h says; aborts where a walk leaves the image. */
+static const struct image_rule *walk(const unsigned char *bytes, size_t size, uint32_t ref,
+				     const struct fields *fields)
+{
+	const struct image_header *header = (const void *)bytes;
+	uint32_t yes = 0, no = 0, steps = 0, limited = 0, i;
 
 	while (REF_KIND(ref) != REF_RULE) {
 		uint32_t kind = REF_KIND(ref), unit = REF_INDEX(ref);
@@ -122,13 +183,48 @@ static void walk(const unsigned char *bytes, size_t size, uint32_t ref, const st
 			ref = node->root;
 			yes = node->yes;
 			no = node->no;
+		} else if (kind == REF_LIMIT) {
+			const struct image_limited *node = unit_at(bytes, size, unit, 1);
+
+			need(++limited <= IMAGE_LIMITED_MAX);
+			asks(bytes, size, node->rule);
+			ref = node->beyond;
 		} else {
 			need(kind == REF_MEMBER);
 			ref = unit ? yes : no;
 		}
 	}
 	need(REF_INDEX(ref) < header->rules);
-	unit_at(bytes, size, (uint64_t)header->rule_table + REF_INDEX(ref), 1);
+	return unit_at(bytes, size, (uint64_t)header->rule_table + REF_INDEX(ref), 1);
+}
+
+/* Does what a walk ended in belong there, and what it leads to? */
+static void check_end(const unsigned char *bytes, size_t size, uint32_t kind,
+		      const struct image_rule *rule)
+{
+	const struct image_header *header = (const void *)bytes;
+	const struct image_translation *entry;
+	uint32_t i;
+
+	if (kind != WALK_FORWARD && kind != WALK_SOURCE) {
+		need(rule->action <= ACTION_REJECT);
+		return;
+	}
+	if (!header->translation_n || rule->action != ACTION_TRANSLATE) {
+		need(!header->translation_n || rule->action == ACTION_ALLOW);
+		return;
+	}
+	for (i = 0;; i++) {
+		need(rule->mark_value + i < header->translation_n);
+		entry = unit_at(bytes, size,
+				header->translations + (uint64_t)(rule->mark_value + i) *
+							       IMAGE_TRANSLATION_UNITS,
+				IMAGE_TRANSLATION_UNITS);
+		need((entry->kind == TRANSLATE_FORWARD) == (kind == WALK_FORWARD));
+		need(entry->port_lo <= entry->port_hi && entry->n);
+		if (i + 1 >= (entry - i)->n)
+			break;
+	}
 }
 
 static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *data, size_t left)
@@ -152,7 +248,8 @@ static void walk_all(const unsigned char *bytes, size_t size, const uint8_t *dat
 					((const uint32_t *)bytes)[fields.word[j] % (size / 4)];
 		}
 		for (k = 0; k < pairs; k++)
-			walk(bytes, size, dispatch[k], &fields);
+			check_end(bytes, size, k / (pairs / WALK_KINDS),
+				  walk(bytes, size, dispatch[k], &fields));
 	}
 }
 

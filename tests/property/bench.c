@@ -59,7 +59,17 @@ int bench_open(struct bench *bench, struct world *world, const struct random_pol
 				   bench->generation, bench->flows_since);
 	if (err)
 		bench_close(bench);
+	else
+		bench_forget(bench);
 	return err;
+}
+
+void bench_forget(struct bench *bench)
+{
+	user_engine_forget(bench->engine);
+	if (bench->world)
+		world_forget(bench->world);
+	bench->policy.spent_n = 0;
 }
 
 int bench_swap(struct bench *bench, const struct random_policy *policy)

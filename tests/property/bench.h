@@ -44,6 +44,9 @@ int bench_random_policy(struct random *r, struct random_policy *policy);
 void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	       struct user_verdict *verdict, struct seen *seen);
 
+/* All limits are fresh: in the engines, and in what is expected of them. */
+void bench_forget(struct bench *bench);
+
 bool seen_same(const struct seen *one, const struct seen *two);
 void seen_print(const char *who, const struct seen *seen, struct text *report);
 /* Prints a text as comments of TAP. */

@@ -341,6 +341,27 @@ static void add_conditions(struct random *r, struct policy_line *line)
 	}
 }
 
+/*
+ * Rates are so slow that no token comes back while a test runs: what was spent is a matter of
+ * counting, for every engine and whatever its clock.
+ */
+static void add_limits(struct random *r, struct policy_line *line)
+{
+	static const char *const each[] = { "", " each source", " each destination",
+					    " each source/64", " each destination/128" };
+
+	if (random_chance(r, 20))
+		add_part(line, "limit 1/d burst %u%s", random_between(r, 1, 6), random_pick(r, each));
+	if (random_chance(r, 15)) {
+		add_part(line, "stateless");
+		return;
+	}
+	if (random_chance(r, 10))
+		add_part(line, "timeout %us", random_between(r, 1, 400));
+	if (random_chance(r, 12))
+		add_part(line, "max flows %u%s", random_between(r, 1, 4), random_pick(r, each));
+}
+
 static void add_options(struct random *r, struct policy_line *line, unsigned *ids)
 {
 	if (random_chance(r, 10))
@@ -352,8 +373,7 @@ static void add_options(struct random *r, struct policy_line *line, unsigned *id
 
 		add_part(line, "mark set %#x/%#x", random_word(r) & mask, mask);
 	}
-	if (random_chance(r, 15))
-		add_part(line, "stateless");
+	add_limits(r, line);
 	if (random_chance(r, 5))
 		add_part(line, "id rule-%u", ++*ids);
 }

@@ -15,6 +15,7 @@
 #define POLICY_LINES 160
 #define POLICY_PARTS 16
 #define POLICY_PART 160
+#define POLICY_SPENT 8192
 
 enum line_kind {
 	LINE_TOP,   /* a statement of its own */
@@ -42,6 +43,11 @@ struct loaded_policy {
 	struct image image;
 	bool loaded;
 	uint32_t zones[6]; /* of each interface */
+	/* What limits have let pass: their buckets are so slow that nothing comes back meanwhile. */
+	struct spent {
+		uint32_t rule, family, address[4], n;
+	} spent[POLICY_SPENT];
+	uint32_t spent_n;
 };
 
 void policy_random(struct random *r, struct random_policy *policy);

@@ -6,6 +6,8 @@
  */
 #include "probe.h"
 
+#include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -459,13 +461,82 @@ static bool may_be_answered(const struct probe *probe, const struct fields *fiel
 	return craft->src[0] || craft->src[1] || craft->src[2] || craft->src[3];
 }
 
-static void expect_by_rule(const struct probe *probe, const struct loaded_policy *policy,
+/* --- limits ------------------------------------------------------------------------ */
+
+/* A rule with limits is asked for a packet. */
+struct asked {
+	const struct probe *probe;
+	struct loaded_policy *policy;
+	const struct fields *fields;
+	uint32_t length; /* of the frame */
+};
+
+/* What a rule's bucket for this packet has given out. */
+static struct spent *spent_of(const struct asked *asked, uint32_t number)
+{
+	const struct rule_limit *limit = &asked->policy->ruleset.rules[number].limit;
+	const uint32_t *word = asked->fields->word;
+	struct spent wanted = { .rule = number };
+	uint32_t i;
+
+	if (limit->each != LIMIT_EACH_NONE) {
+		wanted.family = word[FIELD_FAMILY];
+		memcpy(wanted.address,
+		       word + (limit->each == LIMIT_EACH_SOURCE ? FIELD_SRC : FIELD_DST), 16);
+		/* A source is a whole /64. */
+		if (limit->each == LIMIT_EACH_SOURCE && wanted.family == 6)
+			wanted.address[2] = wanted.address[3] = 0;
+	}
+	for (i = 0; i < asked->policy->spent_n; i++) {
+		struct spent *spent = &asked->policy->spent[i];
+
+		if (!memcmp(spent, &wanted, offsetof(struct spent, n)))
+			return spent;
+	}
+	assert(i < POLICY_SPENT);
+	asked->policy->spent_n++;
+	asked->policy->spent[i] = wanted;
+	return &asked->policy->spent[i];
+}
+
+/* Flows are forgotten after each packet, so there is always room for one. */
+static bool within(void *context, uint32_t number)
+{
+	const struct asked *asked = context;
+	const struct rule *rule = &asked->policy->ruleset.rules[number];
+	uint32_t n = 1;
+	struct spent *spent;
+
+	if (!rule->limit.n)
+		return true;
+	if (rule->action == ACTION_ALLOW &&
+	    mid_stream(asked->probe, asked->policy, asked->fields, rule))
+		return true; /* it is dropped, and costs nothing */
+	if (asked->probe->gso_size)
+		n = asked->probe->gso_segs ? asked->probe->gso_segs :
+					     1 + asked->length / asked->probe->gso_size;
+	if (n > rule->limit.burst)
+		n = rule->limit.burst;
+	spent = spent_of(asked, number);
+	if (spent->n + n > rule->limit.burst)
+		return false;
+	spent->n += n;
+	return true;
+}
+
+static void expect_by_rule(const struct probe *probe, struct loaded_policy *policy,
 			   const struct fields *fields, struct expected *expected)
 {
 	uint32_t bits = 3u << policy->ruleset.options.mark_shift;
 	const struct rule *rule;
 
-	expected->rule = evaluate(&policy->ruleset, fields);
+	struct asked asked = { probe, policy, fields, 0 };
+	uint8_t bytes[CRAFT_BYTES];
+	struct user_frame frame;
+
+	probe_frame(probe, bytes, &frame);
+	asked.length = frame.len;
+	expected->rule = evaluate_limited(&policy->ruleset, fields, within, &asked);
 	rule = &policy->ruleset.rules[expected->rule];
 	expected->by = BY_RULE;
 	expected->action = USER_DROP;
@@ -523,7 +594,7 @@ static bool forged(const struct probe *probe, const struct loaded_policy *policy
 	return ask == ANTISPOOF_STRICT && back != frame->ifindex;
 }
 
-void probe_expect(const struct probe *probe, const struct loaded_policy *policy,
+void probe_expect(const struct probe *probe, struct loaded_policy *policy,
 		  struct expected *expected)
 {
 	uint32_t bits = 3u << policy->ruleset.options.mark_shift;

@@ -50,7 +50,7 @@ void probe_frame(const struct probe *probe, uint8_t bytes[CRAFT_BYTES], struct u
  */
 bool probe_fields(const struct probe *probe, const struct loaded_policy *policy,
 		  struct fields *fields);
-void probe_expect(const struct probe *probe, const struct loaded_policy *policy,
+void probe_expect(const struct probe *probe, struct loaded_policy *policy,
 		  struct expected *expected);
 /*
  * The n-th way to make it simpler; false when there are no more. It may be equal to the one before.

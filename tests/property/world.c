@@ -29,6 +29,7 @@
 #define PAGES 64u
 #define RULES_MAX 512u
 #define FAILED 99
+#define LIMITED_MAX 2048u /* more than one policy's packets need */
 
 struct world {
 	struct harness *skeleton;
@@ -260,6 +261,10 @@ static int load_programs(struct world *world)
 	bpf_map__set_max_entries(world->skeleton->maps.fragments, 256); /* soon emptied */
 	bpf_map__set_max_entries(skeleton->maps.embryonic, 1024);
 	bpf_map__set_max_entries(skeleton->maps.asked, 256);
+	bpf_map__set_max_entries(skeleton->maps.buckets, LIMITED_MAX);
+	bpf_map__set_max_entries(skeleton->maps.buckets_of_all, LIMITED_MAX);
+	bpf_map__set_max_entries(skeleton->maps.tallies, LIMITED_MAX);
+	bpf_map__set_max_entries(skeleton->maps.places, LIMITED_MAX);
 	return harness__load(skeleton); /* -EPERM without the capability */
 }
 
@@ -539,4 +544,12 @@ void world_flush(struct world *world)
 	empty_map(world->skeleton->maps.embryonic);
 	empty_map(world->skeleton->maps.asked);
 	empty_map(world->skeleton->maps.fragments);
+}
+
+void world_forget(struct world *world)
+{
+	empty_map(world->skeleton->maps.buckets);
+	empty_map(world->skeleton->maps.buckets_of_all);
+	empty_map(world->skeleton->maps.tallies);
+	empty_map(world->skeleton->maps.places);
 }

@@ -76,6 +76,8 @@ uint32_t world_mtu(void *context, uint32_t ifindex);
 int world_flow(struct world *world, const struct flow_key *key, struct flow *flow, bool *embryonic);
 /* Forgets all flows and expected DHCP answers. */
 void world_flush(struct world *world);
+/* Forgets what limits have counted. */
+void world_forget(struct world *world);
 /* Counts since world_policy, by enum statistic. */
 int world_stats(struct world *world, uint64_t *stats);
 /* The clock of the programs. */

@@ -15,6 +15,7 @@
 #include "engine/bpf/attach.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
+#include "engine/bpf/limits.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
@@ -190,6 +191,8 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 			seed_flows(loaded, links, ruleset, slots_generation(loaded) - 1);
 	if (!err)
 		attach_tidy(loaded, pins, links, ruleset);
+	if (!err)
+		limits_forget(loaded, image);
 	report->flip_ns = now_ns() - start;
 	/* The policy runs: that some flows live on is no reason to say that nothing was changed. */
 	if (!err && options->end)

@@ -202,6 +202,9 @@ int engine_flows(struct engine *engine, flow_visitor *visit, void *context, stru
 int engine_flows_kill(struct engine *engine, flow_visitor *choose, void *context, uint64_t *killed,
 		      struct problem *problem);
 
+/* Removes the records of flows that have expired; *removed is how many. */
+int engine_sweep(struct engine *engine, uint64_t *removed, struct problem *problem);
+
 /*
  * Events as they come. `lost` counts events that did not fit the ring since the last call. Return
  * non-zero to stop.

@@ -127,3 +127,39 @@ int flow_tables_kill(const struct loaded *loaded, flow_visitor *choose, void *co
 
 	return err ? err : table_kill(loaded->maps[MAP_FLOWS], false, choose, context, killed);
 }
+
+/* Looked at once more: meanwhile another flow may have the key. */
+static bool still_expired(int fd, const struct flow_key *key)
+{
+	struct flow flow;
+
+	return !bpf_map_lookup_elem(fd, key, &flow) && flow_expired(&flow, now_ns());
+}
+
+static int table_sweep(int fd, uint64_t *removed)
+{
+	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
+	uint64_t now = now_ns();
+
+	if (!reading)
+		return -ENOMEM;
+	while (!reading->last) {
+		int err = reading_next(fd, reading);
+
+		if (err)
+			return err;
+		for (uint32_t i = 0; i < reading->n; i++)
+			if (flow_expired(&reading->flows[i], now) &&
+			    still_expired(fd, &reading->keys[i]) &&
+			    !bpf_map_delete_elem(fd, &reading->keys[i]))
+				++*removed;
+	}
+	return 0;
+}
+
+int flow_tables_sweep(const struct loaded *loaded, uint64_t *removed)
+{
+	int err = table_sweep(loaded->maps[MAP_EMBRYONIC], removed);
+
+	return err ? err : table_sweep(loaded->maps[MAP_FLOWS], removed);
+}

@@ -25,5 +25,7 @@ int flow_table_move(int from, int to);
  */
 int flow_tables_kill(const struct loaded *loaded, flow_visitor *choose, void *context,
 		     uint64_t *killed);
+/* Deletes the flows of both tables that have expired; *removed goes up by each. 0 or -errno. */
+int flow_tables_sweep(const struct loaded *loaded, uint64_t *removed);
 
 #endif

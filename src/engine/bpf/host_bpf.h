@@ -14,6 +14,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "core/bucket.h"
 #include "core/image.h"
 #include "core/event.h"
 #include "core/flow.h"
@@ -234,6 +235,43 @@ struct {
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 
+/* What limits have counted, for each address and for all together (core/limit.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, BUCKETS_MAX);
+	__type(key, struct limit_key);
+	__type(value, __u64);
+} buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, IMAGE_LIMITS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct limit_key);
+	__type(value, __u64);
+} buckets_of_all SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, TALLIES_MAX);
+	__type(key, struct limit_key);
+	__type(value, struct tally);
+} tallies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, PLACES_MAX);
+	__type(key, struct limit_key);
+	__type(value, struct place);
+} places SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct admission);
+} admissions SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -359,37 +397,37 @@ static long walk_next(__u32 i, struct walk_context *context)
 	int result = walk_step(&context->image, &context->packet->fields, &context->walk);
 
 	if (result < 0)
-		context->walk.ref = RULE_NONE; /* which is no reference to a rule */
+		context->walk.ref = REF_NONE;
 	return result != 0;
 }
 
-/* The number of the rule that decides, or RULE_NONE. */
-__noinline int classify(struct packet *p, __u32 slot, __u32 kind)
+/* Where the walk ends, as host_walk(). */
+__noinline __u32 classify(struct packet *p, __u32 slot, __u32 kind, __u32 from)
 {
 	const struct image_header *header;
 	struct walk_context context = {};
 	__u32 zero = 0;
 
 	if (!p)
-		return -1;
+		return REF_NONE;
 	context.image.pages = bpf_map_lookup_elem(&images, &slot);
 	if (!context.image.pages)
-		return -1;
+		return REF_NONE;
 	header = bpf_map_lookup_elem(context.image.pages, &zero);
 	if (!header)
-		return -1;
+		return REF_NONE;
 	context.image.base = header;
 	context.packet = p;
-	context.walk.ref = walk_begin(&context.image, header, &p->fields, kind);
+	context.walk.ref = from;
+	if (from == REF_NONE)
+		context.walk.ref = walk_begin(&context.image, header, &p->fields, kind);
 	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
-	return REF_KIND(context.walk.ref) == REF_RULE ? (int)REF_INDEX(context.walk.ref) : -1;
+	return context.walk.ref;
 }
 
-static __always_inline __u32 host_classify(host_t *host, enum walk_kind kind)
+static __always_inline __u32 host_walk(host_t *host, enum walk_kind kind, __u32 from)
 {
-	int rule = classify(host->packet, host->slot, kind);
-
-	return rule < 0 ? RULE_NONE : (__u32)rule;
+	return classify(host->packet, host->slot, kind, from);
 }
 
 struct zone_context {
@@ -403,22 +441,40 @@ static long zone_next(__u32 i, struct zone_context *context)
 	return zone_search_step(&context->image, context->header, &context->search, i);
 }
 
+/* By itself: its context would take too much of its callers' stack. */
+__noinline int zone_of(__u32 slot, __u32 tag)
+{
+	struct zone_context context = { .search = { tag, ZONE_UNKNOWN } };
+	__u32 zero = 0;
+
+	context.image.pages = bpf_map_lookup_elem(&images, &slot);
+	if (!context.image.pages)
+		return ZONE_UNKNOWN;
+	context.header = bpf_map_lookup_elem(context.image.pages, &zero);
+	if (!context.header)
+		return ZONE_UNKNOWN;
+	context.image.base = context.header;
+	bpf_loop(ZONES_MAX, zone_next, &context, 0);
+	return (int)context.search.zone;
+}
+
 static __always_inline __u32 host_zone(host_t *host, __u32 tag)
 {
-	struct zone_context context = {
-		.image = host->image,
-		.header = host->header,
-		.search = { tag, ZONE_UNKNOWN },
-	};
-
-	bpf_loop(ZONES_MAX, zone_next, &context, 0);
-	return context.search.zone;
+	return (__u32)zone_of(host->slot, tag);
 }
 
 static __always_inline const struct image_rule *host_image_rule(host_t *host, __u32 rule)
 {
 	return host_unit(&host->image, host->header->rule_table + rule);
 }
+
+/* Room for the key of a flow that is fetched. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_key);
+} fetch_keys SEC(".maps");
 
 /*
  * Inserts before it deletes, and deletes only what it has inserted: whoever else fetches the same
@@ -442,13 +498,15 @@ static __always_inline void fetch(void *outer, void *own, const struct flow_key 
 
 __noinline int step_fetch(const struct flow_key *wanted)
 {
-	struct flow_key key;
+	struct flow_key *key;
+	__u32 zero = 0;
 
-	if (!wanted)
+	key = bpf_map_lookup_elem(&fetch_keys, &zero);
+	if (!wanted || !key)
 		return 0;
-	key = *wanted;
-	fetch(&other_flows, &flows, &key);
-	fetch(&other_embryonic, &embryonic, &key);
+	*key = *wanted;
+	fetch(&other_flows, &flows, key);
+	fetch(&other_embryonic, &embryonic, key);
 	return 0;
 }
 
@@ -466,6 +524,22 @@ static __always_inline struct flow *host_flow_find(host_t *host, const struct fl
 static __always_inline struct flow *host_embryonic_find(host_t *host, const struct flow_key *key)
 {
 	return bpf_map_lookup_elem(&embryonic, key);
+}
+
+static __always_inline const struct flow *host_flow_elsewhere(host_t *host, const struct flow_key *key)
+{
+	const struct flow *flow;
+	__u32 zero = 0;
+	void *other;
+
+	if (*(volatile __u32 *)&control.moving != MOVING_FLOWS)
+		return 0;
+	other = bpf_map_lookup_elem(&other_flows, &zero);
+	flow = other ? bpf_map_lookup_elem(other, key) : 0;
+	if (flow)
+		return flow;
+	other = bpf_map_lookup_elem(&other_embryonic, &zero);
+	return other ? bpf_map_lookup_elem(other, key) : 0;
 }
 
 static __always_inline void host_flow_delete(host_t *host, const struct flow_key *key)
@@ -488,6 +562,65 @@ static __always_inline void host_fragment_put(host_t *host, const struct fragmen
 					      const struct fragment *fragment)
 {
 	bpf_map_update_elem(&fragments, key, fragment, BPF_ANY);
+}
+
+static __always_inline struct admission *host_admission(host_t *host)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&admissions, &zero);
+}
+
+static __always_inline __u64 host_now_exact(host_t *host)
+{
+	return bpf_ktime_get_ns();
+}
+
+static __always_inline void *value_get(void *map, const struct limit_key *key, const void *zero)
+{
+	void *value = bpf_map_lookup_elem(map, key);
+
+	if (value)
+		return value;
+	bpf_map_update_elem(map, key, zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(map, key);
+}
+
+static __always_inline __u64 *host_bucket(host_t *host, const struct limit_key *key)
+{
+	__u64 zero = 0;
+
+	return value_get(&buckets, key, &zero);
+}
+
+static __always_inline __u64 *host_bucket_of_all(host_t *host, const struct limit_key *key)
+{
+	__u64 zero = 0;
+
+	return value_get(&buckets_of_all, key, &zero);
+}
+
+static __always_inline struct tally *host_tally(host_t *host, const struct limit_key *key)
+{
+	struct tally zero = { 0 };
+
+	return value_get(&tallies, key, &zero);
+}
+
+static __always_inline const struct place *host_place(host_t *host, const struct limit_key *key)
+{
+	return bpf_map_lookup_elem(&places, key);
+}
+
+static __always_inline int host_place_put(host_t *host, const struct limit_key *key,
+					  const struct place *place)
+{
+	return (int)bpf_map_update_elem(&places, key, place, BPF_ANY);
+}
+
+static __always_inline int host_swap(__u64 *word, __u64 old, __u64 new)
+{
+	return __sync_val_compare_and_swap(word, old, new) == old;
 }
 
 static long sweep_one(void *map, const void *key, void *value, void *context)

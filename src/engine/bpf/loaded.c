@@ -27,7 +27,10 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_FLOWS] = "flows",	   [MAP_EMBRYONIC] = "embryonic", [MAP_STATS] = "stats",
 	[MAP_EVENTS] = "events",   [MAP_ASKED] = "asked",	  [MAP_ANSWERS] = "answers",
 	[MAP_OTHER_FLOWS] = "other_flows", [MAP_OTHER_EMBRYONIC] = "other_embryonic",
-	[MAP_FRAGMENTS] = "fragments", [MAP_TRANSLATIONS] = "translations", [MAP_PENDINGS] = "pendings", [MAP_FULL_WAYS] = "full_ways",
+	[MAP_FRAGMENTS] = "fragments", [MAP_TRANSLATIONS] = "translations",
+	[MAP_PENDINGS] = "pendings", [MAP_FULL_WAYS] = "full_ways",
+	[MAP_BUCKETS] = "buckets", [MAP_BUCKETS_OF_ALL] = "buckets_of_all",
+	[MAP_TALLIES] = "tallies", [MAP_PLACES] = "places",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
 	[MAP_CONTROL] = "control",
 };

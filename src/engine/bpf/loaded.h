@@ -22,6 +22,10 @@ enum loaded_map {
 	MAP_FRAGMENTS,
 	MAP_TRANSLATIONS,
 	MAP_PENDINGS,
+	MAP_BUCKETS,
+	MAP_BUCKETS_OF_ALL,
+	MAP_TALLIES,
+	MAP_PLACES,
 	MAP_OTHER_FLOWS,
 	MAP_OTHER_EMBRYONIC,
 	MAP_FULL_WAYS, /* its programs stay only while it is pinned */

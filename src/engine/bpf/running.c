@@ -177,6 +177,15 @@ int engine_flows_kill(struct engine *engine, flow_visitor *choose, void *context
 	return err ? problem_set(problem, err, "cannot change the flow tables: ") : 0;
 }
 
+int engine_sweep(struct engine *engine, uint64_t *removed, struct problem *problem)
+{
+	int err;
+
+	*removed = 0;
+	err = flow_tables_sweep(&engine->loaded, removed);
+	return err ? problem_set(problem, err, "cannot change the flow tables: ") : 0;
+}
+
 /* Kernel memory of a map, as its fdinfo tells. */
 static uint64_t map_memory(int fd)
 {

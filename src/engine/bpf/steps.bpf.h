@@ -75,6 +75,16 @@ __noinline int step_proof(struct __sk_buff *skb, struct room *room, __u32 ethern
 	return room ? proof_of_frame(skb, ethernet, (const __u64 *)control.proof_keys, &room->proof) : -1;
 }
 
+__noinline int step_packet_proof(struct room *room)
+{
+	return room ? (int)proof_of_packet(&room->packet, (const __u64 *)control.proof_keys) : 0;
+}
+
+static __always_inline __u32 host_packet_proof(host_t *host)
+{
+	return (__u32)step_packet_proof(host->room);
+}
+
 static __always_inline int host_frame_proof(host_t *host, struct __sk_buff *skb, __u32 ethernet,
 					    __u32 *proof)
 {
@@ -328,19 +338,10 @@ static __always_inline void host_port_search(host_t *host)
 	step_port_search();
 }
 
-__noinline int step_nat_begin(struct room *room, __u32 slot)
-{
-	host_t host;
-
-	if (!room || host_reopen(&host, 0, slot))
-		return -1;
-	return nat_begin(&host, &host.room->key, &host.room->judgement);
-}
-
 static __always_inline int host_nat_begin(host_t *host, const struct flow_key *key,
 					  struct judgement *j)
 {
-	return step_nat_begin(host->room, host->slot);
+	return nat_begin(host, &host->room->key, j);
 }
 
 __noinline int step_forward(struct room *room, __u32 slot, __u32 leaves)
@@ -468,6 +469,49 @@ __noinline int step_fragment_note_arrival(__u32 from_tag)
 static __always_inline void host_fragment_note_arrival(host_t *host, __u32 from_tag)
 {
 	step_fragment_note_arrival(from_tag);
+}
+
+/* What a search is handed must be on the stack, and there is little of that. */
+struct place_search {
+	struct admission *admission;
+};
+
+static long place_search_next(__u32 i, struct place_search *search)
+{
+	host_t *none = 0; /* nothing is asked of it */
+
+	return place_search_step(none, search->admission);
+}
+
+static __always_inline void host_place_search(host_t *host, struct admission *admission)
+{
+	struct place_search search = { admission };
+
+	bpf_loop(PLACES_LOOKED_AT, place_search_next, &search, 0);
+}
+
+__noinline int step_place(struct room *room, __u32 slot, __u32 ref, __u32 taken)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return 0;
+	return limit_place(&host, &host.room->judgement, ref, taken);
+}
+
+__noinline __u32 step_rate(struct room *room, __u32 slot, __u32 ref, __u32 place)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return REF_NONE;
+	return limit_rate(&host, ref, place);
+}
+
+static __always_inline __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken)
+{
+	return step_rate(host->room, host->slot, ref,
+			 (__u32)step_place(host->room, host->slot, ref, taken));
 }
 
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)

@@ -19,6 +19,7 @@
 #include "engine/user/flow_table.h"
 #include "engine/user/fragment_table.h"
 #include "engine/user/nat_table.h"
+#include "engine/user/limit_table.h"
 
 /* When the DHCP client of an interface last sent something. */
 struct asked {
@@ -40,6 +41,7 @@ struct user_engine {
 	struct fragment_table fragments;
 	struct nat_table translated, pending;
 	bool translates; /* a policy has translated: flows may be */
+	struct limit_table buckets, buckets_of_all, tallies, places; /* core/limit.h */
 	struct asked *asked;
 	uint64_t stats[STAT_COUNT];
 };
@@ -101,6 +103,10 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 	new->flows.max = options->flows_max;
 	new->embryonic.max = options->embryonic_max;
 	note_translations(new);
+	new->buckets.max = BUCKETS_MAX;
+	new->buckets_of_all = (struct limit_table){ .max = IMAGE_LIMITS_MAX, .keeps = true };
+	new->tallies.max = TALLIES_MAX;
+	new->places.max = PLACES_MAX;
 	*engine = new;
 	return 0;
 }
@@ -110,6 +116,7 @@ void user_engine_free(struct user_engine *engine)
 	if (!engine)
 		return;
 	user_engine_flush(engine);
+	user_engine_forget(engine);
 	free(engine->counters);
 	free(engine->image);
 	free(engine);
@@ -257,4 +264,12 @@ void user_engine_flush(struct user_engine *engine)
 		HASH_DELETE(hh, engine->asked, asked);
 		free(asked);
 	}
+}
+
+void user_engine_forget(struct user_engine *engine)
+{
+	limit_table_clear(&engine->buckets);
+	limit_table_clear(&engine->buckets_of_all);
+	limit_table_clear(&engine->tallies);
+	limit_table_clear(&engine->places);
 }

@@ -131,5 +131,7 @@ int user_engine_flows(const struct user_engine *engine,
 		      void *context);
 /* Forgets all flows, and what DHCP answers are expected. */
 void user_engine_flush(struct user_engine *engine);
+/* Forgets what limits have counted: all buckets are full, all places free. */
+void user_engine_forget(struct user_engine *engine);
 
 #endif

@@ -26,6 +26,7 @@ static inline const struct image_switch *host_switch(host_image_t *image, uint32
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#include "core/bucket.h"
 #include "core/classify.h"
 #include "core/judgement.h"
 #include "core/nat_record.h"
@@ -39,6 +40,7 @@ typedef struct {
 	struct quoted quoted;
 	struct flow_key key;
 	struct nat_room nat;
+	struct admission admission;
 	const struct image_header *header;
 	host_image_t image;
 } host_t;
@@ -109,16 +111,17 @@ static inline void host_count_rule(host_t *host, uint32_t rule)
 	counter->last_ns = host->engine->now;
 }
 
-static inline uint32_t host_classify(host_t *host, enum walk_kind kind)
+static inline uint32_t host_walk(host_t *host, enum walk_kind kind, uint32_t from)
 {
-	struct walk walk = { .ref = walk_begin(&host->image, host->header, &host->packet->fields,
-					       kind) };
+	struct walk walk = { .ref = from };
 	uint32_t i;
 	int end = 0;
 
+	if (from == REF_NONE)
+		walk.ref = walk_begin(&host->image, host->header, &host->packet->fields, kind);
 	for (i = 0; i <= host->header->walk_max && !end; i++)
 		end = walk_step(&host->image, &host->packet->fields, &walk);
-	return end == 1 ? REF_INDEX(walk.ref) : RULE_NONE;
+	return end == 1 ? walk.ref : REF_NONE;
 }
 
 static inline uint32_t host_zone(host_t *host, uint32_t tag)
@@ -141,6 +144,13 @@ static inline void host_flow_fetch(host_t *host, const struct flow_key *key)
 {
 	(void)host;
 	(void)key;
+}
+
+static inline const struct flow *host_flow_elsewhere(host_t *host, const struct flow_key *key)
+{
+	(void)host;
+	(void)key;
+	return NULL;
 }
 
 static inline struct flow *host_flow_find(host_t *host, const struct flow_key *key)
@@ -375,8 +385,69 @@ static inline void host_own_address(host_t *host)
 		host->nat.own_known = 1;
 }
 
+static inline struct admission *host_admission(host_t *host)
+{
+	return &host->admission;
+}
+
+static inline __u64 host_now_exact(host_t *host)
+{
+	return host->engine->now;
+}
+
+static inline __u64 *host_bucket(host_t *host, const struct limit_key *key)
+{
+	union limit_value *value = limit_table_get(&host->engine->buckets, key);
+
+	return value ? &value->bucket : NULL;
+}
+
+static inline __u64 *host_bucket_of_all(host_t *host, const struct limit_key *key)
+{
+	union limit_value *value = limit_table_get(&host->engine->buckets_of_all, key);
+
+	return value ? &value->bucket : NULL;
+}
+
+static inline struct tally *host_tally(host_t *host, const struct limit_key *key)
+{
+	return (struct tally *)(void *)limit_table_get(&host->engine->tallies, key);
+}
+
+static inline const struct place *host_place(host_t *host, const struct limit_key *key)
+{
+	return (const struct place *)(const void *)limit_table_look(&host->engine->places, key);
+}
+
+static inline int host_place_put(host_t *host, const struct limit_key *key,
+				 const struct place *place)
+{
+	union limit_value *value = limit_table_get(&host->engine->places, key);
+
+	if (!value)
+		return -1;
+	memcpy(value, place, sizeof(*place));
+	return 0;
+}
+
+/* One thread. */
+static inline int host_swap(__u64 *word, __u64 old, __u64 new)
+{
+	if (*word != old)
+		return 0;
+	*word = new;
+	return 1;
+}
+
 #include "core/checkpoint.h"
 #pragma GCC diagnostic pop
+
+_Static_assert(sizeof(struct place) <= sizeof(union limit_value), "place");
+
+static inline uint32_t host_packet_proof(host_t *host)
+{
+	return proof_of_packet(host->packet, host_proof_keys(host));
+}
 
 static inline int host_frame_proof(host_t *host, host_packet_t *frame, uint32_t ethernet,
 				   uint32_t *proof)
@@ -607,6 +678,17 @@ static inline void host_rules(host_t *host, const struct flow_key *key, const st
 	(void)key; /* it may be that of the record to which the tuple leads */
 	here.sender_high = (uint32_t)flow_key_make(host->packet, &host->key);
 	judge_by_rules(host, &host->key, &here, j);
+}
+
+static inline void host_place_search(host_t *host, struct admission *admission)
+{
+	for (uint32_t i = 0; i < PLACES_LOOKED_AT && !place_search_step(host, admission); i++)
+		;
+}
+
+static inline uint32_t host_admit(host_t *host, struct judgement *j, uint32_t ref, uint32_t taken)
+{
+	return limit_rate(host, ref, (uint32_t)limit_place(host, j, ref, taken));
 }
 
 #endif

@@ -277,10 +277,12 @@ static uint64_t random_zones(struct random *random, uint32_t zones)
 	return set;
 }
 
+#define LIMITED 12 /* rules with limits, about */
+
 void sample_random(struct random *random, const struct sample_shape *shape, struct ruleset *ruleset)
 {
 	const struct addresses *pool[2][POOL];
-	uint32_t i, j;
+	uint32_t i, j, limited = 0;
 
 	sample_begin(ruleset, shape->zones, shape->rules + 2);
 	for (i = 0; i < 2; i++)
@@ -292,6 +294,11 @@ void sample_random(struct random *random, const struct sample_shape *shape, stru
 		rule->from = random_zones(random, shape->zones);
 		rule->to = random_zones(random, shape->zones);
 		rule->action = random_below(random, 3);
+		if (random_below(random, shape->rules) < LIMITED && limited < IMAGE_LIMITED_MAX) {
+			rule->id = "limited";
+			rule->limit = (struct rule_limit){ .n = 1, .period = 1, .burst = 1, .prefix = 64 };
+			limited++;
+		}
 		for (j = 0; j < rule->clause_n; j++)
 			random_clause(random, ruleset, (struct clause *)&rule->clauses[j], pool,
 				      shape->addresses);
@@ -423,6 +430,12 @@ static struct clause known_of_flow(const struct clause *clause)
 	return known;
 }
 
+/* As good as any: the same for the rules and for the image. */
+static bool within(const struct fields *fields, uint32_t rule)
+{
+	return (fields->word[FIELD_SRC] ^ fields->word[FIELD_DST_PORT] ^ rule) % 3 == 0;
+}
+
 uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields,
 		      enum walk_kind kind)
 {
@@ -433,6 +446,10 @@ uint32_t sample_judge(const struct ruleset *ruleset, const struct fields *fields
 
 		if (!(rule->from >> fields->word[FIELD_FROM_ZONE] & 1 &&
 		      rule->to >> fields->word[FIELD_TO_ZONE] & 1))
+			continue;
+		/* A flow is within the limits of what allows, and began in spite of what does not. */
+		if (rule->limit.n && (kind == WALK_FLOW ? rule->action != ACTION_ALLOW :
+							  !within(fields, i)))
 			continue;
 		for (j = 0; j < rule->clause_n; j++) {
 			struct clause clause = rule->clauses[j];
@@ -484,6 +501,9 @@ uint32_t sample_walk(const struct image *image, const struct fields *fields, enu
 			next = node[0];
 			yes = node[1];
 			no = node[2];
+			break;
+		case REF_LIMIT:
+			next = within(fields, node[0]) ? node[0] : node[1];
 			break;
 		case REF_MEMBER:
 			next = unit ? yes : no;

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "core/flow.h"
 #include "core/image.h"
 
 /* Where things lie in the sound image. */
@@ -303,7 +304,15 @@ static void test_damage(void **state)
 		DISPATCH(REF_MAKE(REF_RULE, 4), NO_RULE),
 		DISPATCH(REF_MAKE(REF_MEMBER, 0), "a set's answer outside of a set tree"),
 		DISPATCH(REF_MAKE(REF_TUPLES, UNIT_TEST), NO_KIND),
-		DISPATCH(REF_MAKE(REF_LIMIT, UNIT_TEST), NO_KIND),
+		DISPATCH(REF_MAKE(REF_LIMIT, UNIT_TEST), "one unit is used as two kinds of node"),
+		DISPATCH(REF_MAKE(REF_LIMIT, UNITS), BEFORE),
+		DISPATCH(REF_MAKE(REF_LIMIT, UNIT_TAGS), NO_RULE),
+		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_LIMIT, UNIT_INNER), "a limit inside a set tree"),
+		HEADER(limit_n, 1, "table of limits out of bounds"),
+		HEADER(limit_n, IMAGE_LIMITS_MAX + 1, "table of limits out of bounds"),
+		RULE(1, 4, FLOW_TIMEOUT_MAX + 1, "timeout of a rule out of range"),
+		RULE(1, 5, 1, "a limit that does not exist"),
+		RULE(1, 6, UINT32_MAX, "a limit that does not exist"),
 		DISPATCH(REF_MAKE(15, UNIT_TEST), NO_KIND),
 		DISPATCH(REF_MAKE(REF_TEST, UNITS), BEFORE),
 		DISPATCH(REF_MAKE(REF_TEST, 0), BEFORE),
@@ -515,6 +524,69 @@ static void test_translations(void **state)
 	}
 }
 
+/* Units that nothing else needs, for a limit, and for the node of the rule that has it. */
+static struct image_limit *make_limited(union sample *sample, struct image_limited **node)
+{
+	struct image_limit *limit = at(sample, UNIT_SPARE);
+	struct image_rule *rules = at(sample, UNIT_RULES);
+	uint32_t *dispatch = at(sample, UNIT_DISPATCH);
+
+	make(sample);
+	sample->header.limits = UNIT_SPARE;
+	sample->header.limit_n = 1;
+	*limit = (struct image_limit){ .id = { 1, 2 }, .interval = { 1000 }, .burst = 5, .prefix = 64 };
+	rules[0].limit = 1;
+	*node = at(sample, UNIT_SPARE + 1);
+	**node = (struct image_limited){ .rule = 0, .beyond = REF_MAKE(REF_TEST, UNIT_TEST) };
+	dispatch[3] = REF_MAKE(REF_LIMIT, UNIT_SPARE + 1);
+	return limit;
+}
+
+static void test_limits(void **state)
+{
+	static const struct {
+		struct image_limit limit;
+		const char *why;
+	} cases[] = {
+		{ { .interval = { 1 }, .burst = 1, .prefix = 1 }, NULL },
+		{ { .interval = { 0, 1u << 29 }, .burst = 2, .prefix = 128, .each = 2 }, NULL },
+		{ { .interval = { 1 }, .burst = 1 }, "a limit is for each of nothing known" },
+		{ { .interval = { 1 }, .burst = 1, .prefix = 129 }, "a limit is for each of nothing known" },
+		{ { .interval = { 1 }, .burst = 1, .prefix = 64, .each = 3 }, "a limit is for each of nothing known" },
+		{ { .interval = { 1 }, .prefix = 64 }, "a limit is neither a rate nor a number of flows" },
+		{ { .burst = 1, .prefix = 64 }, "a limit is neither a rate nor a number of flows" },
+		{ { .prefix = 64 }, "a limit is neither a rate nor a number of flows" },
+		{ { .interval = { 1 }, .burst = 1, .flows = 1, .prefix = 64 },
+		  "a limit is neither a rate nor a number of flows" },
+		{ { .flows = 1, .prefix = 64 }, "a limit of the wrong kind" },
+		{ { .interval = { 0, 1u << 29 }, .burst = 3, .prefix = 64 }, "burst of a limit out of range" },
+		{ { .interval = { 1 }, .burst = 1, .prefix = 64, .reserved = { 0, 1 } },
+		  "reserved part of a limit is not zero" },
+	};
+	struct image_limited *node;
+	const char *why = NULL;
+	union sample sample;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		*make_limited(&sample, &node) = cases[i].limit;
+		assert_int_equal(image_validate(&sample, sizeof(sample), &why), cases[i].why ? -EBADMSG : 0);
+		if (cases[i].why)
+			assert_string_equal(why, cases[i].why);
+	}
+	make_limited(&sample, &node);
+	node->rule = 4;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+	make_limited(&sample, &node);
+	node->reserved[5] = 1;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+	assert_string_equal(why, "reserved part of a limited rule's node is not zero");
+	make_limited(&sample, &node);
+	node->beyond = REF_MAKE(REF_LIMIT, UNIT_SPARE + 1);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+	assert_string_equal(why, BEFORE);
+}
+
 /* A key of 0xffffffff may be used: then only the children behind it must agree. */
 static void test_last_key(void **state)
 {
@@ -576,7 +648,7 @@ int main(void)
 		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_last_key),
 		cmocka_unit_test(test_any_word),   cmocka_unit_test(test_nat_rules),
 		cmocka_unit_test(test_no_nat),	   cmocka_unit_test(test_translations),
-		cmocka_unit_test(test_hygiene),
+		cmocka_unit_test(test_hygiene),	   cmocka_unit_test(test_limits),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
