@@ -260,7 +260,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	session_judge(&loaded->ruleset, session, &fate);
 	if (!fate.here || (fate.opens && (fate.lives || how == FLOWS_KEEP)))
 		return false;
-	rule = &loaded->ruleset.rules[fate.rule];
+	rule = ruleset_rule(&loaded->ruleset, fate.rule);
 	session_question(&loaded->ruleset, session, &fate, question, sizeof(question));
 	rule_place_text(&places, rule, &place);
 	snprintf(problem->what, sizeof(problem->what),

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "cli/forwards.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
+#include "analysis/evaluate.h"
 #include "cli/names.h"
 #include "cli/running.h"
 
@@ -47,6 +49,60 @@ static void tell(struct telling *telling, const struct nat_rule *rule,
 	text_free(&text);
 }
 
+/* A packet that the clause has sent to the target. */
+static void example_of(const struct clause *clause, const struct nat_target *target, uint32_t zone,
+		       struct fields *fields)
+{
+	const struct ranges *protocol = &clause->field[FIELD_PROTOCOL];
+	const struct ranges *port = &clause->field[FIELD_DST_PORT];
+	const struct ranges *from = &clause->field[FIELD_SRC_PORT];
+
+	*fields = (struct fields){ 0 };
+	fields->word[FIELD_FROM_ZONE] = zone;
+	fields->word[FIELD_TO_ZONE] = ZONE_SELF;
+	fields->word[FIELD_FAMILY] = target->family;
+	fields->word[FIELD_PROTOCOL] = protocol->n ? protocol->items[0].lo : IPPROTO_TCP;
+	fields->word[FIELD_SRC_PORT] = from->n ? from->items[0].lo : 0;
+	fields->word[FIELD_DST_PORT] = port->n ? port->items[0].lo : 0;
+	if (target->port_lo)
+		fields->word[FIELD_DST_PORT] = target->port_lo;
+	if (clause->src)
+		memcpy(&fields->word[FIELD_SRC], clause->src->items[0].lo, 16);
+	memcpy(&fields->word[FIELD_DST], target->addresses.lo, 16);
+}
+
+/*
+ * The target is an address of this host: is what is sent there forwarded in turn? The rule may match
+ * many packets; asked is of one whose port is the target's, or the first that is matched.
+ */
+static void check_own(struct telling *telling, const struct nat_rule *rule,
+		      const struct nat_target *target)
+{
+	const struct ruleset *ruleset = telling->ruleset;
+	struct text text = TEXT_INIT(1 << 14), place = TEXT_INIT(1 << 12);
+	const struct clause *clause = rule->rule.clause_n ? &rule->rule.clauses[0] : NULL;
+	struct fields fields = { 0 };
+	uint32_t again = ruleset->nat_n;
+
+	for (uint32_t zone = 0; clause && zone < ruleset->zone_n && again == ruleset->nat_n; zone++) {
+		if (!(rule->rule.from >> zone & 1))
+			continue;
+		example_of(clause, target, zone, &fields);
+		again = evaluate_forward(ruleset, &fields);
+	}
+	if (again == ruleset->nat_n || telling->told++ >= TOLD_MAX)
+		return;
+	rule_place_text(&telling->places, &rule->rule, &place);
+	text_printf(&text, "`%s` at %s sends to this host's own ", rule->rule.text,
+		    text_string(&place));
+	text_address(&text, target->family, target->addresses.lo);
+	text_printf(&text, ", which `%s` forwards: a packet is forwarded once",
+		    ruleset->nat[again].rule.text);
+	telling->say(telling->context, "nat-loop", text_string(&text));
+	text_free(&place);
+	text_free(&text);
+}
+
 static void check_target(struct telling *telling, const struct nat_rule *rule,
 			 const struct nat_target *target)
 {
@@ -61,7 +117,9 @@ static void check_target(struct telling *telling, const struct nat_rule *rule,
 	}
 	interface = find(telling->interfaces, ifindex);
 	/* This host's own addresses are reached by loopback. */
-	if (interface && interface->zone == ZONE_OTHER && strcmp(interface->name, "lo") != 0)
+	if (interface && strcmp(interface->name, "lo") == 0)
+		check_own(telling, rule, target);
+	else if (interface && interface->zone == ZONE_OTHER)
 		tell(telling, rule, target, interface);
 }
 

@@ -8,7 +8,10 @@
 #include "engine/bpf/engine.h"
 #include "policy/rule.h"
 
-/* Calls `say` for each target of a forward that has no route, or leads to no zone of the policy. */
+/*
+ * Calls `say` for each target of a forward that has no route, or leads to no zone of the policy,
+ * or to this host's own address where a forward takes it in turn.
+ */
 void forwards_check(const struct ruleset *ruleset, const struct interface_vector *interfaces,
 		    void (*say)(void *context, const char *code, const char *message),
 		    void *context);

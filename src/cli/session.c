@@ -269,6 +269,12 @@ void session_judge(const struct ruleset *ruleset, const struct session *session,
 		fate->opens = false;
 		fate->rule = rule;
 	}
+	/* Forwarded, it would be opened elsewhere. */
+	rule = evaluate_forward(ruleset, &fields);
+	if (rule < ruleset->nat_n) {
+		fate->opens = false;
+		fate->rule = ruleset->rule_n + rule;
+	}
 	/* At the first apply too: then it is taken over, see engine/bpf/seed.h. */
 	rule = evaluate_flow(ruleset, &fields);
 	if (ruleset->rules[rule].action != ACTION_ALLOW) {

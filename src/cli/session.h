@@ -39,7 +39,7 @@ struct session_fate {
 	bool here;	       /* its address is one of this network namespace, on an interface that the policy covers */
 	char interface[16];    /* by which the peer is reached */
 	bool opens, lives;     /* may it be opened anew? would it have been let begin, as a live flow is judged? */
-	uint32_t rule;	       /* that says no, when one of them is false */
+	uint32_t rule;	       /* that says no, when one of them is false; see ruleset_rule() */
 };
 
 void session_judge(const struct ruleset *ruleset, const struct session *session,

@@ -218,6 +218,7 @@ static void show_image_text(const struct image_header *header, const struct comp
 	} rows[] = {
 		{ "rules", header->rules, "built-in ones and defaults included" },
 		{ "zones", header->zones, "`self` and `other` included" },
+		{ "translations", header->translation_n, "to where rules of NAT translate" },
 		{ "switches", stats->switches, "nodes that ask one field for up to 15 boundaries" },
 		{ "tests", stats->tests, "nodes that ask one field for one range" },
 		{ "sets", stats->set_nodes, "nodes that ask a tree of addresses" },
@@ -261,7 +262,8 @@ static void show_image_json(const struct image_header *header, const struct comp
 		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
 			  (json_int_t)header->units * IMAGE_UNIT, "format",
 			  (json_int_t)header->version, "digest", digest, "rules",
-			  (json_int_t)header->rules, "zones", (json_int_t)header->zones, "switches",
+			  (json_int_t)header->rules, "zones", (json_int_t)header->zones,
+			  "translations", (json_int_t)header->translation_n, "switches",
 			  (json_int_t)stats->switches, "tests", (json_int_t)stats->tests, "sets",
 			  (json_int_t)stats->set_nodes, "set_trees", (json_int_t)stats->set_trees,
 			  "set_switches", (json_int_t)stats->set_switches, "limits",

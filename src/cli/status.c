@@ -37,7 +37,7 @@ static void print_policy(const struct running *running, struct text *out)
 		    status_digest(&running->status),
 		    (unsigned long long)running->status.generation);
 	text_printf(out, "%u of the file, %u in all\n", ruleset_own_rules(&running->ruleset),
-		    running->ruleset.rule_n);
+		    running->ruleset.rule_n + running->ruleset.nat_n);
 }
 
 static void print_guard(const struct engine_status *status, struct text *out)
@@ -253,7 +253,7 @@ static void print_json(const struct running *running)
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
 			  (json_int_t)ruleset_own_rules(&running->ruleset), "rules_all",
-			  (json_int_t)running->ruleset.rule_n, "interfaces", interfaces, "hooks",
+			  (json_int_t)running->ruleset.rule_n + running->ruleset.nat_n, "interfaces", interfaces, "hooks",
 			  status->clsact ? "clsact" : "tcx", "guard",
 			  "wanted", status->guard_wanted, "alive", status->guard, "by",
 			  status->nft_guard ? "nftables" : "bpf", "reeved",

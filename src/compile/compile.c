@@ -240,7 +240,8 @@ static void build_classes(struct work *work, const struct entry *entries, uint32
 static bool flows_differ(const struct terms *terms)
 {
 	for (size_t i = 0; i < terms->list.n; i++)
-		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS || terms->list.items[i].limited)
+		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS ||
+		    terms->list.items[i].limited)
 			return true;
 	return false;
 }

@@ -406,7 +406,8 @@ static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsign
 						      "a set's answer outside of a set tree");
 		return true;
 	}
-	if (kind != REF_SWITCH && kind != REF_TEST && ((kind != REF_SET && kind != REF_LIMIT) || member))
+	if (kind != REF_SWITCH && kind != REF_TEST &&
+	    ((kind != REF_SET && kind != REF_LIMIT) || member))
 		return refuse(check, kind == REF_SET   ? "a set inside a set tree" :
 				     kind == REF_LIMIT ? "a limit inside a set tree" :
 							 "unknown kind of node");

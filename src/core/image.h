@@ -13,8 +13,9 @@
  *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
  *	REF_TEST    one field: yes if ((field & mask) - lo) <= span (unsigned), else no
  *	REF_SET     walk the tree `root`, which ends in REF_MEMBER 0 or 1; go on at no or yes. Not nested.
- *	REF_LIMIT   a rule with limits, all of whose conditions hold: if it admits the packet (core/limit.h), that
- *		    rule; else go on at `beyond`. Not in set trees; at most IMAGE_LIMITED_MAX on any way down
+ *	REF_LIMIT   a rule with limits, all of whose conditions hold: if it admits the packet
+ *		    (core/limit.h), that rule; else go on at `beyond`. Not in set trees; at most
+ *		    IMAGE_LIMITED_MAX on any way down
  *	REF_TUPLES  reserved
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest
@@ -148,8 +149,8 @@ enum limit_each {
 };
 
 /*
- * 1 unit. A rate: a bucket of `burst` tokens, of which one comes back every `interval`; or a number of
- * flows at a time. What was counted is found by `id`, also by the next policy, where its rule's
+ * 1 unit. A rate: a bucket of `burst` tokens, of which one comes back every `interval`; or a number
+ * of flows at a time. What was counted is found by `id`, also by the next policy, where its rule's
  * id stays.
  */
 struct image_limit {

@@ -554,7 +554,7 @@ static __always_inline int first_fragment(const struct packet *p)
 	return (p->flags & PACKET_FRAGMENT) && !p->fields.word[FIELD_FRAGMENT];
 }
 
-/* Is this an echo request that its rule's limit counts, though it has a flow? It meets the rules. */
+/* Is this an echo request that its rule's limit counts, though it has a flow? */
 static __always_inline int flow_counted(const struct flow *flow, __u32 direction)
 {
 	return (flow->flags & FLOW_COUNTED) && direction == DIRECTION_ORIGINAL;

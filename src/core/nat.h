@@ -319,6 +319,10 @@ static __always_inline void translation_address(const struct image_translation *
 {
 	__u32 last = entry->family == 6 ? 3 : 0, span = entry->hi[last] - entry->lo[last], i;
 
+	/* A range of IPv6 addresses across more than the last word: as far as that goes. */
+	if (last && ((entry->lo[0] ^ entry->hi[0]) | (entry->lo[1] ^ entry->hi[1]) |
+		     (entry->lo[2] ^ entry->hi[2])))
+		span = ~entry->lo[3];
 	address_copy(address, entry->lo);
 	if (entry->flags & TRANSLATE_PREFIX) {
 #pragma clang loop unroll(full)

@@ -81,7 +81,9 @@ enum rule_origin {
 	RULE_BUILTIN_DEFAULT, /* what holds where no default does */
 };
 
-/* `n` packets every `period` seconds, `burst` at once; or `n` flows at a time (period and burst 0). */
+/*
+ * `n` packets every `period` seconds, `burst` at once; or `n` flows at a time (period and burst 0).
+ */
 struct rule_limit {
 	uint32_t n, period, burst;
 	enum limit_each each;

@@ -58,12 +58,16 @@ nat wan -> self {
     forward 8080/tcp to 10.77.1.10:80
     forward 8081/tcp to { 203.0.113.80, 198.18.5.5 }
     forward 8082/tcp to 203.0.113.1:22
+    forward 8083/tcp to 203.0.113.1:8080
 }
 """
     done = world.firewall.try_reeve("apply", "--dry-run", world.firewall.policy(policy))
     same(done.returncode, 0)
     holds("10.77.1.10 is reached by lan0, which no zone names" in done.stderr, done.stderr)
     holds("198.18.5.5 cannot be reached: there is no route to it" in done.stderr, done.stderr)
+    holds("sends to this host's own 203.0.113.1, which `forward 8080/tcp to 10.77.1.10:80` forwards"
+          in done.stderr, done.stderr)
+    holds("8082" not in done.stderr, done.stderr)
     for address in ("203.0.113.80", "203.0.113.1"):
         holds(f": {address} " not in done.stderr, done.stderr)
 

@@ -526,7 +526,8 @@ static __always_inline struct flow *host_embryonic_find(host_t *host, const stru
 	return bpf_map_lookup_elem(&embryonic, key);
 }
 
-static __always_inline const struct flow *host_flow_elsewhere(host_t *host, const struct flow_key *key)
+static __always_inline const struct flow *host_flow_elsewhere(host_t *host,
+							      const struct flow_key *key)
 {
 	const struct flow *flow;
 	__u32 zero = 0;

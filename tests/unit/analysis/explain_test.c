@@ -395,7 +395,9 @@ static void test_examples(void **state)
 		{ "lan -> self 80/tcp", "reject default *", NULL },
 		{ "wan -> lan 80/tcp to 192.168.1.10", "allow rule *", NULL },
 		{ "wan -> lan 22/tcp to 192.168.1.10", "drop default *", NULL },
-		{ "lan -> lan", "drop builtin-default *", NULL },
+		{ "lan -> lan", "drop default *", NULL },
+		{ "wan -> self 8080/tcp", "allow rule *", NULL },
+		{ "wan -> other", "drop builtin-default *", NULL },
 	};
 
 	(void)state;
