@@ -29,6 +29,9 @@
  *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
+ * Hygiene: 8 entries a unit, by zone number; behind the last zone zero. It is there only when some
+ * zone asks for some.
+ *
  * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the
  * bucket of an ifindex is image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry.
  * An interface that is not in it is ZONE_OTHER.
@@ -98,12 +101,13 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
 	__u32 zone_tags;       /* unit of the first tags */
+	__u32 hygiene;	       /* unit of the first struct image_hygiene; 0: no zone asks for any */
 	__u32 translations;    /* unit of the first, even; 0 if there are none */
 	__u32 translation_n;   /* 0: nothing is translated, and the walks of NAT are not to be walked */
 	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
 	__u32 limits;	       /* unit of the first limit */
 	__u32 limit_n;
-	__u32 reserved[12];    /* zero */
+	__u32 reserved[11];    /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -230,6 +234,24 @@ struct image_interface {
 	__u16 zone;
 	__u16 tag; /* of the zone, see struct zone */
 };
+
+/* What a zone asks for besides its rules (core/hygiene.h). Of ZONE_SELF nothing. */
+enum hygiene_flags {
+	HYGIENE_ANTISPOOF = 1, /* packets that arrive: the route back leaves by where they came from */
+	HYGIENE_LOOSE = 2,     /* with HYGIENE_ANTISPOOF: any route back will do */
+	HYGIENE_CLAMP_MSS = 4, /* forwarded, from it or to it */
+	HYGIENE_NO_DF = 8,     /* this and the next: forwarded, to it */
+	HYGIENE_RANDOM_ID = 16,
+};
+
+struct image_hygiene { /* IMAGE_UNIT_HYGIENE of them a unit */
+	__u8 flags;   /* enum hygiene_flags */
+	__u8 min_ttl; /* forwarded, to it; 0: as it is */
+	__u16 mss;    /* with HYGIENE_CLAMP_MSS; 0: what the MTUs of both devices allow */
+};
+
+#define IMAGE_UNIT_HYGIENE (IMAGE_UNIT / 4)
+#define HYGIENE_MSS_MIN 88 /* the least that Linux takes from a peer */
 
 #define IMAGE_TAG_SELF 1
 #define IMAGE_TAG_OTHER 2
