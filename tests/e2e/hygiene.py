@@ -407,6 +407,25 @@ def _(world):
     sniffer.close()
 
 
+@test("what is translated is treated alike, and its checksums stay right")
+def _(world):
+    calm(world)
+    scapy = scapy_layers()
+    world.firewall.apply(HEAD + "antispoof any\nclamp-mss wan to 900\n"
+                         "scrub wan { min-ttl 20, no-df, random-id }\n"
+                         "nat lan -> wan { masquerade }\n")
+    for state in ("on", "off"):
+        offload(world, state)
+        same({family: connect(world, family, 50000) for family in (4, 6)}, {4: [900] * 2, 6: [900] * 2},
+             f"offload {state}")
+    packets = [scapy.Ether(frame) for frame in talk(world, 4, 3)]
+    same({(packet[scapy.IP].src, packet[scapy.IP].ttl, str(packet[scapy.IP].flags))
+          for packet in packets}, {(world.firewall.wan[4], 20, "")})
+    for packet in packets + [scapy.Ether(frame) for frame in talk(world, 6, 3)]:
+        holds(checksum_right(bytes(packet)), f"checksum of {packet!r}")
+    offload(world, "on")
+
+
 @test("what the host sends itself is left alone")
 def _(world):
     scapy = scapy_layers()
