@@ -292,7 +292,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	for (uint32_t i = 0; i < explanation->near_n; i++)
 		json_array_append_new(near, near_json(asked, &explanation->near[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),

@@ -259,7 +259,7 @@ static void show_image_json(const struct image_header *header, const struct comp
 
 	snprintf(digest, sizeof(digest), "%08x%08x", header->digest[1], header->digest[0]);
 	output_json_take(
-		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
+		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
 			  (json_int_t)header->units * IMAGE_UNIT, "format",
 			  (json_int_t)header->version, "digest", digest, "rules",
 			  (json_int_t)header->rules, "zones", (json_int_t)header->zones,
