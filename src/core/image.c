@@ -206,109 +206,15 @@ static bool check_rules(struct check *check)
 	return true;
 }
 
-/* --- translations ---------------------------------------------------------------- */
-
-/* The bits of word `word` that a prefix of this length leaves free. */
-static uint32_t host_bits(unsigned prefix, unsigned word)
-{
-	if (prefix >= word * 32 + 32)
-		return 0;
-	return prefix <= word * 32 ? UINT32_MAX : UINT32_MAX >> (prefix - word * 32);
-}
-
-static bool addresses_ordered(const struct image_translation *entry)
-{
-	unsigned i;
-
-	for (i = 0; i < 3 && entry->lo[i] == entry->hi[i]; i++)
-		;
-	return entry->lo[i] <= entry->hi[i];
-}
-
-static bool check_prefix(struct check *check, const struct image_translation *entry)
-{
-	unsigned i, words = entry->family == 4 ? 1 : 4;
-
-	if (!(entry->flags & TRANSLATE_PREFIX)) {
-		if (entry->prefix || !all_zero(entry->from_lo, 4))
-			return refuse(check, "a translation has a prefix it does not use");
-		return true;
-	}
-	if (!entry->family || entry->n != 1 || entry->prefix > words * 32)
-		return refuse(check, "a translation's prefix out of range");
-	for (i = 0; i < words; i++) {
-		uint32_t bits = host_bits(entry->prefix, i);
-
-		if (entry->lo[i] & bits || entry->from_lo[i] & bits ||
-		    entry->hi[i] != (entry->lo[i] | bits))
-			return refuse(check, "a translation's prefix is none");
-	}
-	return true;
-}
-
-static bool check_addresses(struct check *check, const struct image_translation *entry)
-{
-	if (entry->kind == TRANSLATE_MASQUERADE) {
-		if (entry->family || !all_zero(entry->lo, 4) || !all_zero(entry->hi, 4))
-			return refuse(check, "masquerading has a target");
-		return check_prefix(check, entry);
-	}
-	if (entry->family != 4 && entry->family != 6)
-		return refuse(check, "unknown family of a translation");
-	if (!addresses_ordered(entry) ||
-	    (entry->family == 4 && (!all_zero(entry->lo + 1, 3) || !all_zero(entry->hi + 1, 3) ||
-				    !all_zero(entry->from_lo + 1, 3))))
-		return refuse(check, "addresses of a translation out of range");
-	return check_prefix(check, entry);
-}
-
-static bool check_ports(struct check *check, const struct image_translation *entry)
-{
-	unsigned span = (unsigned)entry->port_hi - entry->port_lo;
-
-	if (!(entry->flags & TRANSLATE_PORTS)) {
-		if (entry->port_lo || entry->port_hi || entry->match_port_lo)
-			return refuse(check, "a translation has ports it does not use");
-		return true;
-	}
-	if (!entry->port_lo || entry->port_lo > entry->port_hi || entry->flags & TRANSLATE_PREFIX)
-		return refuse(check, "ports of a translation out of range");
-	if (entry->match_port_lo + span > UINT16_MAX ||
-	    (entry->kind != TRANSLATE_FORWARD && entry->match_port_lo))
-		return refuse(check, "matched ports of a translation out of range");
-	return true;
-}
-
-static bool check_translation(struct check *check, uint32_t number)
-{
-	const struct image_header *header = check->header;
-	const struct image_translation *entry =
-		unit_at(check, header->translations + number * IMAGE_TRANSLATION_UNITS);
-	uint32_t i;
-
-	if (entry->kind == TRANSLATE_NONE || entry->kind > TRANSLATE_FORWARD)
-		return refuse(check, "unknown kind of translation");
-	if (entry->flags & ~(TRANSLATE_PREFIX | TRANSLATE_FULL_CONE | TRANSLATE_PORTS) ||
-	    (entry->kind == TRANSLATE_FORWARD && entry->flags & TRANSLATE_FULL_CONE))
-		return refuse(check, "unknown flag of a translation");
-	if (!entry->n || entry->n > header->translation_n - number)
-		return refuse(check, "alternatives of a translation out of bounds");
-	for (i = 1; i < entry->n; i++)
-		if (entry[i].kind != entry->kind || entry[i].family != entry->family)
-			return refuse(check, "alternatives of a translation differ in kind");
-	if (entry->reserved)
-		return refuse(check, "reserved part of a translation is not zero");
-	return check_addresses(check, entry) && check_ports(check, entry);
-}
-
 static bool check_translations(struct check *check)
 {
-	uint32_t i;
+	const struct image_header *header = check->header;
+	const char *why = NULL;
 
-	for (i = 0; i < check->header->translation_n; i++)
-		if (!check_translation(check, i))
-			return false;
-	return true;
+	if (header->translation_n)
+		why = image_translations_wrong(unit_at(check, header->translations),
+					       header->translation_n);
+	return !why || refuse(check, why);
 }
 
 static bool check_zone_tags(struct check *check)

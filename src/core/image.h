@@ -274,6 +274,8 @@ static __always_inline __u32 image_hash(__u32 ifindex)
  * the digest (the writer's business). -ENOMEM without memory.
  */
 int image_validate(const void *image, size_t size, const char **why);
+/* What is wrong with the table of translations, by itself; NULL: nothing. For image_validate(). */
+const char *image_translations_wrong(const struct image_translation *entries, __u32 n);
 #endif
 
 #endif

@@ -305,6 +305,10 @@ static int resolve_nat_rule(struct resolver *resolver, const struct tree_nat_rul
 					     .position = tree->position },
 				   .kind = kinds[tree->kind],
 				   .full_cone = tree->full_cone };
+	if (tree->full_cone)
+		diagnose(resolver->diagnostics, DIAGNOSTIC_WARNING, tree->position,
+			 "not-supported", "others cannot answer to an outer port that they were not called from",
+			 "`full-cone` is not carried out yet");
 	result = check_sides(resolver, tree, pair);
 	err = resolve_targets(resolver, tree, rule);
 	result = result ? result : err;

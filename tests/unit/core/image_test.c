@@ -508,9 +508,18 @@ static void test_translations(void **state)
 		{ false, { 1, 4, 4, 0, 5, 5, 5, .n = 1 },
 		  "matched ports of a translation out of range" },
 	};
+	struct image_translation *entries;
+	union sample damaged;
+	const char *reason = "";
 	size_t i;
 
 	(void)state;
+	make(&damaged);
+	damaged.header.translation_n = 2;
+	entries = at(&damaged, UNIT_TRANSLATIONS);
+	entries[1].n = 2;
+	assert_int_equal(image_validate(&damaged, sizeof(damaged), &reason), -EBADMSG);
+	assert_string_equal(reason, "alternatives within alternatives of a translation");
 	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		union sample sample;
 		const char *why = "";
