@@ -249,6 +249,15 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 	return explain_near(ruleset, &e->fields, e->rule, &e->arena, e->near, &e->near_n);
 }
 
+/* What is dropped as malformed is not asked for more. */
+static int note(const struct ruleset *ruleset, struct explanation *e)
+{
+	if (e->sanity != SANITY_OK && e->sanity != SANITY_MID_STREAM)
+		return 0;
+	return explain_hygiene(ruleset, &e->fields, e->verdict == ACTION_ALLOW, &e->arena, e->notes,
+			       &e->note_n);
+}
+
 static int answer(const struct ruleset *ruleset, const struct explain_host *host,
 		  const struct question_meaning *meaning, struct explanation *e)
 {
@@ -260,6 +269,8 @@ static int answer(const struct ruleset *ruleset, const struct explain_host *host
 		e->packet = explain_packet(ruleset, &e->fields, &e->arena);
 		err = e->packet ? judge(ruleset, host, &filled, e) : -ENOMEM;
 	}
+	if (!err)
+		err = note(ruleset, e);
 	if (!err) {
 		e->filled = (const void *)arena_copy(&e->arena, filled.items,
 						     filled.n * sizeof(*filled.items));

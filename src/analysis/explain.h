@@ -11,6 +11,7 @@
 #ifndef REEVE_ANALYSIS_EXPLAIN_H
 #define REEVE_ANALYSIS_EXPLAIN_H
 
+#include "analysis/explain_hygiene.h"
 #include "base/arena.h"
 #include "base/diagnostic.h"
 #include "base/source.h"
@@ -86,6 +87,9 @@ struct explanation {
 	uint32_t beyond_n;
 	struct explain_near near[EXPLAIN_NEAR_MAX];
 	uint32_t near_n;
+	/* what antispoof, clamp-mss and scrub of its zones mean for it: sentences */
+	const char *notes[EXPLAIN_NOTES_MAX];
+	uint32_t note_n;
 };
 
 /*

@@ -29,6 +29,30 @@ static const char *untouched(void)
 
 /* --- warnings --- */
 
+/* Where the kernel does not forward, it tells the programs no routes. */
+static void antispoof_warnings(const struct ruleset *ruleset, const struct engine_interface *interface,
+			       void (*say)(void *context, const char *code, const char *message),
+			       void *context)
+{
+	uint8_t families[2];
+	unsigned n;
+
+	if (interface->coverage != COVERAGE_COVERED
+	    || ruleset->zones[interface->zone].hygiene.antispoof == ANTISPOOF_OFF)
+		return;
+	interface_unforwarding(interface->name, families, &n);
+	for (unsigned i = 0; i < n; i++) {
+		struct text text = TEXT_INIT(1 << 12);
+
+		text_printf(&text,
+			    "`antispoof` cannot ask about IPv%u sources at %s: forwarding is off there%s",
+			    families[i], interface->name,
+			    families[i] == 4 ? " (the kernel's own `rp_filter` can)" : "");
+		say(context, "antispoof-idle", text_string(&text));
+		text_free(&text);
+	}
+}
+
 /* Calls `say` for each thing about a successful apply that deserves a warning. */
 static void apply_warnings(const struct ruleset *ruleset, const struct apply_report *report,
 			   void (*say)(void *context, const char *code, const char *message),
@@ -38,6 +62,7 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 		const struct engine_interface *interface = &report->interfaces.items[i];
 		struct text text = TEXT_INIT(1 << 12);
 
+		antispoof_warnings(ruleset, interface, say, context);
 		if (interface->zone != ZONE_OTHER || interface->coverage != COVERAGE_COVERED
 		    || !interface->default_route)
 			continue;

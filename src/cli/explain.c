@@ -189,6 +189,11 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 			   near->wants);
 		text_putc(&out, '\n');
 	}
+	for (uint32_t i = 0; i < explanation->note_n; i++) {
+		text_puts(&out, i ? "        " : "and     ");
+		text_toned(&out, TONE_PLAIN, "%s", explanation->notes[i]);
+		text_putc(&out, '\n');
+	}
 	output_write(&out);
 }
 
@@ -279,7 +284,8 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	bool sane = explanation->by != EXPLAINED_SANITY;
 	bool ruled = explanation->rule != UINT32_MAX;
 	bool rejects = explanation->verdict == ACTION_REJECT;
-	json_t *filled = json_array(), *near = json_array(), *beyond = json_array();
+	json_t *filled = json_array(), *near = json_array(), *beyond = json_array(),
+	       *notes = json_array();
 
 	for (uint32_t i = 0; i < explanation->filled_n; i++)
 		json_array_append_new(filled, json_pack("{s:o, s:o}", "what",
@@ -291,8 +297,10 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 			rule_json(&asked->places, &asked->ruleset->rules[explanation->beyond[i]]));
 	for (uint32_t i = 0; i < explanation->near_n; i++)
 		json_array_append_new(near, near_json(asked, &explanation->near[i]));
+	for (uint32_t i = 0; i < explanation->note_n; i++)
+		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
 			       : json_null(),
@@ -300,7 +308,8 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),
-			  "filled", filled, "near", near, "nat", nat_json(asked, explanation)),
+			  "filled", filled, "near", near, "nat", nat_json(asked, explanation),
+			  "hygiene", notes),
 		false);
 }
 

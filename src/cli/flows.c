@@ -52,6 +52,26 @@ static void endpoint(const struct flow_key *key, const uint32_t *address, uint16
 		text_address(out, key->family, address);
 }
 
+/* Behind each end what the translation makes of it. */
+static void translated_cells(const struct flow_key *key, const struct flow *flow,
+			     struct text *from, struct text *to)
+{
+	const struct translation *as = &flow->translation;
+
+	if (!(flow->flags & FLOW_TRANSLATED))
+		return;
+	if (as->flags & TRANSLATED_SOURCE) {
+		text_puts(from, " as ");
+		endpoint(key, as->src, as->src_port, from);
+		if (protocol_is_icmp(key->protocol))
+			text_printf(from, " id %u", as->src_port);
+	}
+	if (as->flags & TRANSLATED_DESTINATION) {
+		text_puts(to, " at ");
+		endpoint(key, as->dst, as->dst_port, to);
+	}
+}
+
 static void count_cell(struct table *table, const struct flow_count *count)
 {
 	struct text cell = TEXT_INIT(128);
@@ -85,6 +105,7 @@ static void add_row(struct listing *listing, const struct flow_key *key, const s
 	endpoint(key, ends.to, ends.to_port, &to);
 	if (protocol_is_icmp(key->protocol))
 		text_printf(&from, " id %u", ends.from_port);
+	translated_cells(key, flow, &from, &to);
 	table_take(table, TONE_PLAIN, &protocol);
 	table_take(table, TONE_PLAIN, &from);
 	table_take(table, TONE_PLAIN, &to);
@@ -136,6 +157,22 @@ static json_t *end_json(const struct flow_key *key, const uint32_t *address, uin
 			 "zone", json_text(zone), "interface", json_text(known ? name : NULL));
 }
 
+/* The ends as the responder sees them, and ICMP's identifier there; null where nothing is translated. */
+static json_t *translated_json(const struct flow_key *key, const struct flow *flow)
+{
+	const struct translation *as = &flow->translation;
+	bool ports = protocol_has_ports(key->protocol);
+
+	if (!(flow->flags & FLOW_TRANSLATED))
+		return json_null();
+	return json_pack("{s:{s:o, s:o}, s:{s:o, s:o}, s:o}", "originator", "address",
+			 address_json(key->family, as->src), "port",
+			 ports ? json_integer(as->src_port) : json_null(), "responder", "address",
+			 address_json(key->family, as->dst), "port",
+			 ports ? json_integer(as->dst_port) : json_null(), "id",
+			 protocol_is_icmp(key->protocol) ? json_integer(as->src_port) : json_null());
+}
+
 static json_t *flow_json(const struct listing *listing, const struct flow_key *key,
 			 const struct flow *flow, bool embryonic)
 {
@@ -147,7 +184,7 @@ static json_t *flow_json(const struct listing *listing, const struct flow_key *k
 	flow_ends(key, flow, &ends);
 	text_protocol(&protocol, key->protocol);
 	return json_pack(
-		"{s:o, s:i, s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o}", "protocol",
+		"{s:o, s:i, s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o, s:o}", "protocol",
 		json_take(&protocol), "family", (int)key->family, "id",
 		protocol_is_icmp(key->protocol) ? json_integer(ends.from_port) : json_null(),
 		"originator",
@@ -161,7 +198,7 @@ static json_t *flow_json(const struct listing *listing, const struct flow_key *k
 		(json_int_t)since(listing->now, flow->created), "idle_ns",
 		(json_int_t)since(listing->now, flow->seen), "original",
 		count_json(&flow->original), "reply", count_json(&flow->reply), "rule",
-		json_text(rule ? rule->id : NULL));
+		json_text(rule ? rule->id : NULL), "translated", translated_json(key, flow));
 }
 
 /* --- the listing --- */

@@ -81,6 +81,7 @@ static const struct named sanities[] = {
 	[SANITY_OVERLAP] = { "overlap", "a fragment that would write over the first one" },
 	[SANITY_EXHAUSTED] = { "nat-exhausted", "no port or address is free for its translation" },
 	[SANITY_WINDOW] = { "window", "TCP with sequence numbers outside of the window of its flow" },
+	[SANITY_SPOOFED] = { "spoofed", "the way back to its source does not leave by where it came from (`antispoof`)" },
 };
 COMPLETE(sanities, SANITY_KINDS);
 
@@ -95,6 +96,7 @@ static const struct named stats[] = {
 	[STAT_REJECT_LIMITED] = { "reject-limited",
 				  "rejected without an answer: too many answers a second" },
 	[STAT_OUTSIDE] = { "outside-window", "TCP outside of the window of its flow (`reeve watch` shows them)" },
+	[STAT_SPOOFED] = { "spoofed", "dropped by `antispoof` (`reeve watch` shows them)" },
 	[STAT_BEYOND] = { "beyond-limits", "went on to the next rule, beyond the limits of one" },
 	[STAT_SANITY] = { "sanity", "dropped before any rule (`reeve watch` names the reason)" },
 	[STAT_FLOW_NEW] = { "flows-new", "flows begun" },

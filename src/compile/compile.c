@@ -3,8 +3,8 @@
  * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes
  * (node.c), and here the frame: which pairs of zones share a tree, and the image around the nodes.
  *
- * Layout: header, nodes, rule table, dispatch table, zone tags, limits, translations, interface
- * buckets.
+ * Layout: header, nodes, rule table, dispatch table, zone tags, limits, hygiene of zones,
+ * translations, interface buckets.
  *
  * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each
  * class gets a tree for each family. Where many classes have many rules in common, that would
@@ -241,7 +241,8 @@ static void build_classes(struct work *work, const struct entry *entries, uint32
 static bool flows_differ(const struct terms *terms)
 {
 	for (size_t i = 0; i < terms->list.n; i++)
-		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS || terms->list.items[i].limited)
+		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS ||
+		    terms->list.items[i].limited)
 			return true;
 	return false;
 }
@@ -376,6 +377,34 @@ static struct image_rule image_rule_make(const struct rule *rule)
 	return made;
 }
 
+static struct image_hygiene image_hygiene_make(const struct hygiene *hygiene)
+{
+	struct image_hygiene made = { .min_ttl = hygiene->min_ttl, .mss = hygiene->mss };
+
+	if (hygiene->antispoof != ANTISPOOF_OFF)
+		made.flags |= HYGIENE_ANTISPOOF;
+	if (hygiene->antispoof == ANTISPOOF_LOOSE)
+		made.flags |= HYGIENE_LOOSE;
+	if (hygiene->clamp_mss)
+		made.flags |= HYGIENE_CLAMP_MSS;
+	if (hygiene->no_df)
+		made.flags |= HYGIENE_NO_DF;
+	if (hygiene->random_id)
+		made.flags |= HYGIENE_RANDOM_ID;
+	return made;
+}
+
+static bool asks_hygiene(const struct ruleset *ruleset)
+{
+	for (uint32_t i = 0; i < ruleset->zone_n; i++) {
+		struct image_hygiene made = image_hygiene_make(&ruleset->zones[i].hygiene);
+
+		if (made.flags || made.min_ttl)
+			return true;
+	}
+	return false;
+}
+
 static void header_fill(const struct work *work, const struct interfaces *interfaces,
 			struct image_header *header)
 {
@@ -399,6 +428,10 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 			 (ruleset->zone_n + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS;
 	header->limit_n = limits_count(ruleset);
 	header->interfaces = header->limits + header->limit_n;
+	if (asks_hygiene(ruleset)) {
+		header->hygiene = header->interfaces;
+		header->interfaces += (ruleset->zone_n + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE;
+	}
 	if (work->translations.n) {
 		header->translations = (header->interfaces + 1) & ~1u;
 		header->interfaces = header->translations +
@@ -465,6 +498,9 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	for (i = 0; i < header.zones; i++)
 		((uint16_t *)(void *)(bytes + (size_t)header.zone_tags * IMAGE_UNIT))[i] =
 			work->ruleset->zones[i].tag;
+	for (i = 0; header.hygiene && i < header.zones; i++)
+		((struct image_hygiene *)(void *)(bytes + (size_t)header.hygiene * IMAGE_UNIT))[i] =
+			image_hygiene_make(&work->ruleset->zones[i].hygiene);
 	if (header.translation_n)
 		memcpy(bytes + (size_t)header.translations * IMAGE_UNIT,
 		       work->translations.entries,

@@ -17,8 +17,8 @@
  *	goes on at the next entry that does not ask the same again.
  *
  * A rule with limits decides only while it is within them. An entry of such a rule without open
- * dimensions ends no list: what is before it is built with a node that asks the rule as its end, and
- * that goes on, beyond the limits, where what is behind it begins.
+ * dimensions ends no list: what is before it is built with a node that asks the rule as its end,
+ * and that goes on, beyond the limits, where what is behind it begins.
  *
  * Cuts copy entries into several children. Each list has a budget: the entries that all chains
  * below it may hold together, and a part of those looked at on the way. A child gets its share of

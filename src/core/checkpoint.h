@@ -22,6 +22,7 @@
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
  *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
+ *	void host_clean(host_t *, host_packet_t *, __u32 ethernet)	hygiene_depart(), as a function of its own or not
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
 #define REEVE_CORE_CHECKPOINT_H
@@ -33,6 +34,7 @@
 static int host_rewrite(host_t *host, host_packet_t *skb);
 static __u32 host_packet_proof(host_t *host);
 static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
+static void host_clean(host_t *host, host_packet_t *skb, __u32 ethernet);
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
 
@@ -46,17 +48,6 @@ static __always_inline void mark_write(host_packet_t *skb, const struct image_he
 	mark = (mark & ~(3u << shift)) | state << shift;
 	if (mark != skb->mark)
 		skb->mark = mark;
-}
-
-/* UDP ports of DHCP (RFC 2131) and DHCPv6 (RFC 8415): client and server. */
-static __always_inline int dhcp_to(const struct packet *p, int client)
-{
-	int v6 = p->fields.word[FIELD_FAMILY] == 6;
-	__u32 client_port = v6 ? 546 : 68, server_port = v6 ? 547 : 67;
-
-	return p->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP &&
-	       p->fields.word[FIELD_DST_PORT] == (client ? client_port : server_port) &&
-	       p->fields.word[FIELD_SRC_PORT] == (client ? server_port : client_port);
 }
 
 /* May this packet be answered when it is rejected? (RFC 1122, 3.2.2) */
@@ -170,31 +161,31 @@ static __always_inline int decided_on_arrival(host_t *host, host_packet_t *skb, 
 	       (proof | PROOF_TAKEN_IN) == skb->hash;
 }
 
-/* At departure; as checkpoint_arrive(). */
-static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
-					      struct judgement *j, __u32 ethernet)
+/* Judges at departure. Is it a forwarded packet that passes? */
+static __always_inline int checkpoint_leave(host_t *host, host_packet_t *skb, struct judgement *j,
+					    __u32 ethernet)
 {
 	struct packet *p = host->packet;
 	int taken_in = 0, none = host_open(host);
 	__u32 shift, tag = TAG_DEFERRED;
 
 	if (!none && host_foreign(host, skb))
-		return;
+		return 0;
 	/* Own packets have no arrival that could have decided. */
 	if (!none && skb->ingress_ifindex) {
 		tag = skb->tc_index ^ host_witness(host);
 		if (tag == TAG_ANSWER) {
 			j->by = BY_ANSWER;
-			return;
+			return 0;
 		}
 		if (decided_on_arrival(host, skb, tag, ethernet))
-			return;
+			return 1;
 	}
 	if (host_parse(skb, p, ethernet, 0) != FRAME_IP)
-		return;
+		return 0;
 	if (none) {
 		j->outcome = OUTCOME_DROP;
-		return;
+		return 0;
 	}
 	shift = host->header->mark_shift & 31;
 	if (skb->ingress_ifindex)
@@ -210,11 +201,20 @@ static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
 	j->generation = host_generation(host);
 	judge_depart(host, j, taken_in);
 	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
-		return;
+		return 0;
 	if (!j->in_ifindex && dhcp_to(p, 0))
 		host_asks(host, j->ifindex, host_now(host));
 	if (j->mark_mask)
 		mark_write(skb, host->header, j, skb->mark >> shift & 3);
+	return j->in_ifindex != 0;
+}
+
+/* At departure; as checkpoint_arrive(). What passes may have been written to. */
+static __always_inline void checkpoint_depart(host_t *host, host_packet_t *skb,
+					      struct judgement *j, __u32 ethernet)
+{
+	if (checkpoint_leave(host, skb, j, ethernet) && host->header->hygiene)
+		host_clean(host, skb, ethernet);
 }
 
 #endif

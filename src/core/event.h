@@ -33,6 +33,7 @@ enum sanity {
 	SANITY_ORPHAN,		/* a later fragment whose first one was not let pass, or not seen */
 	SANITY_OVERLAP,		/* a later fragment that would write over the first */
 	SANITY_WINDOW,		/* TCP: numbers outside of the window of the connection it claims to be of */
+	SANITY_SPOOFED,		/* no way back to the source, or not the one it came by (`antispoof`) */
 	SANITY_EXHAUSTED,	/* no port or address was free for its translation */
 	SANITY_KINDS,
 };
@@ -50,6 +51,7 @@ enum statistic {
 	STAT_BEYOND,	    /* matched a rule beyond its limits, and went on to the next one */
 	STAT_SANITY,	    /* malformed */
 	STAT_OUTSIDE,	    /* TCP outside of the window of its connection */
+	STAT_SPOOFED,	    /* dropped by `antispoof` */
 	STAT_FLOW_NEW,
 	STAT_FLOW_PROMOTED, /* replied: moved to the table of replied flows */
 	STAT_FLOW_CUT,	    /* the policy that runs now would not have allowed them: ended */

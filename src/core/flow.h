@@ -65,7 +65,7 @@ enum flow_flags {
 	FLOW_LIBERAL = 16,    /* TCP: of the sequence numbers only those of resets are checked */
 	FLOW_TRANSLATED = 64, /* `translation` holds: the responder sees another tuple */
 	FLOW_SEEDED = 32,     /* it was there before the first apply; picked up, but it began as any other */
-	FLOW_COUNTED = 128,   /* an ICMP echo whose rule has a limit: each request meets the rules */
+	FLOW_COUNTED = 128,   /* an ICMP echo whose rule has a limit: all requests meet the rules */
 };
 
 /*

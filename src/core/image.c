@@ -97,6 +97,9 @@ static bool check_header(struct check *check, size_t size)
 	if (!in_bounds(check, header->zone_tags,
 		       (header->zones + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS))
 		return refuse(check, "zone tags out of bounds");
+	if (header->hygiene && !in_bounds(check, header->hygiene,
+					  (header->zones + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE))
+		return refuse(check, "hygiene of zones out of bounds");
 	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL |
 				   IMAGE_FORWARDS | IMAGE_SOURCES))
 		return refuse(check, "unknown flag in the header");
@@ -115,7 +118,7 @@ static bool check_header(struct check *check, size_t size)
 	if (header->limit_n > IMAGE_LIMITS_MAX ||
 	    (header->limit_n && !in_bounds(check, header->limits, header->limit_n)))
 		return refuse(check, "table of limits out of bounds");
-	if (!all_zero(header->reserved, 12))
+	if (!all_zero(header->reserved, 11))
 		return refuse(check, "reserved word of the header is not zero");
 	return true;
 }
@@ -225,6 +228,27 @@ static bool check_zone_tags(struct check *check)
 	return true;
 }
 
+static bool check_hygiene(struct check *check)
+{
+	const struct image_hygiene *entry = unit_at(check, check->header->hygiene);
+	uint32_t i;
+
+	if (!check->header->hygiene)
+		return true;
+	for (i = 0; i < check->header->zones; i++, entry++) {
+		if (entry->flags & ~(HYGIENE_ANTISPOOF | HYGIENE_LOOSE | HYGIENE_CLAMP_MSS |
+				     HYGIENE_NO_DF | HYGIENE_RANDOM_ID))
+			return refuse(check, "unknown hygiene of a zone");
+		if (i == ZONE_SELF && (entry->flags || entry->min_ttl))
+			return refuse(check, "hygiene of this host");
+		if ((entry->flags & (HYGIENE_ANTISPOOF | HYGIENE_LOOSE)) == HYGIENE_LOOSE)
+			return refuse(check, "loose, but not against spoofing");
+		if (entry->mss && (entry->mss < HYGIENE_MSS_MIN || !(entry->flags & HYGIENE_CLAMP_MSS)))
+			return refuse(check, "segment size of a zone out of range");
+	}
+	return true;
+}
+
 static bool check_interfaces(struct check *check)
 {
 	uint32_t i, j;
@@ -288,7 +312,8 @@ static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsign
 						      "a set's answer outside of a set tree");
 		return true;
 	}
-	if (kind != REF_SWITCH && kind != REF_TEST && ((kind != REF_SET && kind != REF_LIMIT) || member))
+	if (kind != REF_SWITCH && kind != REF_TEST &&
+	    ((kind != REF_SET && kind != REF_LIMIT) || member))
 		return refuse(check, kind == REF_SET   ? "a set inside a set tree" :
 				     kind == REF_LIMIT ? "a limit inside a set tree" :
 							 "unknown kind of node");
@@ -528,7 +553,7 @@ int image_validate(const void *image, size_t size, const char **why)
 		return -ENOMEM;
 	}
 	good = check_limits(&check) && check_rules(&check) && check_translations(&check) &&
-	       check_zone_tags(&check) && check_interfaces(&check) && check_dispatch(&check) &&
+	       check_zone_tags(&check) && check_hygiene(&check) && check_interfaces(&check) && check_dispatch(&check) &&
 	       check_nodes(&check) &&
 	       check_walks(&check);
 	__builtin_free(check.limited);

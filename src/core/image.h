@@ -13,8 +13,9 @@
  *	REF_SWITCH  one field, up to 15 sorted keys; child i, where i is the number of keys <= the field
  *	REF_TEST    one field: yes if ((field & mask) - lo) <= span (unsigned), else no
  *	REF_SET     walk the tree `root`, which ends in REF_MEMBER 0 or 1; go on at no or yes. Not nested.
- *	REF_LIMIT   a rule with limits, all of whose conditions hold: if it admits the packet (core/limit.h), that
- *		    rule; else go on at `beyond`. Not in set trees; at most IMAGE_LIMITED_MAX on any way down
+ *	REF_LIMIT   a rule with limits, all of whose conditions hold: if it admits the packet
+ *		    (core/limit.h), that rule; else go on at `beyond`. Not in set trees; at most
+ *		    IMAGE_LIMITED_MAX on any way down
  *	REF_TUPLES  reserved
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest
@@ -27,6 +28,9 @@
  * no translations, the words of NAT's walks in the dispatch table are zero.
  *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
+ *
+ * Hygiene: 8 entries a unit, by zone number; behind the last zone zero. It is there only when some
+ * zone asks for some.
  *
  * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the
  * bucket of an ifindex is image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry.
@@ -97,12 +101,13 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 mark_shift;      /* reeve's two bits of the mark begin here */
 	__u32 digest[2];       /* xxh64 of the rest of the image with this field zero */
 	__u32 zone_tags;       /* unit of the first tags */
+	__u32 hygiene;	       /* unit of the first struct image_hygiene; 0: no zone asks for any */
 	__u32 translations;    /* unit of the first, even; 0 if there are none */
 	__u32 translation_n;   /* 0: nothing is translated, and the walks of NAT are not to be walked */
 	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
 	__u32 limits;	       /* unit of the first limit */
 	__u32 limit_n;
-	__u32 reserved[12];    /* zero */
+	__u32 reserved[11];    /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -144,8 +149,8 @@ enum limit_each {
 };
 
 /*
- * 1 unit. A rate: a bucket of `burst` tokens, of which one comes back every `interval`; or a number of
- * flows at a time. What was counted is found by `id`, also by the next policy, where its rule's
+ * 1 unit. A rate: a bucket of `burst` tokens, of which one comes back every `interval`; or a number
+ * of flows at a time. What was counted is found by `id`, also by the next policy, where its rule's
  * id stays.
  */
 struct image_limit {
@@ -229,6 +234,24 @@ struct image_interface {
 	__u16 zone;
 	__u16 tag; /* of the zone, see struct zone */
 };
+
+/* What a zone asks for besides its rules (core/hygiene.h). Of ZONE_SELF nothing. */
+enum hygiene_flags {
+	HYGIENE_ANTISPOOF = 1, /* packets that arrive: the route back leaves by where they came from */
+	HYGIENE_LOOSE = 2,     /* with HYGIENE_ANTISPOOF: any route back will do */
+	HYGIENE_CLAMP_MSS = 4, /* forwarded, from it or to it */
+	HYGIENE_NO_DF = 8,     /* this and the next: forwarded, to it */
+	HYGIENE_RANDOM_ID = 16,
+};
+
+struct image_hygiene { /* IMAGE_UNIT_HYGIENE of them a unit */
+	__u8 flags;   /* enum hygiene_flags */
+	__u8 min_ttl; /* forwarded, to it; 0: as it is */
+	__u16 mss;    /* with HYGIENE_CLAMP_MSS; 0: what the MTUs of both devices allow */
+};
+
+#define IMAGE_UNIT_HYGIENE (IMAGE_UNIT / 4)
+#define HYGIENE_MSS_MIN 88 /* the least that Linux takes from a peer */
 
 #define IMAGE_TAG_SELF 1
 #define IMAGE_TAG_OTHER 2

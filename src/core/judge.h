@@ -4,8 +4,9 @@
  * functions.
  *
  * The order of truth: malformed packets are dropped; a packet of a known flow that agrees with its
- * zones, its direction and the state machine passes; everything else meets the rules (built-in
- * rules, the file's, defaults), of which one always matches.
+ * zones, its direction and the state machine passes; a forged source is dropped, where its zone asks
+ * for it (core/hygiene.h); everything else meets the rules (built-in rules, the file's, defaults),
+ * of which one always matches.
  *
  * Arrival knows where the packet comes from, not where it goes. If it belongs to a flow, the flow
  * tells. If not, the host is asked for its route: what is for this host is judged here (X -> self),
@@ -67,6 +68,7 @@
 #define REEVE_CORE_JUDGE_H
 
 #include "core/classify.h"
+#include "core/hygiene.h"
 #include "core/judgement.h"
 #include "core/nat.h"
 #include "core/limit.h"
@@ -552,7 +554,7 @@ static __always_inline int first_fragment(const struct packet *p)
 	return (p->flags & PACKET_FRAGMENT) && !p->fields.word[FIELD_FRAGMENT];
 }
 
-/* Is this an echo request that its rule's limit counts, though it has a flow? It meets the rules. */
+/* Is this an echo request that its rule's limit counts, though it has a flow? */
 static __always_inline int flow_counted(const struct flow *flow, __u32 direction)
 {
 	return (flow->flags & FLOW_COUNTED) && direction == DIRECTION_ORIGINAL;
@@ -790,9 +792,13 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 				here = flow->to_tag;
 				there = flow->from_tag;
 			}
+			int stale = here == from.tag && !found.strange &&
+				    flow_stale(flow, host_flows_since(host));
+
+			if (stale && host_spoofed(host, j))
+				return;
 			if (here == from.tag && !found.strange &&
-			    (!flow_stale(flow, host_flows_since(host)) ||
-						 !host_recheck(host, key, &found))) {
+			    (!stale || !host_recheck(host, key, &found))) {
 				int translated = flow->flags & FLOW_TRANSLATED;
 				int counted = flow_counted(flow, found.direction);
 				int forward = there != IMAGE_TAG_SELF &&
@@ -835,6 +841,8 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, 0)) {
 		return;
 	}
+	if (host_spoofed(host, j))
+		return;
 	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
 		host_fragment_translate(host, from.tag);
 	if (!(p->flags & PACKET_GROUP)) {

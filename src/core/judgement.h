@@ -39,7 +39,7 @@ struct judgement {
 	__u32 in_ifindex, ifindex; /* arriving (0: own) and the hook's */
 	__u32 generation;
 	__u32 timeout; /* for a flow that begins */
-	__u64 place;   /* likewise: since when it has a place among those that are counted, core/limit.h; 0: it needs none */
+	__u64 place;   /* likewise: when it got a place (core/limit.h); 0: it needs none */
 };
 
 /* The record of a flow that begins with this packet. */

@@ -33,13 +33,15 @@
  *	__u64 *host_bucket(host_t *, const struct limit_key *)		for one address
  *	__u64 *host_bucket_of_all(host_t *, const struct limit_key *)	for all together
  *	struct tally *host_tally(host_t *, const struct limit_key *)
- *	const struct flow *host_flow_elsewhere(host_t *, const struct flow_key *)	where host_flow_fetch() would bring it from
- *	const struct place *host_place(host_t *, const struct limit_key *)   NULL where there is none
- *	int host_place_put(host_t *, const struct limit_key *, const struct place *)   0, or negative
+ *	const struct flow *host_flow_elsewhere(host_t *, const struct flow_key *)
+ *			where host_flow_fetch() would bring it from
+ *	const struct place *host_place(host_t *, const struct limit_key *)	NULL if there is none
+ *	int host_place_put(host_t *, const struct limit_key *, const struct place *)	0, or negative
  *	int host_swap(__u64 *word, __u64 old, __u64 new)	 atomically, if it is still `old`: 1
- *	struct admission *host_admission(host_t *)		 room for what it works with; need not be zero
+ *	struct admission *host_admission(host_t *)	room for what it works with; need not be zero
  * and behind it:
- *	void host_place_search(host_t *, struct admission *)	 place_search_step() until it says 1, at most PLACES_LOOKED_AT times
+ *	void host_place_search(host_t *, struct admission *)
+ *			place_search_step() until it says 1, at most PLACES_LOOKED_AT times
  */
 #ifndef REEVE_CORE_LIMIT_H
 #define REEVE_CORE_LIMIT_H
@@ -49,6 +51,7 @@
 #include "core/judgement.h"
 #include "core/track.h"
 
+static struct flow_key *host_key(host_t *host);
 static void host_place_search(host_t *host, struct admission *a);
 
 /* 1 within, 0 beyond. */
@@ -166,7 +169,7 @@ static __always_inline int place_take(host_t *host, struct judgement *j,
 	tally = host_tally(host, &a->key);
 	if (!tally || place_find(host, tally, limit->flows, a))
 		return 0;
-	flow_key_make(host->packet, &a->place.key);
+	a->place.key = *host_key(host); /* by which it will be found */
 	a->place.created = a->now;
 	if (host_place_put(host, &a->key, &a->place))
 		return 0;
@@ -198,8 +201,8 @@ static __always_inline int limit_begins(host_t *host, const struct image_rule *r
 }
 
 /*
- * The first half of asking the limited rule at `ref`: 0 when the packet would begin a flow for which
- * there is no place. `taken`: it begins none, see struct found.
+ * The first half of asking the limited rule at `ref`: 0 when the packet would begin a flow for
+ * which there is no place. `taken`: it begins none, see struct found.
  */
 static __always_inline int limit_place(host_t *host, struct judgement *j, __u32 ref, __u32 taken)
 {

@@ -162,15 +162,6 @@ static __always_inline void translation_note(struct nat_room *nat, const struct 
 	nat->port = reply ? flow_target_port(key, flow) : flow->translation.src_port;
 }
 
-/* A checksum (RFC 1071) in which `old` is replaced by `new`, both of network byte order (RFC 1624). */
-static __always_inline __u16 checksum_replace(__u16 checksum, __u16 old, __u16 new)
-{
-	__u32 sum = (__u32)(__u16)~checksum + (__u16)~old + new;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)~((sum & 0xffff) + (sum >> 16));
-}
-
 /* Where the checksum of the transport is behind its header's start; 0: it has none that needs care. */
 static __always_inline __u32 checksum_offset(const struct packet *p)
 {

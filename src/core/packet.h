@@ -121,6 +121,15 @@ static __always_inline __u32 from_be32(be32 value)
 	return __builtin_bswap32(value);
 }
 
+/* A checksum (RFC 1071) in which `old` is replaced by `new`, both of network byte order (RFC 1624). */
+static __always_inline __u16 checksum_replace(__u16 checksum, __u16 old, __u16 new)
+{
+	__u32 sum = (__u32)(__u16)~checksum + (__u16)~old + new;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)~((sum & 0xffff) + (sum >> 16));
+}
+
 /* TCP flag combinations that no sender means; what conntrack calls invalid. */
 static __always_inline int tcp_flags_insane(__u32 flags)
 {
@@ -454,6 +463,17 @@ static __always_inline int parse_ipv6(host_packet_t *host, struct packet *p, __u
 					     loopback_ipv6(&p->fields.word[FIELD_DST])))
 		return SANITY_ADDRESS;
 	return parse_transport(host, p, room - used);
+}
+
+/* UDP ports of DHCP (RFC 2131) and DHCPv6 (RFC 8415): client and server. */
+static __always_inline int dhcp_to(const struct packet *p, int client)
+{
+	int v6 = p->fields.word[FIELD_FAMILY] == 6;
+	__u32 client_port = v6 ? 546 : 68, server_port = v6 ? 547 : 67;
+
+	return p->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP &&
+	       p->fields.word[FIELD_DST_PORT] == (client ? client_port : server_port) &&
+	       p->fields.word[FIELD_SRC_PORT] == (client ? server_port : client_port);
 }
 
 /*

@@ -12,6 +12,9 @@
  * The including host header defines, besides what proof.h and judge.h ask for:
  *	int host_start(host_t *)		 opens what is below; negative when nothing runs
  *	__u32 host_tag(host_t *, __u32 ifindex)	 zone tag of an interface in the running policy, 0 when it is quicker to look it up in full
+ *	int host_scrubs(host_t *, __u32 ifindex)	 does the leaving interface's zone ask for headers to be changed? 1 when it is quicker
+ *							 to look it up in full
+ *	int host_clamps(host_t *)			 does any zone ask for lower segment sizes?
  *	__u32 host_mark_shift(host_t *)
  *	void host_count_open(host_t *)		 before host_count(); host_open() does it too
  *	__u64 host_now_quick(host_t *)		 as host_now(), and cheaper when asked often
@@ -257,6 +260,42 @@ static __always_inline int quick_proof(host_packet_t *skb, __u32 ethernet, const
 	return -1;
 }
 
+/* May the packet announce a segment size? At departure; nothing but what is plain is told apart. */
+static __always_inline int quick_opening(host_packet_t *skb, __u32 ethernet)
+{
+	__u32 ethertype = from_be16((be16)skb->protocol), l3 = ethernet ? ETHERNET_HEADER : 0;
+	const struct {
+		struct wire_ipv4 ip;
+		struct wire_tcp tcp;
+	} *v4;
+	const struct {
+		struct wire_ipv6 ip;
+		struct wire_tcp tcp;
+	} *v6;
+
+	if (skb->vlan_present)
+		return 1;
+	if (ethertype == ETHERTYPE_IPV4) {
+		v4 = host_peek(skb, l3, sizeof(v4->ip));
+		if (!v4 || v4->ip.version_ihl != 0x45)
+			return 1;
+		if (v4->ip.protocol != PROTOCOL_TCP)
+			return 0;
+		v4 = host_peek(skb, l3, sizeof(*v4));
+		return !v4 || (v4->tcp.flags & TCP_SYN);
+	}
+	if (ethertype == ETHERTYPE_IPV6) {
+		v6 = host_peek(skb, l3, sizeof(v6->ip));
+		if (v6 && (v6->ip.next == PROTOCOL_UDP || v6->ip.next == PROTOCOL_ICMPV6))
+			return 0;
+		if (!v6 || v6->ip.next != PROTOCOL_TCP)
+			return 1;
+		v6 = host_peek(skb, l3, sizeof(*v6));
+		return !v6 || (v6->tcp.flags & TCP_SYN);
+	}
+	return 1;
+}
+
 /* The same at departure. */
 static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 ethernet)
 {
@@ -272,6 +311,8 @@ static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 
 		return 0;
 	if (tag != zone && (quick_proof(skb, ethernet, host_proof_keys(host), &proof) ||
 			    (proof | PROOF_TAKEN_IN) != skb->hash))
+		return 0;
+	if (host_scrubs(host, skb->ifindex) || (host_clamps(host) && quick_opening(skb, ethernet)))
 		return 0;
 	return 1;
 }

@@ -491,6 +491,28 @@ static void print_set(struct layout *layout, const struct tree_set *set)
 	}
 }
 
+static void print_scrub(struct layout *layout, const struct tree_scrub *scrub)
+{
+	bool comments = scrub->closing_n > 0;
+	struct open_list list;
+
+	print_words(layout, &scrub->zones);
+	text_putc(layout->out, ' ');
+	for (unsigned i = 0; i < TREE_SCRUB_WORDS; i++)
+		comments |= has_comment(scrub->trivia[i]);
+	list = print_list_begin(layout, scrub, comments);
+	for (unsigned i = 0; i < TREE_SCRUB_WORDS; i++) {
+		if (!(scrub->asked >> i & 1))
+			continue;
+		print_list_entry(layout, &list, scrub->trivia[i]);
+		text_puts(layout->out, tree_scrub_words[i]);
+		if (i == TREE_SCRUB_MIN_TTL)
+			text_printf(layout->out, " %u", scrub->min_ttl);
+		print_list_entry_end(layout, &list);
+	}
+	print_list_end(layout, &list, scrub->closing, scrub->closing_n);
+}
+
 static void print_assert(struct layout *layout, const struct tree_assert *assertion)
 {
 	text_putc(layout->out, ' ');
@@ -544,6 +566,21 @@ void print_head(struct layout *layout, const struct tree_statement *statement)
 		print_match(layout, &statement->intercept.match);
 		text_puts(layout->out, " to ");
 		print_target(layout, &statement->intercept.to);
+		break;
+	case TREE_ANTISPOOF:
+		text_putc(layout->out, ' ');
+		print_words(layout, &statement->antispoof.zones);
+		text_puts(layout->out, statement->antispoof.loose ? " loose" : "");
+		break;
+	case TREE_CLAMP_MSS:
+		text_putc(layout->out, ' ');
+		print_words(layout, &statement->clamp_mss.zones);
+		if (statement->clamp_mss.size)
+			text_printf(layout->out, " to %u", statement->clamp_mss.size);
+		break;
+	case TREE_SCRUB:
+		text_putc(layout->out, ' ');
+		print_scrub(layout, &statement->scrub);
 		break;
 	case TREE_ASSERT:
 		print_assert(layout, &statement->assertion);

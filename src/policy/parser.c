@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The parser: recursive descent over tokens, one function a rule of the grammar
- * (docs/LANGUAGE.md), in seven files:
+ * (docs/LANGUAGE.md), in eight files:
  *
  * 	parser.c		the file, its statements, questions
  * 	parser_block.c		pairs; policy, early, nat, options blocks; ends of statements
+ * 	parser_hygiene.c	antispoof, clamp-mss, scrub
  * 	parser_rule.c		rules: actions, options
  * 	parser_match.c		what a rule is about: from, to, conditions
  * 	parser_service.c	services and ports
@@ -201,6 +202,21 @@ static int parse_intercept(struct parser *parser, struct tree_statement *stateme
 	return err;
 }
 
+static int parse_antispoof_statement(struct parser *parser, struct tree_statement *statement)
+{
+	return parse_antispoof(parser, &statement->antispoof);
+}
+
+static int parse_clamp_mss_statement(struct parser *parser, struct tree_statement *statement)
+{
+	return parse_clamp_mss(parser, &statement->clamp_mss);
+}
+
+static int parse_scrub_statement(struct parser *parser, struct tree_statement *statement)
+{
+	return parse_scrub(parser, &statement->scrub);
+}
+
 static int parse_assert(struct parser *parser, struct tree_statement *statement)
 {
 	struct tree_assert *assertion = &statement->assertion;
@@ -236,6 +252,9 @@ static int (*const parse_statement_of[])(struct parser *, struct tree_statement 
 	[TREE_NAT] = parse_nat_statement,
 	[TREE_EARLY] = parse_early_statement,
 	[TREE_INTERCEPT] = parse_intercept,
+	[TREE_ANTISPOOF] = parse_antispoof_statement,
+	[TREE_CLAMP_MSS] = parse_clamp_mss_statement,
+	[TREE_SCRUB] = parse_scrub_statement,
 	[TREE_ASSERT] = parse_assert,
 	[TREE_OPTIONS] = parse_options_statement,
 };

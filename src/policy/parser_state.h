@@ -166,6 +166,12 @@ int parse_action(struct parser *parser, const char *what, enum tree_action *acti
 /* Is the current token the action of a rule? */
 bool at_action(const struct parser *parser);
 
+/* --- parser_hygiene.c -- */
+
+int parse_antispoof(struct parser *parser, struct tree_antispoof *antispoof);
+int parse_clamp_mss(struct parser *parser, struct tree_clamp_mss *clamp);
+int parse_scrub(struct parser *parser, struct tree_scrub *scrub);
+
 /* --- parser_block.c -- */
 
 int parse_policy(struct parser *parser, struct tree_policy *policy);

@@ -330,6 +330,10 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	err = resolve_zones(resolver, statements, ruleset);
 	if (err != -ENOMEM) {
 		result = err ? err : result;
+		err = resolve_hygiene(resolver, statements, ruleset->zones);
+	}
+	if (err != -ENOMEM) {
+		result = err ? err : result;
 		err = resolve_service_definitions(resolver, statements);
 	}
 	if (err != -ENOMEM) {

@@ -133,6 +133,12 @@ int resolve_side(struct resolver *resolver, const struct tree_words *words, uint
 /* The number of one zone; `any` is refused. */
 int resolve_zone(struct resolver *resolver, const struct tree_word *word, uint32_t *zone);
 
+/* --- resolve_hygiene.c ---------------------------------------------------- */
+
+/* What the zones ask for with antispoof, clamp-mss, scrub, into the zones. */
+int resolve_hygiene(struct resolver *resolver, const struct statement_vector *statements,
+		    struct zone *zones);
+
 /* --- resolve_options.c ---------------------------------------------------- */
 
 /* What holds where the policy says nothing. */

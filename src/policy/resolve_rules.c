@@ -106,15 +106,17 @@ static int resolve_limit(struct resolver *resolver, const struct tree_option *op
 {
 	const struct tree_rate *rate = &option->rate;
 	uint32_t second = rate->count / rate->period + !!(rate->count % rate->period);
-	uint32_t burst = rate->burst ? rate->burst : second > LIMIT_BURST_MIN ? second : LIMIT_BURST_MIN;
+	uint32_t burst = rate->burst;
 
+	if (!burst)
+		burst = second > LIMIT_BURST_MIN ? second : LIMIT_BURST_MIN;
 	if (rate->count / rate->period > LIMIT_RATE_MAX)
 		return resolve_error(resolver, option->position, "limit-rate", NULL,
 				     "a limit is at most %u packets a second", LIMIT_RATE_MAX);
 	if ((uint64_t)burst * rate->period / rate->count > LIMIT_FILL_MAX)
 		return resolve_error(resolver, option->position, "limit-burst",
 				     "a smaller burst, or a higher rate",
-				     "at this rate a burst of %u takes more than ten years to come back",
+				     "a burst of %u takes more than ten years to come back",
 				     burst);
 	rule->limit = (struct rule_limit){
 		.n = rate->count,
@@ -212,7 +214,7 @@ static int check_flow_options(struct resolver *resolver, const struct tree_rule 
 		if (rule->action != ACTION_ALLOW)
 			return resolve_error(resolver, option->position, "no-flows",
 					     "it belongs to the `allow` that lets the flows begin",
-					     "no flow begins by a rule that refuses: it has no `%s`",
+					     "a rule that refuses begins no flow: it has no `%s`",
 					     tree_option_words[option->kind]);
 		if (rule->stateless)
 			return resolve_error(resolver, option->position, "no-flows",

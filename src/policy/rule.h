@@ -81,7 +81,9 @@ enum rule_origin {
 	RULE_BUILTIN_DEFAULT, /* what holds where no default does */
 };
 
-/* `n` packets every `period` seconds, `burst` at once; or `n` flows at a time (period and burst 0). */
+/*
+ * `n` packets every `period` seconds, `burst` at once; or `n` flows at a time (period and burst 0).
+ */
 struct rule_limit {
 	uint32_t n, period, burst;
 	enum limit_each each;
@@ -108,6 +110,17 @@ struct rule {
 	const char *pair;	/* canonical text of the pair, "wan -> self" */
 	const char *text;	/* canonical text of the rule, "allow 22/tcp from @admins"; of a default: "default drop" */
 	struct position position; /* of the rule's first word; POSITION_NONE for built-in ones */
+};
+
+/* What a zone asks for besides its rules; see core/hygiene.h. All zero: nothing. */
+enum antispoof { ANTISPOOF_OFF, ANTISPOOF_STRICT, ANTISPOOF_LOOSE };
+
+struct hygiene {
+	enum antispoof antispoof; /* of packets that arrive from it */
+	bool clamp_mss;		  /* of what is forwarded from it or to it */
+	uint16_t mss;		  /* 0: what the MTUs allow */
+	uint8_t min_ttl;	  /* this and the next: of what is forwarded to it. 0: as it is */
+	bool no_df, random_id;
 };
 
 enum nat_kind { NAT_SOURCE, NAT_MASQUERADE, NAT_FORWARD };
@@ -148,6 +161,7 @@ struct zone {
 	const char *const *patterns; /* interface names or patterns (fnmatch) */
 	uint32_t pattern_n;
 	uint16_t tag; /* stable over policies: from the name; never 0; self 1, other 2; unique in the ruleset; at most TAG_MAX (core/mark.h) */
+	struct hygiene hygiene;
 	struct position position;
 };
 

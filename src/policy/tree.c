@@ -19,7 +19,15 @@ const char *const tree_statement_words[] = {
 	[TREE_SERVICE] = "service", [TREE_INCLUDE] = "include",
 	[TREE_POLICY] = "policy",   [TREE_NAT] = "nat",
 	[TREE_EARLY] = "early",	    [TREE_INTERCEPT] = "intercept",
+	[TREE_ANTISPOOF] = "antispoof", [TREE_CLAMP_MSS] = "clamp-mss",
+	[TREE_SCRUB] = "scrub",
 	[TREE_ASSERT] = "assert",   [TREE_OPTIONS] = "options",
+};
+
+const char *const tree_scrub_words[] = {
+	[TREE_SCRUB_MIN_TTL] = "min-ttl",
+	[TREE_SCRUB_NO_DF] = "no-df",
+	[TREE_SCRUB_RANDOM_ID] = "random-id",
 };
 
 const char *const tree_condition_words[] = {

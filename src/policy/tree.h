@@ -345,6 +345,27 @@ struct tree_intercept {
 	struct tree_target to;
 };
 
+struct tree_antispoof {
+	struct tree_words zones;
+	bool loose;
+};
+
+struct tree_clamp_mss {
+	struct tree_words zones;
+	uint32_t size; /* `to 1360`; 0: none was written */
+};
+
+enum tree_scrub_word { TREE_SCRUB_MIN_TTL, TREE_SCRUB_NO_DF, TREE_SCRUB_RANDOM_ID, TREE_SCRUB_WORDS };
+
+struct tree_scrub {
+	struct tree_words zones;
+	uint32_t asked; /* bit n: enum tree_scrub_word n was written; at least one */
+	uint8_t min_ttl;
+	const struct tree_trivia *trivia[TREE_SCRUB_WORDS];
+	const struct tree_comment *closing;
+	uint32_t closing_n;
+};
+
 enum tree_outcome { TREE_ALLOWED, TREE_DROPPED, TREE_REJECTED };
 
 struct tree_assert {
@@ -379,6 +400,9 @@ enum tree_statement_kind {
 	TREE_NAT,
 	TREE_EARLY,
 	TREE_INTERCEPT,
+	TREE_ANTISPOOF,
+	TREE_CLAMP_MSS,
+	TREE_SCRUB,
 	TREE_ASSERT,
 	TREE_OPTIONS,
 };
@@ -396,6 +420,9 @@ struct tree_statement {
 		struct tree_nat nat;
 		struct tree_early early;
 		struct tree_intercept intercept;
+		struct tree_antispoof antispoof;
+		struct tree_clamp_mss clamp_mss;
+		struct tree_scrub scrub;
 		struct tree_assert assertion;
 		struct tree_settings settings;
 	};
@@ -432,6 +459,7 @@ struct question {
 extern const char *const tree_action_words[];	 /* enum tree_action */
 extern const char *const tree_outcome_words[];	 /* enum tree_outcome */
 extern const char *const tree_statement_words[]; /* enum tree_statement_kind */
+extern const char *const tree_scrub_words[];	 /* enum tree_scrub_word, in the order in which they are printed */
 extern const char *const tree_condition_words[]; /* enum tree_condition_kind */
 /* enum tree_option_kind, "mark set", "max flows", … */
 extern const char *const tree_option_words[];

@@ -49,6 +49,12 @@ def _(world):
         same(udp(world.client, world.server.address[family], OUT), "open")
         same(ping(world.client, world.server.address[family]), "open")
         same(addresses(world.echo, OUT), {world.firewall.wan[family]})
+        seen = [flow["translated"] for flow in world.firewall.flows()
+                if flow["responder"]["address"] == world.server.address[family]]
+        same(len(seen), 3)
+        for translated in seen:
+            same(translated["originator"]["address"], world.firewall.wan[family])
+            same(translated["responder"]["address"], world.server.address[family])
     same(world.firewall.statistics()["nat-exhausted"], 0)
 
 

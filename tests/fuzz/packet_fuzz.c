@@ -21,7 +21,8 @@ enum {
 	UNIT_TAGS = UNIT_DISPATCH + DISPATCH_UNITS,
 	UNIT_INTERFACES,
 	UNIT_RULES,
-	UNIT_UNUSED = UNIT_RULES + RULES,
+	UNIT_HYGIENE = UNIT_RULES + RULES,
+	UNIT_UNUSED,
 	UNIT_SWITCH = UNIT_UNUSED / 4 * 4 + 4, /* aligned to its size */
 	UNITS = UNIT_SWITCH + 4,
 };
@@ -32,6 +33,7 @@ struct small_image {
 	uint16_t tags[IMAGE_UNIT_TAGS];
 	struct image_bucket interfaces;
 	struct image_rule rules[RULES];
+	struct image_hygiene hygiene[IMAGE_UNIT_HYGIENE];
 	unsigned char unused[(UNIT_SWITCH - UNIT_UNUSED) * IMAGE_UNIT];
 	struct image_switch ports;
 };
@@ -51,6 +53,7 @@ static struct small_image small_image(void)
 			    .interfaces = UNIT_INTERFACES,
 			    .zone_tags = UNIT_TAGS,
 			    .rule_table = UNIT_RULES,
+			    .hygiene = UNIT_HYGIENE,
 			    .walk_max = 1,
 			    .flags = IMAGE_PICKUP,
 			    .mark_shift = 30 },
@@ -65,6 +68,9 @@ static struct small_image small_image(void)
 			   [RULE_REJECT] = { .action = ACTION_REJECT },
 			   [RULE_STATELESS] = { .action = ACTION_ALLOW,
 						.flags = IMAGE_RULE_STATELESS } },
+		.hygiene = { [1] = { HYGIENE_ANTISPOOF | HYGIENE_CLAMP_MSS, 9, 0 },
+			     [2] = { HYGIENE_ANTISPOOF | HYGIENE_LOOSE | HYGIENE_CLAMP_MSS |
+					     HYGIENE_NO_DF | HYGIENE_RANDOM_ID, 0, 900 } },
 		.ports = { .field = FIELD_DST_PORT },
 	};
 
@@ -81,7 +87,7 @@ static struct small_image small_image(void)
 struct head {
 	/*
 	 * 1: departs; 2: no Ethernet header; 4: IPv6 in a raw frame; 8: tagged; 16: GSO; 32: time
-	 * passes
+	 * passes; 64: departure may write
 	 */
 	uint8_t flags;
 	uint8_t interfaces; /* the one where it is, the one where it arrived: 4 bits each */
@@ -100,6 +106,49 @@ static enum route route(void *context, const struct user_frame *frame, const str
 	(void)frame;
 	return packet->fields.word[FIELD_DST + 3] & 1 || packet->fields.word[FIELD_DST] & 1 ?
 		       ROUTE_SELF : ROUTE_FORWARD;
+}
+
+static int way_back(void *context, const struct user_frame *frame, const struct packet *packet,
+		    uint32_t *ifindex)
+{
+	(void)context;
+	*ifindex = packet->fields.word[FIELD_SRC] & 2 ? frame->ifindex : 3;
+	return packet->fields.word[FIELD_SRC] & 1;
+}
+
+static uint32_t mtu(void *context, uint32_t ifindex)
+{
+	(void)context;
+	return ifindex * 20;
+}
+
+/* An IPv4 header that added up still does when departure has written to it. */
+static uint32_t header_sum(const struct user_frame *frame, const struct packet *p)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t at = p->l3; at < p->l4; at += 2)
+		sum += (uint32_t)frame->bytes[at] << 8 | frame->bytes[at + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+static void check_written(const struct user_frame *frame, const uint8_t *before,
+			  const struct user_verdict *verdict)
+{
+	const struct packet *p = &verdict->packet;
+	struct user_frame old = *frame;
+
+	old.bytes = before;
+	if (verdict->action != USER_NEXT) {
+		if (memcmp(before, frame->bytes, frame->len))
+			abort(); /* what is dropped is left as it is */
+		return;
+	}
+	if (p->l4 && p->fields.word[FIELD_FAMILY] == 4 && p->sanity == SANITY_OK &&
+	    header_sum(&old, p) == 0xffff && header_sum(frame, p) != 0xffff)
+		abort();
 }
 
 static void hear(void *context, const struct event *event)
@@ -143,7 +192,7 @@ static void run(struct user_engine *engine, const uint8_t *data, size_t size)
 	while (size > sizeof(head)) {
 		struct user_frame frame = { 0 };
 		struct user_verdict verdict;
-		uint8_t *bytes;
+		uint8_t *bytes, before[512];
 
 		memcpy(&head, data, sizeof(head));
 		data += sizeof(head);
@@ -154,7 +203,9 @@ static void run(struct user_engine *engine, const uint8_t *data, size_t size)
 		if (!bytes)
 			return;
 		memcpy(bytes, data, frame.len);
+		memcpy(before, data, frame.len);
 		frame.bytes = bytes;
+		frame.writable = head.flags & 64 ? bytes : NULL;
 		frame.ethernet = !(head.flags & 2);
 		frame.protocol = htons(head.flags & 4 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
 		frame.vlan_present = head.flags & 8;
@@ -171,6 +222,7 @@ static void run(struct user_engine *engine, const uint8_t *data, size_t size)
 		else
 			user_engine_arrive(engine, &frame, &verdict);
 		check(&frame, &verdict);
+		check_written(&frame, before, &verdict);
 		free(bytes);
 		data += frame.len;
 		size -= frame.len;
@@ -184,6 +236,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct user_options options = { .flows_max = 3,
 					.embryonic_max = 3,
 					.route = route,
+					.way_back = way_back,
+					.mtu = mtu,
 					.event = hear,
 					.context = &context };
 	struct user_engine *engine;

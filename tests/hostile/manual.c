@@ -11,6 +11,7 @@ static const char *const reasons[SANITY_KINDS] = {
 	[SANITY_ADDRESS] = "address",	      [SANITY_PORT_ZERO] = "port-zero",
 	[SANITY_MID_STREAM] = "mid-stream",   [SANITY_ORPHAN] = "orphan",
 	[SANITY_OVERLAP] = "overlap",	      [SANITY_WINDOW] = "window",
+	[SANITY_SPOOFED] = "spoofed",
 };
 
 static const char intro[] =

@@ -30,6 +30,8 @@ static int start_engine(struct bench *bench)
 	struct user_options options = { .flows_max = 512,
 					.embryonic_max = 512,
 					.route = world_route,
+					.way_back = world_way_back,
+					.mtu = world_mtu,
 					.event = hear,
 					.context = bench };
 	const char *why = "";

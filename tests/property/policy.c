@@ -466,6 +466,21 @@ static void add_zones(struct random *r, struct random_policy *policy, uint32_t z
 	}
 }
 
+/* Only what judges: the tests here hold that a packet which passes is not changed. */
+static void add_antispoof(struct random *r, struct random_policy *policy, uint32_t zones)
+{
+	for (uint32_t i = 0; i <= zones; i++) {
+		struct policy_line *line;
+
+		if (!random_chance(r, 15))
+			continue;
+		line = add_line(policy, LINE_TOP);
+		add_part(line, "antispoof %s", i < zones ? zone_names[i] : "other");
+		if (random_chance(r, 50))
+			add_part(line, "loose");
+	}
+}
+
 static void add_names(struct random *r, struct random_policy *policy, const struct names *names)
 {
 	struct policy_line *line;
@@ -531,6 +546,7 @@ void policy_random(struct random *r, struct random_policy *policy)
 	policy->n = 0;
 	add_settings(r, policy);
 	add_zones(r, policy, names.zones);
+	add_antispoof(r, policy, names.zones);
 	add_names(r, policy, &names);
 	while (blocks-- && policy->n + 12 < POLICY_LINES)
 		add_block(r, policy, &names, &ids);

@@ -562,6 +562,38 @@ static void expect_by_rule(const struct probe *probe, struct loaded_policy *poli
 		expected->mark |= probe->mark & bits;
 }
 
+/* Is its source forged, as far as its zone asks? */
+static bool forged(const struct probe *probe, const struct loaded_policy *policy,
+		   const struct user_frame *frame, const struct fields *fields)
+{
+	enum antispoof ask = policy->ruleset.zones[policy->zones[probe->here]].hygiene.antispoof;
+	bool group = frame->pkt_type == PACKET_TYPE_BROADCAST ||
+		     frame->pkt_type == PACKET_TYPE_MULTICAST || craft_group(&probe->craft);
+	const struct craft *craft = &probe->craft;
+	bool whole = !fields->word[FIELD_FRAGMENT];
+	struct packet packet = { .fields = *fields };
+	uint32_t back = 0, type = craft->dst_port >> 8;
+
+	if (ask == ANTISPOOF_OFF || probe->departs)
+		return false;
+	if (group && !craft->src[0] && !craft->src[1] && !craft->src[2] && !craft->src[3])
+		return false;
+	if (group && craft->protocol == 17 && whole &&
+	    (craft->family == 4 ? (craft->dst_port == 67 && craft->src_port == 68) ||
+					  (craft->dst_port == 68 && craft->src_port == 67) :
+				  (craft->dst_port == 547 && craft->src_port == 546) ||
+					  (craft->dst_port == 546 && craft->src_port == 547)))
+		return false;
+	if (craft->family == 6 && craft->src[0] >> 22 == 0x3fa)
+		return false;
+	if (craft->family == 6 && craft->protocol == 58 && whole && type >= 133 && type <= 137 &&
+	    craft->ttl == 255)
+		return false;
+	if (!world_way_back(NULL, frame, &packet, &back))
+		return true;
+	return ask == ANTISPOOF_STRICT && back != frame->ifindex;
+}
+
 void probe_expect(const struct probe *probe, struct loaded_policy *policy,
 		  struct expected *expected)
 {
@@ -569,6 +601,7 @@ void probe_expect(const struct probe *probe, struct loaded_policy *policy,
 	uint8_t bytes[CRAFT_BYTES];
 	struct user_frame frame;
 	struct fields fields;
+	bool deferred;
 
 	*expected = (struct expected){ .rule = RULE_NONE, .mark = probe->mark };
 	if (probe->damage_n || probe->cut)
@@ -586,7 +619,13 @@ void probe_expect(const struct probe *probe, struct loaded_policy *policy,
 		expected->by = BY_SANITY;
 		return;
 	}
-	if (!probe_fields(probe, policy, &fields)) {
+	deferred = !probe_fields(probe, policy, &fields);
+	if (forged(probe, policy, &frame, &fields)) {
+		expected->action = USER_DROP;
+		expected->by = BY_SANITY;
+		return;
+	}
+	if (deferred) {
 		expected->mark = (probe->mark & ~bits) |
 				 (uint32_t)MARK_DEFERRED << policy->ruleset.options.mark_shift;
 		return;

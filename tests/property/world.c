@@ -40,6 +40,7 @@ struct world {
 	struct counter before[RULES_MAX];
 	uint64_t stats[STAT_COUNT];
 	struct seen *listener;
+	unsigned char bytes[16384]; /* of the last run */
 };
 
 void world_mac(unsigned interface, uint8_t mac[6])
@@ -86,6 +87,40 @@ enum route world_route(void *context, const struct user_frame *frame, const stru
 	return world_forwards(frame->ifindex - WORLD_IFINDEX, word[FIELD_FAMILY], &word[FIELD_SRC],
 			      &word[FIELD_DST]) ?
 		       ROUTE_FORWARD : ROUTE_SELF;
+}
+
+int world_way_back(void *context, const struct user_frame *frame, const struct packet *packet,
+		   uint32_t *ifindex)
+{
+	const uint32_t *src = &packet->fields.word[FIELD_SRC];
+	unsigned to = 1; /* the default route */
+
+	(void)context;
+	if (!((frame->ifindex - WORLD_IFINDEX) & 1))
+		return 0; /* whatever arrives here is of this host */
+	if (packet->fields.word[FIELD_FAMILY] == 4) {
+		if (src[0] >> 24 == 10 || src[0] == 0xc0000201 || src[0] == 0xc00002ff)
+			return 0;
+		to = src[0] >> 8 == 0xc63364 ? 3 : 1;
+	} else {
+		if (src[0] >> 24 == 0xfd)
+			return 0;
+		to = src[0] == 0x20010db8 && src[1] >> 16 == 1 ? 3 : 1;
+	}
+	*ifindex = WORLD_IFINDEX + to;
+	return 1;
+}
+
+uint32_t world_mtu(void *context, uint32_t ifindex)
+{
+	(void)context;
+	(void)ifindex;
+	return 1500;
+}
+
+const unsigned char *world_bytes(const struct world *world)
+{
+	return world->bytes;
 }
 
 uint64_t world_now(void)
@@ -334,6 +369,8 @@ static int write_control(const struct world *world, const struct image_header *h
 {
 	const struct image_bucket *bucket =
 		(const void *)((const uint8_t *)header + (size_t)header->interfaces * IMAGE_UNIT);
+	const struct image_hygiene *hygiene =
+		(const void *)((const uint8_t *)header + (size_t)header->hygiene * IMAGE_UNIT);
 	struct control control = { .cpus = world->cpus, .watch_until = UINT64_MAX };
 	uint32_t zero = 0;
 
@@ -347,6 +384,11 @@ static int write_control(const struct world *world, const struct image_header *h
 		for (uint32_t j = 0; j < 4; j++)
 			if (bucket[i].entry[j].ifindex < INTERFACES_NEAR)
 				control.tags[0][bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
+	/* Every interface: it is right to look closer where nothing is to be done. */
+	for (uint32_t i = 0; header->hygiene && i < header->zones; i++)
+		control.slot[0].clamps |= hygiene[i].flags & HYGIENE_CLAMP_MSS;
+	for (uint32_t i = 0; header->hygiene && i < INTERFACES_NEAR; i++)
+		control.tags[0][i] |= TAG_SCRUBBED;
 	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.data_control), &zero, &control, 0) ?
 		       -errno : 0;
 }
@@ -414,7 +456,7 @@ static enum user_action action_of(uint32_t verdict)
 int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
 	      struct seen *seen)
 {
-	static unsigned char bytes[16384];
+	unsigned char *bytes = world->bytes;
 	struct __sk_buff in = { .mark = frame->mark,
 				.ingress_ifindex = frame->ingress_ifindex,
 				.ifindex = frame->ifindex,
@@ -422,7 +464,7 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 				.gso_segs = frame->gso_segs },
 			 out = { 0 };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame->bytes, .data_size_in = frame->len,
-		    .data_out = bytes, .data_size_out = sizeof(bytes), .ctx_in = &in,
+		    .data_out = bytes, .data_size_out = sizeof(world->bytes), .ctx_in = &in,
 		    .ctx_size_in = sizeof(in), .ctx_out = &out, .ctx_size_out = sizeof(out),
 		    .repeat = 1);
 	uint32_t zero = 0;
@@ -450,7 +492,7 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 	world->listener = NULL;
 	if (seen->action == USER_NEXT &&
 	    (run.data_size_out != frame->len ||
-	     (!frame->vlan_present && memcmp(bytes, frame->bytes, frame->len))))
+	     (!frame->vlan_present && !frame->writable && memcmp(bytes, frame->bytes, frame->len))))
 		return -EBADMSG; /* a packet that goes on was changed */
 	if (seen->action == USER_ANSWER) {
 		struct answer_budget none = { 0 };

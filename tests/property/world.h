@@ -63,6 +63,15 @@ uint32_t world_flow_count(struct world *world);
  */
 int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
 	      struct seen *seen);
+/*
+ * The frame as the last run left it; only where frame->writable says that it may differ, else that
+ * is an error of the run.
+ */
+const unsigned char *world_bytes(const struct world *world);
+/* The same for struct user_options, as the routes of the world are; and every MTU. */
+int world_way_back(void *context, const struct user_frame *frame, const struct packet *packet,
+		   uint32_t *ifindex);
+uint32_t world_mtu(void *context, uint32_t ifindex);
 /* The record of a key; -ENOENT. */
 int world_flow(struct world *world, const struct flow_key *key, struct flow *flow, bool *embryonic);
 /* Forgets all flows and expected DHCP answers. */

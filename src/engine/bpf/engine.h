@@ -50,6 +50,13 @@ struct engine_interface {
 	bool default_route; /* a default route (either family) leaves here */
 };
 
+/*
+ * Families (4, 6) for which the kernel forwards nothing that arrives at the interface, into
+ * families[0..*n): its programs are told no routes there, so `antispoof` cannot ask. A family that
+ * the interface does not speak does not count.
+ */
+void interface_unforwarding(const char *name, uint8_t families[2], unsigned *n);
+
 VECTOR(interface_vector, struct engine_interface);
 
 /*

@@ -107,6 +107,30 @@ static __always_inline void host_scale_search(struct scale_search *search)
 	bpf_loop(TCP_OPTIONS_MAX, scale_search_next, search, 0);
 }
 
+static __always_inline void host_edit_ipv4(struct __sk_buff *skb, __u32 l3, __u32 at, be16 from,
+					   be16 to)
+{
+	bpf_l3_csum_replace(skb, l3 + __builtin_offsetof(struct wire_ipv4, checksum), from, to,
+			    sizeof(to));
+	bpf_skb_store_bytes(skb, l3 + at, &to, sizeof(to), 0);
+}
+
+/* Where the checksum is still to be made (CHECKSUM_PARTIAL) the helper leaves it alone. */
+static __always_inline void host_edit_tcp(struct __sk_buff *skb, __u32 l4, __u32 at, be16 from,
+					  be16 to)
+{
+	__u16 was = at & 1 ? from_be16(from) : from, is = at & 1 ? from_be16(to) : to;
+
+	bpf_l4_csum_replace(skb, l4 + __builtin_offsetof(struct wire_tcp, checksum), was, is,
+			    sizeof(to));
+	bpf_skb_store_bytes(skb, l4 + at, &to, sizeof(to), 0);
+}
+
+static __always_inline void host_edit_hop_limit(struct __sk_buff *skb, __u32 offset, __u8 value)
+{
+	bpf_skb_store_bytes(skb, offset, &value, sizeof(value), BPF_F_RECOMPUTE_CSUM);
+}
+
 #define INNER_MAP(name, size)                                                                      \
 	struct name {                                                                              \
 		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
@@ -502,7 +526,8 @@ static __always_inline struct flow *host_embryonic_find(host_t *host, const stru
 	return bpf_map_lookup_elem(&embryonic, key);
 }
 
-static __always_inline const struct flow *host_flow_elsewhere(host_t *host, const struct flow_key *key)
+static __always_inline const struct flow *host_flow_elsewhere(host_t *host,
+							      const struct flow_key *key)
 {
 	const struct flow *flow;
 	__u32 zero = 0;
@@ -794,6 +819,59 @@ static __always_inline enum route host_route(host_t *host, __u32 *leaves)
 	return (enum route)route(host->skb, host->packet, leaves);
 }
 
+/* The way back: as a packet from here to the source of this one would be sent (core/hygiene.h). */
+static __noinline int way_back(struct __sk_buff *skb, struct packet *p, __u32 *ifindex)
+{
+	/* The kernel tells no routes from an address of the link, nor from a group. */
+	__u32 nowhere = (p->flags & PACKET_GROUP) ||
+			(p->fields.word[FIELD_FAMILY] == 6 &&
+			 p->fields.word[FIELD_DST] >> 22 == 0xfe80 >> 6);
+	struct bpf_fib_lookup fib = {};
+	long result;
+	__u32 i;
+
+	fib.ifindex = skb->ifindex;
+	fib.l4_protocol = (__u8)p->fields.word[FIELD_PROTOCOL];
+	if (p->flags & PACKET_PORTS) {
+		fib.sport = bpf_htons((__u16)p->fields.word[FIELD_DST_PORT]);
+		fib.dport = bpf_htons((__u16)p->fields.word[FIELD_SRC_PORT]);
+	}
+	if (p->fields.word[FIELD_FAMILY] == 4) {
+		fib.family = AF_INET;
+		fib.tos = (__u8)(p->fields.word[FIELD_DSCP] << 2);
+		if (!nowhere)
+			fib.ipv4_src = bpf_htonl(p->fields.word[FIELD_DST]);
+		fib.ipv4_dst = bpf_htonl(p->fields.word[FIELD_SRC]);
+	} else {
+		fib.family = AF_INET6;
+#pragma clang loop unroll(full)
+		for (i = 0; i < 4; i++) {
+			if (!nowhere)
+				fib.ipv6_src[i] = bpf_htonl(p->fields.word[FIELD_DST + i]);
+			fib.ipv6_dst[i] = bpf_htonl(p->fields.word[FIELD_SRC + i]);
+		}
+	}
+	result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	*ifindex = fib.ifindex;
+	if (result < 0 || result == BPF_FIB_LKUP_RET_FWD_DISABLED)
+		return -1; /* a host that does not forward is not told */
+	return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ||
+	       result == BPF_FIB_LKUP_RET_UNSUPP_LWT || result == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+}
+
+static __always_inline int host_way_back(host_t *host, __u32 *ifindex)
+{
+	return way_back(host->skb, host->packet, ifindex);
+}
+
+static __always_inline __u32 host_mtu(host_t *host, struct __sk_buff *skb, __u32 ifindex)
+{
+	__u32 mtu = 0;
+
+	bpf_check_mtu(skb, ifindex, &mtu, 0, 0);
+	return mtu;
+}
+
 int step_event(struct room *room, __u32 kind);
 
 /* Events are made only while somebody reads them: nobody pays for what nobody sees. */
@@ -858,7 +936,19 @@ static __always_inline __u64 host_now_quick(host_t *host)
 
 static __always_inline __u32 host_tag(host_t *host, __u32 ifindex)
 {
-	return ifindex < INTERFACES_NEAR ? control.tags[host->slot & 1][ifindex] : 0;
+	return ifindex < INTERFACES_NEAR ?
+		       control.tags[host->slot & 1][ifindex] & ~TAG_SCRUBBED : 0;
+}
+
+static __always_inline int host_scrubs(host_t *host, __u32 ifindex)
+{
+	return ifindex >= INTERFACES_NEAR ||
+	       (control.tags[host->slot & 1][ifindex] & TAG_SCRUBBED);
+}
+
+static __always_inline int host_clamps(host_t *host)
+{
+	return control.slot[host->slot & 1].clamps != 0;
 }
 
 static __always_inline __u32 host_mark_shift(host_t *host)

@@ -263,3 +263,22 @@ bool xfrm_policies_exist(void)
 	netlink_dump(NETLINK_XFRM, request, policy_receive, &exist);
 	return exist;
 }
+
+void interface_unforwarding(const char *name, uint8_t families[2], unsigned *n)
+{
+	static const uint8_t known[2] = { 4, 6 };
+
+	*n = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		char path[96];
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/sys/net/ipv%u/conf/%s/forwarding", known[i], name);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		if (fgetc(file) == '0')
+			families[(*n)++] = known[i];
+		fclose(file);
+	}
+}

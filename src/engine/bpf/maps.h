@@ -21,6 +21,8 @@
 #define INTERFACES_NEAR 1024u
 #define COVERED_FAR_MAX 65536u
 
+#define TAG_SCRUBBED 0x8000u /* no tag has this bit */
+
 /* Their value. All zero: reeve does not know the interface. */
 struct coverage_entry {
 	__u32 bits;
@@ -63,7 +65,7 @@ struct control {
 		__u32 mark_shift; /* as in its header, for the guard */
 		__u32 guard;	  /* 0: the guard lets everything pass */
 		__u32 flows_since; /* generation: flows of older policies are looked at again */
-		__u32 reserved;
+		__u32 clamps;	   /* some zone of the image in this slot lowers segment sizes */
 		__u64 applied_at; /* seconds since 1970 */
 		__u64 image_size;
 		__u64 source_size;
@@ -80,7 +82,8 @@ struct control {
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 guard_table;     /* MEANS_NFT_GUARD: what the table looked like when reeve made it */
 	__u64 proof_keys[12];  /* PROOF_KEYS of them; random, see core/proof.h */
-	__u16 tags[SLOTS][INTERFACES_NEAR]; /* of the image in each slot */
+	/* Of the image in each slot; with TAG_SCRUBBED where the zone has departing headers changed. */
+	__u16 tags[SLOTS][INTERFACES_NEAR];
 	struct coverage_entry covered[INTERFACES_NEAR];
 };
 

@@ -102,6 +102,38 @@ static int slot_set(int outer, uint32_t slot, int inner)
 	return bpf_map_update_elem(outer, &slot, &inner, BPF_ANY) ? -errno : 0;
 }
 
+/* What the zones of an image ask for, by zone number; NULL: nothing. */
+static const struct image_hygiene *hygiene_table(const struct image *image)
+{
+	const struct image_header *header = (const void *)image->bytes;
+
+	if (!header->hygiene)
+		return NULL;
+	return (const void *)(image->bytes + (size_t)header->hygiene * IMAGE_UNIT);
+}
+
+static uint16_t tag_near(const struct image_interface *interface,
+			 const struct image_hygiene *hygiene)
+{
+	if (!hygiene)
+		return interface->tag;
+	hygiene += interface->zone;
+	if (!hygiene->min_ttl && !(hygiene->flags & (HYGIENE_NO_DF | HYGIENE_RANDOM_ID)))
+		return interface->tag;
+	return (uint16_t)(interface->tag | TAG_SCRUBBED);
+}
+
+static bool image_clamps(const struct image *image)
+{
+	const struct image_header *header = (const void *)image->bytes;
+	const struct image_hygiene *hygiene = hygiene_table(image);
+
+	for (uint32_t i = 0; hygiene && i < header->zones; i++)
+		if (hygiene[i].flags & HYGIENE_CLAMP_MSS)
+			return true;
+	return false;
+}
+
 /* What the quick way looks up: the same as the image's table of interfaces. */
 static void tags_fill(uint16_t tags[INTERFACES_NEAR], const struct image *image)
 {
@@ -109,12 +141,16 @@ static void tags_fill(uint16_t tags[INTERFACES_NEAR], const struct image *image)
 	const struct image_bucket *bucket =
 		(const void *)(image->bytes + (size_t)header->interfaces * IMAGE_UNIT);
 
+	const struct image_interface other = { .zone = ZONE_OTHER, .tag = IMAGE_TAG_OTHER };
+	const struct image_hygiene *hygiene = hygiene_table(image);
+
 	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
-		tags[i] = IMAGE_TAG_OTHER;
+		tags[i] = tag_near(&other, hygiene);
 	for (uint32_t i = 0; i <= header->interface_mask; i++)
 		for (uint32_t j = 0; j < 4; j++)
 			if (bucket[i].entry[j].ifindex && bucket[i].entry[j].ifindex < INTERFACES_NEAR)
-				tags[bucket[i].entry[j].ifindex] = bucket[i].entry[j].tag;
+				tags[bucket[i].entry[j].ifindex] =
+					tag_near(&bucket[i].entry[j], hygiene);
 }
 
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
@@ -153,6 +189,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 	if (header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
 		control->translates = 1;
 	to->guard = ruleset->options.guard;
+	to->clamps = image_clamps(image);
 	to->applied_at = (uint64_t)time(NULL);
 	to->image_size = image->size;
 	to->source_size = bundle_size;

@@ -114,6 +114,45 @@ __noinline int step_event(struct room *room, __u32 kind)
 	return 0;
 }
 
+__noinline int step_spoofed(struct __sk_buff *skb, struct room *room, __u32 slot)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, skb, slot))
+		return 0;
+	return judge_spoofed(&host, &room->judgement);
+}
+
+static __always_inline int host_spoofed(host_t *host, struct judgement *j)
+{
+	return host->header->hygiene ? step_spoofed(host->skb, host->room, host->slot) : 0;
+}
+
+static long mss_search_next(__u32 i, struct mss_search *search)
+{
+	return mss_search_step(search);
+}
+
+static __always_inline void host_mss_search(struct mss_search *search)
+{
+	bpf_loop(TCP_OPTIONS_MAX, mss_search_next, search, 0);
+}
+
+__noinline int step_clean(struct __sk_buff *skb, struct room *room, __u32 slot, __u32 ethernet)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, skb, slot))
+		return 0;
+	hygiene_depart(&host, skb, ethernet);
+	return 0;
+}
+
+static __always_inline void host_clean(host_t *host, struct __sk_buff *skb, __u32 ethernet)
+{
+	step_clean(skb, host->room, host->slot, ethernet);
+}
+
 __noinline int step_recheck(struct room *room, __u32 slot, __u32 unreplied)
 {
 	struct found found = { 0 };

@@ -31,6 +31,14 @@ struct user_options {
 	 */
 	enum route (*route)(void *context, const struct user_frame *frame,
 			    const struct packet *packet);
+	/*
+	 * The device by which a packet to the source of this one would leave: 1; 0 when there is no
+	 * route to it; negative when that is not known. NULL: it never is.
+	 */
+	int (*way_back)(void *context, const struct user_frame *frame, const struct packet *packet,
+			uint32_t *ifindex);
+	/* MTU of a device; 0 when it is not known. NULL: it never is. */
+	uint32_t (*mtu)(void *context, uint32_t ifindex);
 	/* By which interface, where it is forwarded? NULL: it cannot be told, so `other`. */
 	uint32_t (*leaves)(void *context, const struct user_frame *frame,
 			   const struct packet *packet);
@@ -93,7 +101,8 @@ void user_engine_set_clock(struct user_engine *engine, uint64_t now);
 
 /*
  * Judges one packet. frame->mark and frame->tc_index are left as the kernel's would be;
- * frame->protocol is filled in when there is an Ethernet header. Any bytes are safe.
+ * frame->protocol is filled in when there is an Ethernet header. Any bytes are safe. Departure
+ * changes frame->writable as a zone of the policy asks for (core/hygiene.h).
  */
 void user_engine_arrive(struct user_engine *engine, struct user_frame *frame,
 			struct user_verdict *verdict);

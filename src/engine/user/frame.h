@@ -6,6 +6,7 @@
 #define REEVE_ENGINE_USER_FRAME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
  */
 struct user_frame {
 	const uint8_t *bytes; /* borrowed */
-	/* the same where they may be changed by a translation; NULL: none is written */
+	/* the same where they may be changed by a translation or at departure; NULL: none is written */
 	uint8_t *writable;
 	uint32_t len;
 	bool ethernet;
@@ -58,6 +59,38 @@ static inline int host_read_paged(host_packet_t *frame, uint32_t offset, void *t
 #include "core/judgement.h"
 #include "core/proof.h"
 #pragma GCC diagnostic pop
+
+/* A word of a frame that has been parsed, and the checksum that covers it as `was` and `is`. */
+static inline void frame_edit(host_packet_t *frame, uint32_t offset, be16 to, uint32_t checksum,
+			      be16 was, be16 is)
+{
+	be16 sum;
+
+	if (!frame->writable || host_read(frame, checksum, &sum, sizeof(sum)) ||
+	    offset > frame->len || sizeof(to) > frame->len - offset)
+		return;
+	sum = checksum_replace(sum, was, is);
+	memcpy(frame->writable + offset, &to, sizeof(to));
+	memcpy(frame->writable + checksum, &sum, sizeof(sum));
+}
+
+static inline void host_edit_ipv4(host_packet_t *frame, uint32_t l3, uint32_t at, be16 from,
+				  be16 to)
+{
+	frame_edit(frame, l3 + at, to, l3 + (uint32_t)offsetof(struct wire_ipv4, checksum), from, to);
+}
+
+static inline void host_edit_tcp(host_packet_t *frame, uint32_t l4, uint32_t at, be16 from, be16 to)
+{
+	frame_edit(frame, l4 + at, to, l4 + (uint32_t)offsetof(struct wire_tcp, checksum),
+		   at & 1 ? from_be16(from) : from, at & 1 ? from_be16(to) : to);
+}
+
+static inline void host_edit_hop_limit(host_packet_t *frame, uint32_t offset, uint8_t value)
+{
+	if (frame->writable && offset < frame->len)
+		frame->writable[offset] = value;
+}
 
 static __always_inline void host_scale_search(struct scale_search *search)
 {

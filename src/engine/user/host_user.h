@@ -294,6 +294,40 @@ static inline const struct image_translation *host_translation(host_t *host, uin
 	return host_unit(&host->image, host->header->translations + number * 2);
 }
 
+/* xorshift64 (Marsaglia 2003): which packets of a sampled log are told need not be secret. */
+static inline uint64_t host_random(host_t *host)
+{
+	uint64_t x = host->engine->random;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	host->engine->random = x;
+	return x;
+}
+
+static inline uint32_t host_random32(host_t *host)
+{
+	return (uint32_t)(host_random(host) >> 32);
+}
+
+static inline int host_way_back(host_t *host, uint32_t *ifindex)
+{
+	const struct user_options *options = &host->engine->options;
+
+	if (!options->way_back)
+		return -1;
+	return options->way_back(options->context, host->frame, host->packet, ifindex);
+}
+
+static inline uint32_t host_mtu(host_t *host, host_packet_t *frame, uint32_t ifindex)
+{
+	const struct user_options *options = &host->engine->options;
+
+	(void)frame;
+	return options->mtu ? options->mtu(options->context, ifindex) : 0;
+}
+
 static inline const __u64 *host_asked(host_t *host, uint32_t ifindex)
 {
 	struct asked *asked;
@@ -332,23 +366,6 @@ static inline void host_event(host_t *host, enum event_kind kind, const struct j
 		return;
 	event_fill(&event, kind, host->packet, j, host->engine->now);
 	options->event(options->context, &event);
-}
-
-/* xorshift64 (Marsaglia 2003): which packets of a sampled log are told need not be secret. */
-static inline uint64_t host_random(host_t *host)
-{
-	uint64_t x = host->engine->random;
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	host->engine->random = x;
-	return x;
-}
-
-static inline uint32_t host_random32(host_t *host)
-{
-	return (uint32_t)(host_random(host) >> 32);
 }
 
 static inline void host_log(host_t *host, uint32_t sample, const struct judgement *j)
@@ -436,6 +453,22 @@ static inline int host_frame_proof(host_t *host, host_packet_t *frame, uint32_t 
 				   uint32_t *proof)
 {
 	return proof_of_frame(frame, ethernet, host_proof_keys(host), proof);
+}
+
+static inline int host_spoofed(host_t *host, struct judgement *j)
+{
+	return host->header->hygiene ? judge_spoofed(host, j) : 0;
+}
+
+static __always_inline void host_mss_search(struct mss_search *search)
+{
+	for (uint32_t i = 0; i < TCP_OPTIONS_MAX && !mss_search_step(search); i++)
+		;
+}
+
+static inline void host_clean(host_t *host, host_packet_t *frame, uint32_t ethernet)
+{
+	hygiene_depart(host, frame, ethernet);
 }
 
 static inline int host_nat_tuples(host_t *host, const struct flow_key *key)

@@ -42,7 +42,8 @@ struct model {
 	uint64_t level, then;
 };
 
-static bool model_takes(struct model *model, uint64_t interval, uint32_t burst, uint32_t n, uint64_t now)
+static bool model_takes(struct model *model, uint64_t interval, uint32_t burst, uint32_t n,
+			uint64_t now)
 {
 	uint64_t whole = interval * burst, passed = now - model->then;
 
@@ -95,7 +96,7 @@ static void test_bound(void **state)
 			assert_true(passed <= burst + (now - start) / interval);
 			now += below(interval);
 		}
-		/* And not less: with room for two tokens none is lost between two that ask so often. */
+		/* And not less: with room for two tokens none is lost to one that asks so often. */
 		assert_true(burst == 1 || passed + 1 >= (now - start) / interval);
 	}
 }

@@ -153,6 +153,46 @@ static void test_sound(void **state)
 	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
 }
 
+static void test_hygiene(void **state)
+{
+	static const struct {
+		uint32_t unit;
+		struct image_hygiene self, other;
+		const char *why; /* NULL: sound */
+	} cases[] = {
+		{ UNIT_SPARE, { 0 }, { 0 }, NULL },
+		{ UNIT_SPARE, { 0 }, { HYGIENE_ANTISPOOF | HYGIENE_LOOSE, 0, 0 }, NULL },
+		{ UNIT_SPARE, { 0 }, { HYGIENE_CLAMP_MSS, 255, 65535 }, NULL },
+		{ UNIT_SPARE, { 0 }, { HYGIENE_CLAMP_MSS | HYGIENE_RANDOM_ID, 1, 88 }, NULL },
+		{ UNITS, { 0 }, { 0 }, "hygiene of zones out of bounds" },
+		{ 3, { 0 }, { 0 }, "hygiene of zones out of bounds" },
+		{ UINT32_MAX, { 0 }, { 0 }, "hygiene of zones out of bounds" },
+		{ UNIT_SPARE, { 0 }, { 32, 0, 0 }, "unknown hygiene of a zone" },
+		{ UNIT_SPARE, { HYGIENE_NO_DF, 0, 0 }, { 0 }, "hygiene of this host" },
+		{ UNIT_SPARE, { 0, 5, 0 }, { 0 }, "hygiene of this host" },
+		{ UNIT_SPARE, { 0 }, { HYGIENE_LOOSE, 0, 0 }, "loose, but not against spoofing" },
+		{ UNIT_SPARE, { 0 }, { 0, 0, 1400 }, "segment size of a zone out of range" },
+		{ UNIT_SPARE, { 0 }, { HYGIENE_CLAMP_MSS, 0, 87 }, "segment size of a zone out of range" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct image_hygiene *entry;
+		union sample sample;
+		const char *why = NULL;
+
+		make(&sample);
+		entry = at(&sample, UNIT_SPARE);
+		entry[ZONE_SELF] = cases[i].self;
+		entry[ZONE_OTHER] = cases[i].other;
+		sample.header.hygiene = cases[i].unit;
+		assert_int_equal(image_validate(&sample, sizeof(sample), &why),
+				 cases[i].why ? -EBADMSG : 0);
+		if (cases[i].why)
+			assert_string_equal(why, cases[i].why);
+	}
+}
+
 static void test_length(void **state)
 {
 	union sample sample;
@@ -617,8 +657,7 @@ int main(void)
 		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_last_key),
 		cmocka_unit_test(test_any_word),   cmocka_unit_test(test_nat_rules),
 		cmocka_unit_test(test_no_nat),	   cmocka_unit_test(test_translations),
-		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_limits), cmocka_unit_test(test_last_key),
-		cmocka_unit_test(test_any_word),
+		cmocka_unit_test(test_hygiene),	   cmocka_unit_test(test_limits),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -45,7 +45,8 @@ static struct image image_of(const char *rules)
 	uint32_t index;
 
 	text_printf(&text, "zone wan = eth0\npolicy wan -> self default drop { %s }\n", rules);
-	assert_int_equal(source_set_add(&sources, "t.reeve", text_string(&text), text.len, &index), 0);
+	assert_int_equal(source_set_add(&sources, "t.reeve", text_string(&text), text.len, &index),
+			 0);
 	assert_int_equal(policy_load("t.reeve", &sources, &ruleset, &diagnostics), 0);
 	wan.zone = (uint32_t)ruleset_zone(&ruleset, "wan");
 	assert_int_equal(image_compile(&ruleset, &wan, 1, &image, &why), 0);
@@ -236,7 +237,8 @@ static void test_timeout(void **state)
 	user_engine_set_clock(engine, now += 5 * SECOND);
 	assert_true(sends(engine, 0, 0));
 	user_engine_set_clock(engine, now += 5 * SECOND + 1);
-	assert_true(sends(engine, 0, 0)); /* a new one, by a fresh bucket: the rule's id is another */
+	/* A new one, by a fresh bucket: the rule's id is another. */
+	assert_true(sends(engine, 0, 0));
 	user_engine_set_clock(engine, now += 6 * SECOND);
 	assert_false(sends(engine, 0, 0));
 	user_engine_free(engine);
