@@ -84,8 +84,8 @@ static void check_own(struct telling *telling, const struct nat_rule *rule,
 	struct fields fields = { 0 };
 	uint32_t again = ruleset->nat_n;
 
-	for (uint32_t zone = 0; clause && zone < ruleset->zone_n && again == ruleset->nat_n; zone++) {
-		if (!(rule->rule.from >> zone & 1))
+	for (uint32_t zone = 0; clause && zone < ruleset->zone_n; zone++) {
+		if (again != ruleset->nat_n || !(rule->rule.from >> zone & 1))
 			continue;
 		example_of(clause, target, zone, &fields);
 		again = evaluate_forward(ruleset, &fields);

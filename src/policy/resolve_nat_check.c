@@ -2,10 +2,11 @@
 /*
  * What rules of NAT do to each other.
  *
- * Forwards that overlap: first match wins, so an exception may stand before what is wider. What comes
- * behind and is no wider never happens, which its author cannot have meant: an error. Where neither
- * holds the other, a part of the later one does not happen: a warning. Loops: a packet is forwarded once, so a target that is itself what a forward
- * takes is not reached by the way that was written down.
+ * Forwards that overlap: first match wins, so an exception may stand before what is wider. What
+ * comes behind and is no wider never happens, which its author cannot have meant: an error. Where
+ * neither holds the other, a part of the later one does not happen: a warning. Loops: a packet is
+ * forwarded once, so a target that is itself what a forward takes is not reached by the way that
+ * was written down.
  */
 #include "policy/resolve.h"
 
