@@ -16,6 +16,7 @@
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/limits.h"
+#include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
@@ -261,6 +262,8 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 	int err;
 
 	err = problem_capabilities(problem);
+	if (!err)
+		err = masquerade_check(ruleset, problem);
 	if (!err)
 		err = plan_make(ruleset, &plan, &result, problem);
 	if (!err)
