@@ -248,7 +248,6 @@ static int refuse_unsupported(struct resolver *resolver, const struct statement_
 				 "not-proved", NULL, "`assert` is not proved yet");
 			break;
 		case TREE_EARLY:
-		case TREE_INTERCEPT:
 			result = resolve_error(resolver, statement->position, "not-supported", NULL,
 					       "`%s` is not supported yet",
 					       tree_statement_words[statement->kind]);
@@ -347,6 +346,10 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	if (err != -ENOMEM) {
 		result = err ? err : result;
 		err = resolve_nat(resolver, statements, &nat);
+	}
+	if (err != -ENOMEM) {
+		result = err ? err : result;
+		err = resolve_intercept(resolver, statements);
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;

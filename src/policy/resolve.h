@@ -214,6 +214,11 @@ int resolve_nat(struct resolver *resolver, const struct statement_vector *statem
 /* What rules of NAT do to each other: forwards that overlap, or whose target is forwarded again. */
 int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
 
+/* --- resolve_intercept.c ----------------------------------------------------- */
+
+/* Are the `intercept` statements sound? -EINVAL even if so: nobody carries them out yet. */
+int resolve_intercept(struct resolver *resolver, const struct statement_vector *statements);
+
 /* --- questions ------------------------------------------------------------ */
 
 struct question_meaning {
