@@ -75,13 +75,19 @@
 #include "core/quoted.h"
 #include "core/track.h"
 
+enum taken {
+	TAKEN_NOT,
+	TAKEN_BY_ANOTHER, /* the tuple belongs to a live connection that this packet is not part of */
+	TAKEN_BY_ITS_OWN, /* its flow goes on, whatever the rules say of this packet */
+};
+
 /* The flow of a packet, if there is one, and where it was found. */
 struct found {
 	struct flow *flow;
 	__u32 embryonic;
 	__u32 sender_high;
 	__u32 direction;
-	__u32 taken;   /* the tuple belongs to a live connection that this packet is not part of: start none */
+	__u32 taken;   /* enum taken: not 0: the packet starts no flow under its tuple */
 	__u32 replace; /* a replied flow holds the tuple, and may be replaced */
 	__u32 strange; /* its flow is translated, and the packet is of neither direction at this checkpoint */
 };
@@ -91,7 +97,6 @@ static const struct quoted *host_quoted(host_t *host);
 static int host_translated_search(host_t *host, struct flow_key *key, struct found *found);
 static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
-static void host_own_address(host_t *host);
 static int host_related_translated(host_t *host, __u32 *travels);
 static const struct quoted *host_quoted_read(host_t *host);
 static void host_fragment_translate(host_t *host, __u32 from_tag);
@@ -572,27 +577,30 @@ static __always_inline void flow_estrange(host_t *host, struct found *found, __u
 	struct flow *flow = found->flow;
 
 	found->flow = 0;
+	if (flow && agree && !found->strange && flow_counted(flow, found->direction)) {
+		found->taken = TAKEN_BY_ITS_OWN;
+		/* It stays translated; on arrival the rules see it as it then is. */
+		if (host_translates(host) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+			translation_apply(host_nat(host), host->packet);
+		return;
+	}
 	if (host_translates(host)) {
 		host_nat(host)->rewrite = REWRITE_NOTHING;
 		host_nat(host)->departs = 0;
 	}
 	if (!flow)
 		return;
-	if (agree && !found->strange && flow_counted(flow, found->direction)) {
-		found->taken = 1; /* its flow goes on, whatever the rules say of this request */
-		return;
-	}
 	if (found->embryonic)
 		return;
 	if (found->strange) {
-		found->taken = 1;
+		found->taken = TAKEN_BY_ANOTHER;
 		return;
 	}
 	if ((flow->protocol == PROTOCOL_TCP && flow->state >= FLOW_TIME_WAIT) ||
 	    (!agree && found->direction == DIRECTION_ORIGINAL && flow->from_tag == from_tag))
 		found->replace = 1;
 	else
-		found->taken = 1;
+		found->taken = TAKEN_BY_ANOTHER;
 }
 
 /*
@@ -615,9 +623,10 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	}
 	if (host->header->flags & IMAGE_LIBERAL)
 		j->flow_flags |= FLOW_LIBERAL;
-	if (state == FLOW_NONE)
+	if (state == FLOW_NONE || found->taken == TAKEN_BY_ITS_OWN)
 		return 0; /* it passes by the rule alone */
 	if (host_translates(host)) {
+		host_nat(host)->replace = found->replace;
 		translated = host_nat_begin(host, key, j);
 		if (translated < 0) {
 			j->by = BY_SANITY;
@@ -922,8 +931,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, to.tag)) {
 		return;
 	}
-	if (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
-		host_own_address(host);
 	host_rules(host, key, &found, j);
 	flow_count_in(counted_in, p, j, now);
 }

@@ -514,12 +514,13 @@ static __always_inline __u32 host_admit(host_t *host, struct judgement *j, __u32
 			 (__u32)step_place(host->room, host->slot, ref, taken));
 }
 
-__noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
+__noinline int step_rules(struct __sk_buff *skb, struct room *room, __u32 slot, __u32 taken,
+			  __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, slot))
+	if (!room || host_reopen(&host, skb, slot))
 		return 0;
 	found.sender_high = (__u32)flow_key_make(host.packet, &host.room->key);
 	judge_by_rules(&host, &host.room->key, &found, &host.room->judgement);
@@ -530,7 +531,7 @@ static __always_inline void host_rules(host_t *host, const struct flow_key *key,
 				       const struct found *found, struct judgement *j)
 {
 	j->outcome = OUTCOME_DROP; /* whatever happens */
-	step_rules(host->room, host->slot, found->taken, found->replace);
+	step_rules(host->skb, host->room, host->slot, found->taken, found->replace);
 }
 
 #include "engine/bpf/translate.bpf.h"
