@@ -129,58 +129,64 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	}
 	if (!flow) {
 		flow = host_embryonic_find(host, key);
-		if (!flow || flow_expired(flow, now)) {
-			if (host_translates(host))
-				host_translated_search(host, key, found);
-			return;
-		}
-		found->embryonic = 1;
+		if (flow && flow_expired(flow, now))
+			flow = 0;
+		found->embryonic = !!flow;
 	}
-	if (flow->flags & FLOW_TRANSLATED) {
-		int direction = translated_direction(host->packet, key, flow);
-
-		found->flow = flow;
-		found->direction = (__u32)direction & 1;
-		if (direction < 0 && !host_translated_search(host, key, found))
-			found->strange = 1;
+	found->flow = flow;
+	if (host_translates(host) && (!flow || (flow->flags & FLOW_TRANSLATED))) {
+		if (!host_translated_search(host, key, found)) {
+			found->flow = flow;
+			found->strange = !!flow;
+		}
 		return;
 	}
-	if (found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
+	if (flow && found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
 		found->direction = DIRECTION_REPLY;
-	found->flow = flow;
+}
+
+/* Is the packet of found->flow, a translated one with this key? Then what to rewrite is noted. */
+static __always_inline int translated_fits(host_t *host, const struct flow_key *key,
+					   struct found *found)
+{
+	int direction;
+
+	if (!(found->flow->flags & FLOW_TRANSLATED))
+		return 0;
+	direction = translated_direction(host->packet, key, found->flow);
+	if (direction < 0)
+		return 0;
+	found->direction = (__u32)direction & 1;
+	translation_note(host_nat(host), host->packet, key, found->flow, found->direction);
+	return 1;
 }
 
 /*
- * The flow to which the packet's tuple leads as a translated one. 1: *found and *key are of its
- * record now. 0: there is none.
+ * The translated flow that the packet is of: found->flow, which has its own tuple, if there is one,
+ * or the one to which its tuple leads. 1: *found and *key are of its record. 0: there is none, and
+ * found->flow means nothing.
  */
 static __always_inline int translated_search(host_t *host, struct flow_key *key,
 					     struct found *found, __u64 now)
 {
 	struct nat_room *nat = host_nat(host);
-	const struct flow_key *real = host_translated_find(host, key);
-	__u32 unreplied = 0;
-	struct flow *flow;
-	int direction;
+	const struct flow_key *real;
 
+	if (found->flow && translated_fits(host, key, found))
+		return 1;
+	real = host_translated_find(host, key);
 	if (!real)
 		return 0;
 	nat->real = *real;
 	host_flow_fetch(host, &nat->real);
-	flow = host_flow_find(host, &nat->real);
-	if (!flow) {
-		flow = host_embryonic_find(host, &nat->real);
-		unreplied = 1;
-	}
-	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
-		return 0;
-	direction = translated_direction(host->packet, &nat->real, flow);
-	if (direction < 0)
+	found->flow = host_flow_find(host, &nat->real);
+	found->embryonic = !found->flow;
+	if (!found->flow)
+		found->flow = host_embryonic_find(host, &nat->real);
+	if (!found->flow || flow_expired(found->flow, now) ||
+	    !translated_fits(host, &nat->real, found))
 		return 0;
 	*key = nat->real;
-	found->flow = flow;
-	found->embryonic = unreplied;
-	found->direction = (__u32)direction & 1;
 	return 1;
 }
 
@@ -351,7 +357,7 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
  * The translated flow of the packet that an ICMP error quotes. Turned round, the quoted tuple is
  * that of a packet which goes the error's way, and is translated as such a packet would be: on
  * arrival the quoted source with the error's destination, at departure the quoted destination,
- * with the error's source where that is the same. 1: in *found, nat->real is the record's key, and
+ * with the error's source where that is the same. 1: in *found, nat->key is the record's key, and
  * what is to be rewritten is noted. 0: it is of no translated flow.
  */
 static __always_inline int related_translated(host_t *host, struct found *found)
@@ -363,7 +369,7 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	struct packet *p = host->packet;
 	__u8 flags = p->flags;
 	__u64 now = host_now(host);
-	int result = 0, direction = -1;
+	int result;
 
 	nat->key = quoted->key;
 	address_copy(nat->asked_src, &word[FIELD_SRC]);
@@ -382,19 +388,8 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	found->flow = host_flow_find(host, &nat->key);
 	if (!found->flow)
 		found->flow = host_embryonic_find(host, &nat->key);
-	if (found->flow && (found->flow->flags & FLOW_TRANSLATED))
-		direction = translated_direction(p, &nat->key, found->flow);
-	if (direction >= 0) {
-		nat->real = nat->key;
-		found->direction = (__u32)direction & 1;
-		result = 1;
-	} else if (translated_search(host, &nat->key, found, now)) {
-		result = 1;
-	}
-	if (result && found->flow) {
-		translation_note(nat, p, &nat->real, found->flow, found->direction);
-		nat->quoted = 1;
-	}
+	result = translated_search(host, &nat->key, found, now);
+	nat->quoted = (__u32)result;
 	p->flags = flags;
 	nat_as_it_is(nat, p);
 	return result;
@@ -420,7 +415,7 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	host_flow_fetch(host, &quoted->key);
 	if (host_translates(host))
 		translated = host_related_translated(host, &travels);
-	key = translated ? &host_nat(host)->real : &quoted->key;
+	key = translated ? &host_nat(host)->key : &quoted->key;
 	flow = host_flow_find(host, key);
 	if (!flow)
 		flow = host_embryonic_find(host, key);
@@ -814,9 +809,6 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					      (found.direction == DIRECTION_ORIGINAL ||
 					       (translated && (p->flags & PACKET_FRAGMENT)));
 
-				if (translated)
-					translation_note(host_nat(host), p, key, flow,
-							 found.direction);
 				/*
 				 * A fragment has no proof. A flow whose rule sets the mark gets it
 				 * at departure, as its first packet did: before routing it could
@@ -909,8 +901,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
 			agree = agree && !found.strange;
-			if (agree && (flow->flags & FLOW_TRANSLATED))
-				translation_note(host_nat(host), p, key, flow, found.direction);
 			if (agree && taken_in && !flow_counted(flow, found.direction)) {
 				j->outcome = OUTCOME_PASS;
 				return;
