@@ -27,8 +27,8 @@
  * host_t and:
  *	host_t		  has the members `packet` (struct packet *), `header` (const struct image_header *), `image` (host_image_t)
  *	__u64 host_now(host_t *)
- *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	  the reference to the rule, with limits or not, at which the walk
- *							  ends that begins at `from` (REF_NONE: at the pair's); or REF_NONE
+ *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	  where the walk ends (walk_ends()) that begins at `from`
+ *							  (REF_NONE: at the pair's); or REF_NONE
  *	__u32 host_zone(host_t *, __u32 tag)		  by zone_search_step(); ZONE_UNKNOWN when there is none
  *	const struct image_rule *host_image_rule(host_t *, __u32 rule)	  or NULL
  *	struct flow_key *host_key(host_t *)		  room for the packet's
@@ -45,6 +45,7 @@
  *	const struct fragment *host_fragment_find(host_t *, const struct fragment_key *)
  *	void host_fragment_put(host_t *, const struct fragment_key *, const struct fragment *)   may be lost
  *	enum route host_route(host_t *, __u32 *leaves)	  for this host, or to be forwarded, and by which interface?
+ *	void host_set_add(host_t *, __u32 add)		  an address of the packet into a dynamic set, as image_rule.add says
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_event(host_t *, enum event_kind, const struct judgement *)
@@ -67,6 +68,7 @@
 #ifndef REEVE_CORE_JUDGE_H
 #define REEVE_CORE_JUDGE_H
 
+#include "core/ask.h"
 #include "core/classify.h"
 #include "core/hygiene.h"
 #include "core/judgement.h"
@@ -91,6 +93,7 @@ static const struct quoted *host_quoted(host_t *host);
 static int host_translated_search(host_t *host, struct flow_key *key, struct found *found);
 static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
+static void host_set_add(host_t *host, __u32 add);
 static void host_own_address(host_t *host);
 static int host_related_translated(host_t *host, __u32 *travels);
 static const struct quoted *host_quoted_read(host_t *host);
@@ -297,7 +300,7 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 		else if (reply)
 			packet_turn(p, echo);
 		/* A flow's recheck asks no limits: there are none in this kind of walk. */
-		*number = host_walk(host, WALK_FLOW, REF_NONE);
+		*number = walk_asking(host, WALK_FLOW);
 		if (flow->flags & FLOW_TRANSLATED)
 			nat_as_it_is(host_nat(host), p);
 		else if (reply)
@@ -307,7 +310,7 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 	word[FIELD_TO_ZONE] = to;
 	word[FIELD_STATE] = state;
 	word[FIELD_SRC_PORT] = source;
-	return REF_KIND(*number) != REF_RULE ? 0 : host_image_rule(host, *number);
+	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
 }
 
 /*
@@ -646,14 +649,25 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	return 0;
 }
 
-/* The number of the rule that decides, or RULE_NONE. Rules with limits are asked on the way. */
+/*
+ * The number of the rule that decides, or RULE_NONE. Rules with limits and dynamic sets are asked on
+ * the way.
+ */
 static __always_inline __u32 rule_find(host_t *host, const struct found *found, struct judgement *j,
 				       enum walk_kind kind)
 {
 	__u32 ref = host_walk(host, kind, REF_NONE), i;
 
-	for (i = 0; i < IMAGE_LIMITED_MAX && REF_KIND(ref) == REF_LIMIT; i++)
-		ref = host_walk(host, kind, host_admit(host, j, ref, found->taken));
+	for (i = 0; i < IMAGE_LIMITED_MAX + IMAGE_ASKED_MAX; i++) {
+		if (REF_KIND(ref) == REF_LIMIT)
+			ref = host_admit(host, j, ref, found->taken);
+		else if (REF_KIND(ref) == REF_MEMBER_OF)
+			ref = host_ask(host, ref);
+		else
+			break;
+		if (!walk_ends(ref))
+			ref = host_walk(host, kind, ref);
+	}
 	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;
 }
 
@@ -702,6 +716,8 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 	}
 	host_count(host, STAT_BY_RULE);
 	host_count_rule(host, number);
+	if (rule->add)
+		host_set_add(host, rule->add);
 	if (rule->action == ACTION_REJECT)
 		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
 	else if (rule->action != ACTION_ALLOW)

@@ -44,6 +44,7 @@
 #ifndef REEVE_CORE_NAT_H
 #define REEVE_CORE_NAT_H
 
+#include "core/ask.h"
 #include "core/nat_record.h"
 #include "core/proof.h"
 #include "core/track.h"
@@ -358,7 +359,7 @@ static __always_inline int nat_forward(host_t *host)
 	struct packet *p = host->packet;
 	__u32 number, hash, old_port;
 
-	number = host_walk(host, WALK_FORWARD, REF_NONE);
+	number = walk_asking(host, WALK_FORWARD);
 	rule = number == RULE_NONE ? 0 : host_image_rule(host, number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;
@@ -515,7 +516,7 @@ static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 		return -1;
 	if (j->hook == HOOK_DEPART) {
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
-				    host_walk(host, WALK_SOURCE, REF_NONE) : RULE_NONE;
+				    walk_asking(host, WALK_SOURCE) : RULE_NONE;
 		source = host_nat_source(host, j);
 	}
 	if (source < 0)

@@ -44,6 +44,51 @@ static int start_engine(struct bench *bench)
 			       &bench->engine, &why);
 }
 
+/* What dynamic sets hold at first, for all. */
+static int fill_sets(struct bench *bench)
+{
+	struct ruleset *ruleset = &bench->policy.ruleset;
+	int err = 0;
+
+	model_sets_begin(&bench->policy.sets);
+	ruleset->contents = (struct set_contents){ model_holds, &bench->policy.sets };
+	user_engine_set_clock(bench->engine, world_now());
+	for (uint32_t i = 0; i < ruleset->set_n; i++) {
+		const struct model_set *set =
+			model_set_of(&bench->policy.sets, ruleset->sets[i].name);
+
+		if (bench->world)
+			world_set_clear(bench->world, i);
+		for (uint32_t j = 0; !err && j < set->n; j++) {
+			const struct model_entry *entry = &set->entries[j];
+
+			err = user_engine_set_add(bench->engine, i, entry->family, entry->address,
+						  entry->prefix, entry->expired);
+			if (!err && bench->world)
+				err = world_set_add(bench->world, i, entry->family, entry->address,
+						    entry->prefix, entry->expired);
+		}
+	}
+	return err;
+}
+
+void bench_follow(struct bench *bench, const struct user_verdict *verdict)
+{
+	const struct ruleset *ruleset = &bench->policy.ruleset;
+	const uint32_t *word = verdict->packet.fields.word;
+	uint32_t family = word[FIELD_FAMILY];
+
+	for (uint32_t i = 0; i < ruleset->set_n; i++) {
+		struct model_set *set =
+			model_set_of(&bench->policy.sets, ruleset->sets[i].name);
+
+		for (unsigned at = FIELD_SRC; at <= FIELD_DST; at += FIELD_DST - FIELD_SRC)
+			if (user_engine_set_holds(bench->engine, i, family, &word[at]) &&
+			    !model_holds(&bench->policy.sets, &ruleset->sets[i], family, &word[at]))
+				model_take(set, ruleset->sets[i].max, family, &word[at]);
+	}
+}
+
 int bench_open(struct bench *bench, struct world *world, const struct random_policy *policy,
 	       uint32_t *refused, struct text *errors)
 {
@@ -57,6 +102,8 @@ int bench_open(struct bench *bench, struct world *world, const struct random_pol
 	if (!err && world)
 		err = world_policy(world, bench->policy.image.bytes, bench->policy.image.size,
 				   bench->generation, bench->flows_since);
+	if (!err)
+		err = fill_sets(bench);
 	if (err)
 		bench_close(bench);
 	else

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "compile/compile.h"
 #include "random.h"
+#include "sets.h"
 
 #define POLICY_LINES 160
 #define POLICY_PARTS 16
@@ -48,6 +49,7 @@ struct loaded_policy {
 		uint32_t rule, family, address[4], n;
 	} spent[POLICY_SPENT];
 	uint32_t spent_n;
+	struct model_sets sets; /* ruleset.contents is theirs */
 };
 
 void policy_random(struct random *r, struct random_policy *policy);

@@ -61,8 +61,10 @@ static bool agree(struct bench *bench, const struct probe *probe, struct user_ve
 	user_engine_flush(bench->engine);
 	if (world)
 		world_flush(world);
-	if (!expected.known)
+	if (!expected.known) {
 		bench_forget(bench); /* who knows what it has taken */
+		bench_follow(bench, verdict);
+	}
 	if (expected.known)
 		good = expected.action == user.action && expected.by == verdict->judgement.by &&
 		       expected.rule == user.rule &&
