@@ -276,16 +276,37 @@ static __always_inline int flow_of_echo(const struct flow *flow)
 	return flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6;
 }
 
-/* Would the policy that runs now have let the flow begin? Its rule, or NULL. */
+/* The fields of a packet that are not those of its flow's first one; addresses go with ports. */
+static __always_inline void fields_keep(const __u32 *word, __u32 *kept)
+{
+	kept[0] = word[FIELD_FROM_ZONE];
+	kept[1] = word[FIELD_TO_ZONE];
+	kept[2] = word[FIELD_STATE];
+	kept[3] = word[FIELD_SRC_PORT];
+	kept[4] = word[FIELD_DST_PORT];
+}
+
+static __always_inline void fields_restore(__u32 *word, const __u32 *kept)
+{
+	word[FIELD_FROM_ZONE] = kept[0];
+	word[FIELD_TO_ZONE] = kept[1];
+	word[FIELD_STATE] = kept[2];
+	word[FIELD_SRC_PORT] = kept[3];
+}
+
+/*
+ * Would the policy that runs now have let the flow begin? Its rule, or NULL. What the packet has
+ * meanwhile lies in the room for translations: the stack is short.
+ */
 static __always_inline const struct image_rule *flow_rule(host_t *host, const struct flow_key *key,
 							  const struct found *found, __u32 *number)
 {
 	const struct flow *flow = found->flow;
 	struct packet *p = host->packet;
-	__u32 *word = p->fields.word, from = word[FIELD_FROM_ZONE], to = word[FIELD_TO_ZONE];
-	__u32 type = word[FIELD_DST_PORT], state = word[FIELD_STATE], source = word[FIELD_SRC_PORT];
+	__u32 *word = p->fields.word, *kept = host_nat(host)->kept;
 	__u32 reply = found->direction == DIRECTION_REPLY;
 
+	fields_keep(word, kept);
 	word[FIELD_FROM_ZONE] = host_zone(host, flow->from_tag);
 	word[FIELD_TO_ZONE] = host_zone(host, flow->to_tag);
 	word[FIELD_STATE] = (flow->flags & (FLOW_PICKED_UP | FLOW_SEEDED)) == FLOW_PICKED_UP ?
@@ -300,16 +321,13 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 		else if (reply)
 			packet_turn(p, echo);
 		/* A flow's recheck asks no limits: there are none in this kind of walk. */
-		*number = walk_asking(host, WALK_FLOW);
+		*number = host_find(host, 0, WALK_FLOW, 0);
 		if (flow->flags & FLOW_TRANSLATED)
 			nat_as_it_is(host_nat(host), p);
 		else if (reply)
-			packet_turn(p, type);
+			packet_turn(p, kept[4]);
 	}
-	word[FIELD_FROM_ZONE] = from;
-	word[FIELD_TO_ZONE] = to;
-	word[FIELD_STATE] = state;
-	word[FIELD_SRC_PORT] = source;
+	fields_restore(word, kept);
 	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
 }
 
@@ -650,19 +668,19 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 }
 
 /*
- * The number of the rule that decides, or RULE_NONE. Rules with limits and dynamic sets are asked on
- * the way.
+ * The number of the rule that a walk leads to, or RULE_NONE. Dynamic sets and rules with limits are
+ * asked on the way; of these there are none without a judgement. `taken`: see struct found.
  */
-static __always_inline __u32 rule_find(host_t *host, const struct found *found, struct judgement *j,
-				       enum walk_kind kind)
+static __always_inline __u32 rule_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				       __u32 taken)
 {
 	__u32 ref = host_walk(host, kind, REF_NONE), i;
 
 	for (i = 0; i < IMAGE_LIMITED_MAX + IMAGE_ASKED_MAX; i++) {
-		if (REF_KIND(ref) == REF_LIMIT)
-			ref = host_admit(host, j, ref, found->taken);
-		else if (REF_KIND(ref) == REF_MEMBER_OF)
+		if (REF_KIND(ref) == REF_MEMBER_OF)
 			ref = host_ask(host, ref);
+		else if (REF_KIND(ref) == REF_LIMIT && j)
+			ref = host_admit(host, j, ref, taken);
 		else
 			break;
 		if (!walk_ends(ref))
@@ -681,7 +699,7 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 
 	if (later && host_fragment_follow(host, j))
 		return;
-	number = rule_find(host, found, j, later ? WALK_FRAGMENT : WALK_PACKET);
+	number = host_find(host, j, later ? WALK_FRAGMENT : WALK_PACKET, found->taken);
 	j->by = BY_RULE;
 	j->outcome = OUTCOME_DROP;
 	if (number != RULE_NONE)

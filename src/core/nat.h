@@ -359,7 +359,7 @@ static __always_inline int nat_forward(host_t *host)
 	struct packet *p = host->packet;
 	__u32 number, hash, old_port;
 
-	number = walk_asking(host, WALK_FORWARD);
+	number = host_find(host, 0, WALK_FORWARD, 0);
 	rule = number == RULE_NONE ? 0 : host_image_rule(host, number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;
@@ -516,7 +516,7 @@ static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 		return -1;
 	if (j->hook == HOOK_DEPART) {
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
-				    walk_asking(host, WALK_SOURCE) : RULE_NONE;
+				    host_find(host, 0, WALK_SOURCE, 0) : RULE_NONE;
 		source = host_nat_source(host, j);
 	}
 	if (source < 0)

@@ -583,6 +583,25 @@ static __always_inline __u32 host_admit(host_t *host, struct judgement *j, __u32
 			 (__u32)step_place(host->room, host->slot, ref, taken));
 }
 
+/* By itself, so that its loop is verified once. */
+__noinline __u32 step_find(struct room *room, __u32 slot, __u32 kind, __u32 taken)
+{
+	host_t host;
+
+	if (!room)
+		return RULE_NONE;
+	host.room = room;
+	host.packet = &room->packet;
+	host.slot = slot;
+	return rule_find(&host, &room->judgement, kind, taken);
+}
+
+static __always_inline __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				       __u32 taken)
+{
+	return step_find(host->room, host->slot, kind, taken);
+}
+
 __noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };

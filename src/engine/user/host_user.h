@@ -724,4 +724,10 @@ static inline uint32_t host_admit(host_t *host, struct judgement *j, uint32_t re
 	return limit_rate(host, ref, (uint32_t)limit_place(host, j, ref, taken));
 }
 
+static inline uint32_t host_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				 uint32_t taken)
+{
+	return rule_find(host, j, kind, taken);
+}
+
 #endif
