@@ -7,10 +7,12 @@
  * is changed meanwhile may give another one to the same packet further on.
  *
  * The including host header defines, besides what classify.h asks for:
- *	int host_set_member(host_t *, __u32 set, __u32 field)	does the set hold this address of the packet?
+ *	int host_set_member(host_t *, __u32 set, __u32 field)
+ *			does the set hold this address of the packet?
  * and behind it:
  *	__u32 host_ask(host_t *, __u32 ref)	set_ask()
- *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)	rule_find()
+ *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)
+ *			rule_find()
  */
 #ifndef REEVE_CORE_ASK_H
 #define REEVE_CORE_ASK_H

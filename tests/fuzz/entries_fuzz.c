@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as entries of a dynamic set: they are refused with a reason, or they are prefixes which,
- * printed, are read as the same; a set then holds the first and the last address of each.
+ * Any bytes as entries of a dynamic set: they are refused with a reason, or they are prefixes
+ * which, printed, are read as the same; a set then holds the first and the last address of each.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -97,7 +97,9 @@ static struct image make_sample(void)
 	static const struct dynamic_set sets[] = { { "a", 3600, 100, { 0 } },
 						   { "b", 0, 1, { 0 } } };
 	static struct rule rules[8];
-	struct ruleset ruleset = { .zones = zones, .zone_n = 3, .rules = rules, .sets = sets, .set_n = 2 };
+	struct ruleset ruleset = {
+		.zones = zones, .zone_n = 3, .rules = rules, .sets = sets, .set_n = 2
+	};
 	struct image image = { 0 };
 	const char *why;
 	uint32_t i;

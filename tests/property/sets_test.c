@@ -45,7 +45,8 @@ static void load(struct ruleset *ruleset, uint32_t max, unsigned other)
 	text_printf(&text, "set " SET " = dynamic { max %u }\n"
 			   "policy any -> self default drop { allow 22/tcp from @" SET " }\n",
 		    max);
-	assert_int_equal(source_set_add(&sources, "t.reeve", text_string(&text), text.len, &index), 0);
+	assert_int_equal(source_set_add(&sources, "t.reeve", text_string(&text), text.len, &index),
+			 0);
 	assert_int_equal(policy_load("t.reeve", &sources, ruleset, &diagnostics), 0);
 	diagnostics_free(&diagnostics);
 	text_free(&text);
@@ -131,7 +132,8 @@ static void compare(struct engine *engine, struct model_sets *model, struct rand
 	struct problem problem = { 0 };
 
 	if (random_chance(r, 10)) {
-		assert_int_equal(engine_set_each(engine, SET, compare_one, &comparing, &problem), 0);
+		assert_int_equal(engine_set_each(engine, SET, compare_one, &comparing, &problem),
+				 0);
 		assert_false(comparing.strange);
 		assert_int_equal(comparing.seen, model->sets[1].n);
 		assert_int_equal(engine_set_figures(engine, SET, &figures, &problem), 0);

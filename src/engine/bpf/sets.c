@@ -85,8 +85,8 @@ static int set_find(struct engine *engine, const char *name, struct open_set *se
 }
 
 /*
- * The lock of changes, kept open from one change to the next: a `down` removes the file, and says in
- * the maps that they are not in use any more.
+ * The lock of changes, kept open from one change to the next: a `down` removes the file, and says
+ * in the maps that they are not in use any more.
  */
 static int changes_lock(struct engine *engine, struct problem *problem)
 {
@@ -327,7 +327,9 @@ int engine_set_replace(struct engine *engine, const char *name, const struct set
 		problem_set(problem, -ENOSPC,
 			    "these are too many for the dynamic set `%s`: it has room for %u",
 			    name, set.head->max);
-		problem_hint(problem, "nothing was changed; `set %s = dynamic { max N }` in the policy gives it more room",
+		problem_hint(problem,
+			     "nothing was changed; `set %s = dynamic { max N }` in the policy "
+			     "gives it more room",
 			     name);
 		changes_unlock(engine);
 		return -ENOSPC;

@@ -46,7 +46,8 @@ static struct image image_of(const char *sets, const char *rules)
 	const char *why = "";
 	uint32_t index;
 
-	text_printf(&text, "%s\nzone wan = eth0\npolicy wan -> self default drop { %s }\n", sets, rules);
+	text_printf(&text, "%s\nzone wan = eth0\npolicy wan -> self default drop { %s }\n", sets,
+		    rules);
 	assert_int_equal(source_set_add(&sources, "t.reeve", text_string(&text), text.len, &index),
 			 0);
 	assert_int_equal(policy_load("t.reeve", &sources, &ruleset, &diagnostics), 0);
@@ -209,7 +210,8 @@ static void test_prefixes(void **state)
 {
 	static const struct dynamic_set set = { .name = "guests" };
 	static struct model_sets model;
-	struct user_engine *engine = engine_of("set guests = dynamic { max 4000 }", "drop from @guests");
+	struct user_engine *engine =
+		engine_of("set guests = dynamic { max 4000 }", "drop from @guests");
 	unsigned held = 0;
 
 	(void)state;
@@ -221,21 +223,26 @@ static void test_prefixes(void **state)
 		/* Close to each other, so that they hold each other. */
 		for (unsigned j = 0; j < (entry.family == 4 ? 1 : 4); j++)
 			entry.address[j] = below(16) << 28 | below(16) << 12 | below(32);
-		entry.prefix = (uint8_t)(below(4) ? bits - below(8) : bits / 8 + below(bits - bits / 8));
+		entry.prefix = (uint8_t)(below(4) ? bits - below(8) :
+						    bits / 8 + below(bits - bits / 8));
 		entry.expired = !below(6);
 		if (below(3) && model.sets[1].n < 300) {
 			model_put(&model.sets[1], &entry);
-			assert_int_equal(user_engine_set_add(engine, 0, entry.family, entry.address,
-							     entry.prefix, entry.expired), 0);
+			assert_int_equal(user_engine_set_add(engine, 0, entry.family,
+							     entry.address, entry.prefix,
+							     entry.expired),
+					 0);
 		} else if (model.sets[1].n) {
 			entry = model.sets[1].entries[below(model.sets[1].n)];
 			model_remove(&model.sets[1], &entry);
-			assert_int_equal(user_engine_set_delete(engine, 0, entry.family, entry.address,
-								entry.prefix), 0);
+			assert_int_equal(user_engine_set_delete(engine, 0, entry.family,
+								entry.address, entry.prefix),
+					 0);
 		}
 		entry.address[below(entry.family == 4 ? 1 : 4)] ^= below(2) ? 0 : 1u << below(32);
 		expected = model_holds(&model, &set, entry.family, entry.address);
-		assert_int_equal(user_engine_set_holds(engine, 0, entry.family, entry.address), expected);
+		assert_int_equal(user_engine_set_holds(engine, 0, entry.family, entry.address),
+				 expected);
 		held += expected;
 	}
 	assert_in_range(held, 2000, 18000);
