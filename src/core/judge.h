@@ -77,13 +77,19 @@
 #include "core/quoted.h"
 #include "core/track.h"
 
+enum taken {
+	TAKEN_NOT,
+	TAKEN_BY_ANOTHER, /* the tuple belongs to a live connection that this packet is not part of */
+	TAKEN_BY_ITS_OWN, /* its flow goes on, whatever the rules say of this packet */
+};
+
 /* The flow of a packet, if there is one, and where it was found. */
 struct found {
 	struct flow *flow;
 	__u32 embryonic;
 	__u32 sender_high;
 	__u32 direction;
-	__u32 taken;   /* the tuple belongs to a live connection that this packet is not part of: start none */
+	__u32 taken;   /* enum taken: not 0: the packet starts no flow under its tuple */
 	__u32 replace; /* a replied flow holds the tuple, and may be replaced */
 	__u32 strange; /* its flow is translated, and the packet is of neither direction at this checkpoint */
 };
@@ -94,7 +100,6 @@ static int host_translated_search(host_t *host, struct flow_key *key, struct fou
 static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
 static void host_set_add(host_t *host, __u32 add);
-static void host_own_address(host_t *host);
 static int host_related_translated(host_t *host, __u32 *travels);
 static const struct quoted *host_quoted_read(host_t *host);
 static void host_fragment_translate(host_t *host, __u32 from_tag);
@@ -127,58 +132,64 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	}
 	if (!flow) {
 		flow = host_embryonic_find(host, key);
-		if (!flow || flow_expired(flow, now)) {
-			if (host_translates(host))
-				host_translated_search(host, key, found);
-			return;
-		}
-		found->embryonic = 1;
+		if (flow && flow_expired(flow, now))
+			flow = 0;
+		found->embryonic = !!flow;
 	}
-	if (flow->flags & FLOW_TRANSLATED) {
-		int direction = translated_direction(host->packet, key, flow);
-
-		found->flow = flow;
-		found->direction = (__u32)direction & 1;
-		if (direction < 0 && !host_translated_search(host, key, found))
-			found->strange = 1;
+	found->flow = flow;
+	if (host_translates(host) && (!flow || (flow->flags & FLOW_TRANSLATED))) {
+		if (!host_translated_search(host, key, found)) {
+			found->flow = flow;
+			found->strange = !!flow;
+		}
 		return;
 	}
-	if (found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
+	if (flow && found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
 		found->direction = DIRECTION_REPLY;
-	found->flow = flow;
+}
+
+/* Is the packet of found->flow, a translated one with this key? Then what to rewrite is noted. */
+static __always_inline int translated_fits(host_t *host, const struct flow_key *key,
+					   struct found *found)
+{
+	int direction;
+
+	if (!(found->flow->flags & FLOW_TRANSLATED))
+		return 0;
+	direction = translated_direction(host->packet, key, found->flow);
+	if (direction < 0)
+		return 0;
+	found->direction = (__u32)direction & 1;
+	translation_note(host_nat(host), host->packet, key, found->flow, found->direction);
+	return 1;
 }
 
 /*
- * The flow to which the packet's tuple leads as a translated one. 1: *found and *key are of its
- * record now. 0: there is none.
+ * The translated flow that the packet is of: found->flow, which has its own tuple, if there is one,
+ * or the one to which its tuple leads. 1: *found and *key are of its record. 0: there is none, and
+ * found->flow means nothing.
  */
 static __always_inline int translated_search(host_t *host, struct flow_key *key,
 					     struct found *found, __u64 now)
 {
 	struct nat_room *nat = host_nat(host);
-	const struct flow_key *real = host_translated_find(host, key);
-	__u32 unreplied = 0;
-	struct flow *flow;
-	int direction;
+	const struct flow_key *real;
 
+	if (found->flow && translated_fits(host, key, found))
+		return 1;
+	real = host_translated_find(host, key);
 	if (!real)
 		return 0;
 	nat->real = *real;
 	host_flow_fetch(host, &nat->real);
-	flow = host_flow_find(host, &nat->real);
-	if (!flow) {
-		flow = host_embryonic_find(host, &nat->real);
-		unreplied = 1;
-	}
-	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
-		return 0;
-	direction = translated_direction(host->packet, &nat->real, flow);
-	if (direction < 0)
+	found->flow = host_flow_find(host, &nat->real);
+	found->embryonic = !found->flow;
+	if (!found->flow)
+		found->flow = host_embryonic_find(host, &nat->real);
+	if (!found->flow || flow_expired(found->flow, now) ||
+	    !translated_fits(host, &nat->real, found))
 		return 0;
 	*key = nat->real;
-	found->flow = flow;
-	found->embryonic = unreplied;
-	found->direction = (__u32)direction & 1;
 	return 1;
 }
 
@@ -367,7 +378,7 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
  * The translated flow of the packet that an ICMP error quotes. Turned round, the quoted tuple is
  * that of a packet which goes the error's way, and is translated as such a packet would be: on
  * arrival the quoted source with the error's destination, at departure the quoted destination,
- * with the error's source where that is the same. 1: in *found, nat->real is the record's key, and
+ * with the error's source where that is the same. 1: in *found, nat->key is the record's key, and
  * what is to be rewritten is noted. 0: it is of no translated flow.
  */
 static __always_inline int related_translated(host_t *host, struct found *found)
@@ -379,7 +390,7 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	struct packet *p = host->packet;
 	__u8 flags = p->flags;
 	__u64 now = host_now(host);
-	int result = 0, direction = -1;
+	int result;
 
 	nat->key = quoted->key;
 	address_copy(nat->asked_src, &word[FIELD_SRC]);
@@ -398,19 +409,8 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	found->flow = host_flow_find(host, &nat->key);
 	if (!found->flow)
 		found->flow = host_embryonic_find(host, &nat->key);
-	if (found->flow && (found->flow->flags & FLOW_TRANSLATED))
-		direction = translated_direction(p, &nat->key, found->flow);
-	if (direction >= 0) {
-		nat->real = nat->key;
-		found->direction = (__u32)direction & 1;
-		result = 1;
-	} else if (translated_search(host, &nat->key, found, now)) {
-		result = 1;
-	}
-	if (result && found->flow) {
-		translation_note(nat, p, &nat->real, found->flow, found->direction);
-		nat->quoted = 1;
-	}
+	result = translated_search(host, &nat->key, found, now);
+	nat->quoted = (__u32)result;
 	p->flags = flags;
 	nat_as_it_is(nat, p);
 	return result;
@@ -436,7 +436,7 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	host_flow_fetch(host, &quoted->key);
 	if (host_translates(host))
 		translated = host_related_translated(host, &travels);
-	key = translated ? &host_nat(host)->real : &quoted->key;
+	key = translated ? &host_nat(host)->key : &quoted->key;
 	flow = host_flow_find(host, key);
 	if (!flow)
 		flow = host_embryonic_find(host, key);
@@ -593,27 +593,30 @@ static __always_inline void flow_estrange(host_t *host, struct found *found, __u
 	struct flow *flow = found->flow;
 
 	found->flow = 0;
+	if (flow && agree && !found->strange && flow_counted(flow, found->direction)) {
+		found->taken = TAKEN_BY_ITS_OWN;
+		/* It stays translated; on arrival the rules see it as it then is. */
+		if (host_translates(host) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+			translation_apply(host_nat(host), host->packet);
+		return;
+	}
 	if (host_translates(host)) {
 		host_nat(host)->rewrite = REWRITE_NOTHING;
 		host_nat(host)->departs = 0;
 	}
 	if (!flow)
 		return;
-	if (agree && !found->strange && flow_counted(flow, found->direction)) {
-		found->taken = 1; /* its flow goes on, whatever the rules say of this request */
-		return;
-	}
 	if (found->embryonic)
 		return;
 	if (found->strange) {
-		found->taken = 1;
+		found->taken = TAKEN_BY_ANOTHER;
 		return;
 	}
 	if ((flow->protocol == PROTOCOL_TCP && flow->state >= FLOW_TIME_WAIT) ||
 	    (!agree && found->direction == DIRECTION_ORIGINAL && flow->from_tag == from_tag))
 		found->replace = 1;
 	else
-		found->taken = 1;
+		found->taken = TAKEN_BY_ANOTHER;
 }
 
 /*
@@ -636,9 +639,10 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	}
 	if (host->header->flags & IMAGE_LIBERAL)
 		j->flow_flags |= FLOW_LIBERAL;
-	if (state == FLOW_NONE)
+	if (state == FLOW_NONE || found->taken == TAKEN_BY_ITS_OWN)
 		return 0; /* it passes by the rule alone */
 	if (host_translates(host)) {
+		host_nat(host)->replace = found->replace;
 		translated = host_nat_begin(host, key, j);
 		if (translated < 0) {
 			j->by = BY_SANITY;
@@ -839,9 +843,6 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					      (found.direction == DIRECTION_ORIGINAL ||
 					       (translated && (p->flags & PACKET_FRAGMENT)));
 
-				if (translated)
-					translation_note(host_nat(host), p, key, flow,
-							 found.direction);
 				/*
 				 * A fragment has no proof. A flow whose rule sets the mark gets it
 				 * at departure, as its first packet did: before routing it could
@@ -934,8 +935,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
 			agree = agree && !found.strange;
-			if (agree && (flow->flags & FLOW_TRANSLATED))
-				translation_note(host_nat(host), p, key, flow, found.direction);
 			if (agree && taken_in && !flow_counted(flow, found.direction)) {
 				j->outcome = OUTCOME_PASS;
 				return;
@@ -956,8 +955,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, to.tag)) {
 		return;
 	}
-	if (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
-		host_own_address(host);
 	host_rules(host, key, &found, j);
 	flow_count_in(counted_in, p, j, now);
 }

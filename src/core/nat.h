@@ -55,6 +55,7 @@
 #define PENDING_LIFETIME (30 * SECOND)
 
 static int host_nat_tuples(host_t *host, const struct flow_key *key);
+static void host_own_address(host_t *host);
 static int host_nat_source(host_t *host, const struct judgement *j);
 static int host_nat_taken(host_t *host, const struct flow_key *key);
 static int host_nat_key(host_t *host);
@@ -470,8 +471,8 @@ static __always_inline int nat_tuples(host_t *host, const struct flow_key *key)
 	flow = host_flow_find(host, &nat->real);
 	if (!flow || flow_expired(flow, now))
 		return 0;
-	/* One that is over may be replaced. */
-	if (flow->protocol != PROTOCOL_TCP || flow->state < FLOW_TIME_WAIT)
+	/* One that is over may be replaced, and one whose originator's route has changed. */
+	if (!nat->replace && (flow->protocol != PROTOCOL_TCP || flow->state < FLOW_TIME_WAIT))
 		return -1;
 	host_flow_delete(host, &nat->real);
 	return 0;
@@ -514,7 +515,8 @@ static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 
 	if (host_nat_tuples(host, key))
 		return -1;
-	if (j->hook == HOOK_DEPART) {
+	if (j->hook == HOOK_DEPART && (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))) {
+		host_own_address(host);
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
 				    host_find(host, 0, WALK_SOURCE, 0) : RULE_NONE;
 		source = host_nat_source(host, j);
