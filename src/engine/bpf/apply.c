@@ -240,6 +240,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	err = loaded_get(&loaded, &next, pins, have_pins, &ruleset->options, options->dry_run,
 			 &report->first, &filtering, problem);
 	report->load_ns = now_ns() - start;
+	if (!err && !report->first && !options->back)
+		err = set_places_check(&loaded, ruleset, problem);
 	if (!err && !options->dry_run)
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
