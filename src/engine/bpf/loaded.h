@@ -30,6 +30,7 @@ enum loaded_map {
 	MAP_OTHER_EMBRYONIC,
 	MAP_FULL_WAYS, /* its programs stay only while it is pinned */
 	MAP_COVERED_FAR,
+	MAP_LEAVING_ADDRESSES,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
 	MAP_COUNT,
 };
