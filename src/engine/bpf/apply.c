@@ -21,6 +21,7 @@
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
 #include "engine/bpf/set_places.h"
+#include "engine/bpf/single.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -177,6 +178,8 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		err = resize_move(loaded, next, pins, problem);
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, options, &slot, problem);
+	if (!err)
+		err = masquerade_follow(loaded, links, problem);
 	if (!err && at_once)
 		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err && at_once) /* it runs: nothing is taken off again, and then the guard is told */
@@ -201,6 +204,16 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		report->flows_left = flow_tables_kill(loaded, options->end, options->context,
 						      &report->flows_ended) != 0;
 	return err;
+}
+
+/* Would another address of an interface be followed only when somebody says so? */
+static bool addresses_unfollowed(const struct ruleset *ruleset, const struct loaded *loaded)
+{
+	bool masquerades = false;
+
+	for (uint32_t i = 0; i < ruleset->nat_n; i++)
+		masquerades |= ruleset->nat[i].kind == NAT_MASQUERADE;
+	return masquerades && (loaded->control->means & MEANS_OWN_ADDRESSES) && !single_process();
 }
 
 /* What an apply works with; made before anything of the running state is looked at. */
@@ -245,6 +258,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	if (!err && !options->dry_run)
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
+	if (!err)
+		report->addresses_unfollowed = addresses_unfollowed(ruleset, &loaded);
 	loaded_close(&next);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
@@ -265,8 +280,6 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 	int err;
 
 	err = problem_capabilities(problem);
-	if (!err)
-		err = masquerade_check(ruleset, problem);
 	if (!err)
 		err = plan_make(ruleset, &plan, &result, problem);
 	if (!err)
