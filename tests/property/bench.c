@@ -25,6 +25,12 @@ void bench_close(struct bench *bench)
 	policy_unload(&bench->policy);
 }
 
+/* NAT's too, and the one behind them that matches the rest. */
+static size_t rules_of(const struct loaded_policy *policy)
+{
+	return (size_t)policy->ruleset.rule_n + policy->ruleset.nat_n + 1;
+}
+
 static int start_engine(struct bench *bench)
 {
 	struct user_options options = { .flows_max = 512,
@@ -32,12 +38,14 @@ static int start_engine(struct bench *bench)
 					.route = world_route,
 					.way_back = world_way_back,
 					.mtu = world_mtu,
+					.leaves = world_leaves,
+					.address = world_address,
 					.event = hear,
 					.context = bench };
 	const char *why = "";
 
 	bench->generation = bench->flows_since = 1;
-	bench->before = calloc(bench->policy.ruleset.rule_n, sizeof(*bench->before));
+	bench->before = calloc(rules_of(&bench->policy), sizeof(*bench->before));
 	if (!bench->before)
 		return -ENOMEM;
 	return user_engine_new(bench->policy.image.bytes, bench->policy.image.size, &options,
@@ -174,7 +182,7 @@ int bench_swap(struct bench *bench, const struct random_policy *policy)
 
 	text_free(&errors);
 	if (!err) {
-		before = calloc(next.ruleset.rule_n, sizeof(*before));
+		before = calloc(rules_of(&next), sizeof(*before));
 		err = before ? 0 : -ENOMEM;
 	}
 	if (!err)
