@@ -53,6 +53,21 @@ static void antispoof_warnings(const struct ruleset *ruleset, const struct engin
 	}
 }
 
+static void early_warning(const struct engine_interface *interface,
+			  void (*say)(void *context, const char *code, const char *message),
+			  void *context)
+{
+	struct text text = TEXT_INIT(1 << 12);
+
+	/* Before anything is attached, it is missing everywhere. */
+	if (interface->early != EARLY_OTHERS && interface->early != EARLY_REFUSED)
+		return;
+	text_printf(&text, "%s goes without `early`: ", interface->name);
+	early_trouble(interface->early, interface->early_why, &text);
+	say(context, "early-left-out", text_string(&text));
+	text_free(&text);
+}
+
 /* Calls `say` for each thing about a successful apply that deserves a warning. */
 static void apply_warnings(const struct ruleset *ruleset, const struct apply_report *report,
 			   void (*say)(void *context, const char *code, const char *message),
@@ -63,6 +78,7 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 		struct text text = TEXT_INIT(1 << 12);
 
 		antispoof_warnings(ruleset, interface, say, context);
+		early_warning(interface, say, context);
 		if (interface->zone != ZONE_OTHER || interface->coverage != COVERAGE_COVERED
 		    || !interface->default_route)
 			continue;

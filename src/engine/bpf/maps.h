@@ -86,6 +86,8 @@ struct control {
 	/* Of the image in each slot; with TAG_SCRUBBED where the zone has departing headers changed. */
 	__u16 tags[SLOTS][INTERFACES_NEAR];
 	struct coverage_entry covered[INTERFACES_NEAR];
+	/* Why the XDP program of `early` is not in the driver, or not there: an errno, or 0. */
+	__u8 early_why[INTERFACES_NEAR];
 };
 
 /*

@@ -468,9 +468,15 @@ static inline int host_swap(__u64 *word, __u64 old, __u64 new)
 }
 
 #include "core/checkpoint.h"
+#include "core/early.h"
 #pragma GCC diagnostic pop
 
 _Static_assert(sizeof(struct place) <= sizeof(union limit_value), "place");
+
+static inline uint32_t host_early_admit(host_t *host, uint32_t ref)
+{
+	return early_admit(host, ref);
+}
 
 static inline uint32_t host_packet_proof(host_t *host)
 {
