@@ -10,6 +10,7 @@
 #include "cli/names.h"
 #include "cli/running.h"
 #include "cli/session.h"
+#include "engine/bpf/sets.h"
 
 /* What goes on after a refused apply. */
 static const char *untouched(void)
@@ -263,6 +264,20 @@ static int not_the_session(void *context, const struct flow_key *key, const stru
 	return !context || !session_has_flow(context, key);
 }
 
+/* Dynamic sets go on with what those of the same names hold now. */
+static void judge_session(struct ruleset *ruleset, const struct session *session,
+			  struct session_fate *fate)
+{
+	struct engine *engine = NULL;
+	struct problem ignored;
+
+	if (ruleset->set_n && !engine_open(&engine, &ignored))
+		ruleset->contents = (struct set_contents){ engine_set_holds, engine };
+	session_judge(ruleset, session, fate);
+	ruleset->contents = (struct set_contents){ 0 };
+	engine_close(engine);
+}
+
 /* Would the policy cut the session? *problem then says which rule does, and what to do. */
 static bool session_cut(struct loaded *loaded, const struct session *session, enum flows_how how,
 			struct problem *problem)
@@ -273,7 +288,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	struct session_fate fate;
 	char question[256];
 
-	session_judge(&loaded->ruleset, session, &fate);
+	judge_session(&loaded->ruleset, session, &fate);
 	if (!fate.here || (fate.opens && (fate.lives || how == FLOWS_KEEP)))
 		return false;
 	rule = ruleset_rule(&loaded->ruleset, fate.rule);

@@ -501,3 +501,15 @@ int resolve_dynamic_set(struct resolver *resolver, const struct tree_word *name,
 			     "only dynamic sets change while the policy runs: `set NAME = dynamic`",
 			     "set `%s` is not dynamic: nothing can be added to it", set->name);
 }
+
+bool ruleset_has_static_set(const struct ruleset *ruleset, const char *name)
+{
+	uint32_t index;
+
+	if (!ruleset->scope || !name_table_get(&ruleset->scope->set_names, name, &index))
+		return false;
+	for (uint32_t i = 0; i < ruleset->set_n; i++)
+		if (!strcmp(ruleset->sets[i].name, name))
+			return false;
+	return true;
+}

@@ -272,6 +272,8 @@ uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *inter
 bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface);
 /* By which what a dynamic set of this name holds is found again, see core/image.h. */
 uint64_t dynamic_set_name_tag(const char *name);
+/* Is there a set of this name, and is it part of the policy? */
+bool ruleset_has_static_set(const struct ruleset *ruleset, const char *name);
 /* May packets that it matches go on to the next rule? */
 static inline bool rule_limited(const struct rule *rule)
 {

@@ -48,6 +48,8 @@ void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 void bench_run_early(struct bench *bench, struct user_frame *frame, struct user_verdict *verdict,
 		     struct seen *seen);
 
+/* Somebody changes what a dynamic set holds, in all of them. */
+int bench_change_sets(struct bench *bench, struct random *r);
 /*
  * A packet of which nobody knew what to expect may have added something to a dynamic set: what the
  * user engine has taken, the model takes.

@@ -47,7 +47,7 @@ __attribute__((format(printf, 2, 3))) static void add_part(struct policy_line *l
 
 /* --- words of rules -------------------------------------------------------------- */
 
-static void random_address(struct random *r, unsigned family, uint32_t address[4])
+void policy_random_address(struct random *r, unsigned family, uint32_t address[4])
 {
 	static const uint32_t bases4[] = { 0x0a000000, 0x0a010200, 0xc0a80100, 0xc6336400,
 					   0xcb007100, 0,	   0xffffff00, 0xe0000000 };
@@ -94,7 +94,7 @@ static void address_item(struct random *r, unsigned family, char *text, size_t s
 	char first[INET6_ADDRSTRLEN], last[INET6_ADDRSTRLEN];
 	uint32_t lo[4], hi[4], kind = random_below(r, 3);
 
-	random_address(r, family, lo);
+	policy_random_address(r, family, lo);
 	address_text(family, lo, first);
 	if (kind == 0) {
 		snprintf(text, size, "%s", first);
@@ -104,7 +104,7 @@ static void address_item(struct random *r, unsigned family, char *text, size_t s
 		snprintf(text, size, "%s/%u", first, random_between(r, 0, family == 4 ? 32 : 128));
 		return;
 	}
-	random_address(r, family, hi);
+	policy_random_address(r, family, hi);
 	address_text(family, hi, last);
 	if (compare(lo, hi) <= 0)
 		snprintf(text, size, "%s-%s", first, last);

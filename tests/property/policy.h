@@ -53,6 +53,8 @@ struct loaded_policy {
 };
 
 void policy_random(struct random *r, struct random_policy *policy);
+/* Out of the pool that rules have theirs from. */
+void policy_random_address(struct random *r, unsigned family, uint32_t address[4]);
 void policy_print(const struct random_policy *policy, struct text *text);
 /*
  * Loads and compiles it. -EINVAL when the language refuses it: *refused is then the number of the

@@ -7,7 +7,7 @@ const char *const model_set_names[MODEL_SETS] = { "bots", "guests" };
 const char *const model_set_texts[MODEL_SETS] = { "dynamic { max 40, timeout 1h }",
 						  "dynamic { max 4000 }" };
 
-/* Among the addresses of random packets (random_address() of policy.c, and the world's). */
+/* Among the addresses of random packets. */
 static const struct model_entry small[] = {
 	{ { 0x0a000007 }, 4, 32, false },
 	{ { 0xc0a80110 }, 4, 28, false },
@@ -68,6 +68,36 @@ bool model_holds(void *context, const struct dynamic_set *set, uint32_t family,
 	const struct model_set *found = model_set_of(context, set->name);
 
 	return found && set_holds(found, family, address);
+}
+
+static struct model_entry *entry_find(struct model_set *set, const struct model_entry *wanted)
+{
+	for (uint32_t i = 0; i < set->n; i++)
+		if (set->entries[i].family == wanted->family &&
+		    set->entries[i].prefix == wanted->prefix &&
+		    same_bits(set->entries[i].address, wanted->address, wanted->prefix))
+			return &set->entries[i];
+	return NULL;
+}
+
+bool model_put(struct model_set *set, const struct model_entry *entry)
+{
+	struct model_entry *found = entry_find(set, entry);
+
+	if (!found && set->n == MODEL_ENTRIES)
+		return false;
+	if (!found)
+		found = &set->entries[set->n++];
+	*found = *entry;
+	return true;
+}
+
+void model_remove(struct model_set *set, const struct model_entry *entry)
+{
+	struct model_entry *found = entry_find(set, entry);
+
+	if (found)
+		*found = set->entries[--set->n];
 }
 
 bool model_take(struct model_set *set, uint32_t max, uint32_t family, const uint32_t address[4])

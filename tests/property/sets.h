@@ -40,6 +40,9 @@ struct model_set *model_set_of(struct model_sets *model, const char *name);
 /* As ruleset->contents; the context is the model. */
 bool model_holds(void *context, const struct dynamic_set *set, uint32_t family,
 		 const uint32_t address[4]);
+/* By hand. */
+bool model_put(struct model_set *set, const struct model_entry *entry);
+void model_remove(struct model_set *set, const struct model_entry *entry);
 /* A rule adds an address. False: the set is full. */
 bool model_take(struct model_set *set, uint32_t max, uint32_t family, const uint32_t address[4]);
 

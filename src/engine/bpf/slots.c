@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/set_places.h"
 
 #define FLAG_INNER_MAP (1u << 12) /* BPF_F_INNER_MAP */
 
@@ -176,6 +177,9 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 		err = image_fd < 0 ? image_fd : counters_fd < 0 ? counters_fd : sources_fd;
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	}
+	err = set_places_fill(loaded, ruleset, next, problem);
+	if (err)
+		return err;
 	err = slot_set(loaded->maps[MAP_IMAGES], next, image_fd);
 	if (!err)
 		err = slot_set(loaded->maps[MAP_COUNTERS], next, counters_fd);
@@ -293,6 +297,7 @@ int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t sl
 			close(fd);
 		}
 	}
+	set_places_tidy(loaded);
 	counters_move(loaded, ruleset, old, slot);
 	err = bpf_map_delete_elem(loaded->maps[MAP_IMAGES], &old) ||
 			      bpf_map_delete_elem(loaded->maps[MAP_COUNTERS], &old) ||
@@ -337,6 +342,7 @@ int slots_reimage(struct loaded *loaded, const struct image *image, struct probl
 	if (err)
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	tags_fill(control->tags[next], image);
+	set_places_share(loaded, old, next);
 	control->slot[next] = control->slot[old];
 	control->slot[next].image_size = image->size;
 	__atomic_store_n(&control->active, next, __ATOMIC_RELEASE);

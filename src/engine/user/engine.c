@@ -358,6 +358,21 @@ bool user_engine_set_holds(const struct user_engine *engine, uint32_t set, uint3
 	       set_table_holds(&engine->sets[set], address, family, engine->now);
 }
 
+int user_engine_set_find(const struct user_engine *engine, uint32_t set, uint32_t family,
+			 const uint32_t address[4], uint32_t prefix, uint64_t *expires)
+{
+	const uint64_t *found = NULL;
+	struct set_key key;
+
+	set_key_make(&key, address, family, prefix);
+	if (set < IMAGE_SETS_MAX)
+		found = set_table_find(&engine->sets[set], &key);
+	if (!found)
+		return -ENOENT;
+	*expires = *found;
+	return 0;
+}
+
 void user_engine_set_flush(struct user_engine *engine, uint32_t set)
 {
 	if (set < IMAGE_SETS_MAX)

@@ -149,6 +149,9 @@ int user_engine_set_delete(struct user_engine *engine, uint32_t set, uint32_t fa
 			   const uint32_t address[4], uint32_t prefix);
 bool user_engine_set_holds(const struct user_engine *engine, uint32_t set, uint32_t family,
 			   const uint32_t address[4]);
+/* When an entry expires; -ENOENT when there is none. */
+int user_engine_set_find(const struct user_engine *engine, uint32_t set, uint32_t family,
+			 const uint32_t address[4], uint32_t prefix, uint64_t *expires);
 void user_engine_set_flush(struct user_engine *engine, uint32_t set);
 /* Forgets what limits have counted: all buckets are full, all places free. */
 void user_engine_forget(struct user_engine *engine);
