@@ -122,19 +122,37 @@ int early_check(const struct pins *pins, const struct ruleset *ruleset,
 	return 0;
 }
 
-static int program_for(const struct loaded *loaded, const struct link *link)
+static int program_for(const struct loaded *loaded, const struct link *link, bool native)
 {
-	return loaded->programs[link->ethernet ? PROGRAM_EARLY_ETHERNET : PROGRAM_EARLY_RAW];
+	if (native)
+		return loaded->programs[link->ethernet ? PROGRAM_EARLY_ETHERNET :
+							 PROGRAM_EARLY_RAW];
+	return loaded->programs[link->ethernet ? PROGRAM_EARLY_ETHERNET_GENERIC :
+						 PROGRAM_EARLY_RAW_GENERIC];
+}
+
+/* Both ways, or none of them, are there: they are loaded together. */
+static bool programs_there(const struct loaded *loaded)
+{
+	return loaded->programs[PROGRAM_EARLY_ETHERNET] >= 0 &&
+	       loaded->programs[PROGRAM_EARLY_ETHERNET_GENERIC] >= 0 &&
+	       loaded->programs[PROGRAM_EARLY_RAW] >= 0 &&
+	       loaded->programs[PROGRAM_EARLY_RAW_GENERIC] >= 0;
 }
 
 static bool in_place(const struct loaded *loaded, const struct pins *pins, const struct link *link)
 {
-	int program = program_for(loaded, link);
-	struct bpf_prog_info info = { 0 };
-	uint32_t size = sizeof(info);
+	uint32_t there = link_program(pins, link->ifindex);
 
-	return program >= 0 && !bpf_obj_get_info_by_fd(program, &info, &size) &&
-	       link_program(pins, link->ifindex) == info.id;
+	for (int native = 0; there && programs_there(loaded) && native < 2; native++) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t size = sizeof(info);
+
+		if (!bpf_obj_get_info_by_fd(program_for(loaded, link, native), &info, &size) &&
+		    info.id == there)
+			return true;
+	}
+	return false;
 }
 
 bool early_missing(const struct loaded *loaded, const struct pins *pins, const struct link *link)
@@ -148,7 +166,7 @@ bool early_missing(const struct loaded *loaded, const struct pins *pins, const s
 	case EARLY_REFUSED:
 		return false;
 	default:
-		return program_for(loaded, link) >= 0;
+		return programs_there(loaded);
 	}
 }
 
@@ -167,17 +185,22 @@ static bool taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-/* Another program on the link that is there. */
-static int exchange(const struct pins *pins, uint32_t ifindex, int program)
+/* Another program on the link that is there, which stays as it is: native or not. */
+static int exchange(const struct loaded *loaded, const struct pins *pins, const struct link *link)
 {
+	struct device device;
 	char name[EARLY_NAME_MAX];
 	cleanup_fd int fd = -1;
+	int err;
 
-	early_name(name, ifindex);
+	early_name(name, link->ifindex);
 	fd = pins_get(pins, name);
 	if (fd < 0)
 		return fd;
-	return bpf_link_update(fd, program, NULL) ? -errno : 0;
+	err = device_read(link->ifindex, &device);
+	if (err)
+		return err;
+	return bpf_link_update(fd, program_for(loaded, link, device.native), NULL) ? -errno : 0;
 }
 
 static int refused(const struct link *link, int err, struct problem *problem)
@@ -193,18 +216,18 @@ static int refused(const struct link *link, int err, struct problem *problem)
 int early_attach(struct loaded *loaded, const struct pins *pins, const struct link *link,
 		 const struct ruleset *ruleset, struct problem *problem)
 {
-	int program = program_for(loaded, link), native = 0, err = 0;
+	int native = 0, err = 0;
 	char name[EARLY_NAME_MAX];
 	cleanup_fd int fd = -1;
 
-	if (in_place(loaded, pins, link) || program < 0)
+	if (in_place(loaded, pins, link) || !programs_there(loaded))
 		return 0;
-	if (link_program(pins, link->ifindex) && !exchange(pins, link->ifindex, program))
+	if (link_program(pins, link->ifindex) && !exchange(loaded, pins, link))
 		return 0;
-	fd = xdp_link(program, link->ifindex, true);
+	fd = xdp_link(program_for(loaded, link, true), link->ifindex, true);
 	if (fd < 0 && !taken(fd) && fd != -ENODEV) {
 		native = fd;
-		fd = xdp_link(program, link->ifindex, false);
+		fd = xdp_link(program_for(loaded, link, false), link->ifindex, false);
 	}
 	if (fd == -ENODEV)
 		return 0; /* it has just vanished */

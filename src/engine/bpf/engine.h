@@ -154,7 +154,7 @@ struct program_figures {
 	uint32_t xlated, jited; /* bytes: of instructions, and of machine code (0 without a JIT) */
 };
 
-#define ENGINE_PROGRAMS 12
+#define ENGINE_PROGRAMS 14
 
 /*
  * The programs that run: the quick ones, the full ones they end in, the guard's as far as they are

@@ -46,6 +46,8 @@ const char *const loaded_program_names[PROGRAM_COUNT] = {
 	[PROGRAM_GUARD_POST_ROUTING] = "guard_post_routing",
 	[PROGRAM_EARLY_ETHERNET] = "early_ethernet",
 	[PROGRAM_EARLY_RAW] = "early_raw",
+	[PROGRAM_EARLY_ETHERNET_GENERIC] = "early_ethernet_generic",
+	[PROGRAM_EARLY_RAW_GENERIC] = "early_raw_generic",
 };
 
 void loaded_init(struct loaded *loaded)
@@ -221,10 +223,15 @@ static int load_early(struct loaded *loaded, bool know_namespace)
 int loaded_load_early(struct loaded *loaded, struct problem *problem)
 {
 	struct refusal refusal = { 0 };
+	bool missing = false;
 	int err;
 
-	if (loaded->programs[PROGRAM_EARLY_ETHERNET] >= 0 && loaded->programs[PROGRAM_EARLY_RAW] >= 0)
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
+		missing |= loaded->programs[i] < 0;
+	if (!missing)
 		return 0;
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
+		cleanup_fd_(&loaded->programs[i]);
 	refusal_listen(&refusal);
 	err = load_early(loaded, true);
 	if (err && err != -ENOMEM) {
@@ -383,7 +390,7 @@ int loaded_pin_early(const struct loaded *loaded, const struct pins *pins, struc
 {
 	int err = 0;
 
-	for (size_t i = PROGRAM_EARLY_ETHERNET; !err && i <= PROGRAM_EARLY_RAW; i++)
+	for (size_t i = PROGRAM_EARLY_ETHERNET; !err && i < PROGRAM_COUNT; i++)
 		err = pins_put(pins, loaded_program_names[i], loaded->programs[i]);
 	return err ? problem_set(problem, err, "cannot pin the programs of `early`: ") : 0;
 }
@@ -417,7 +424,7 @@ int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
 
 static bool program_needed(const struct loaded *loaded, enum loaded_program program)
 {
-	if (program == PROGRAM_EARLY_ETHERNET || program == PROGRAM_EARLY_RAW)
+	if (program >= PROGRAM_EARLY_ETHERNET)
 		return false;
 	return loaded_own_program(program) || !(loaded->control->means & MEANS_NFT_GUARD);
 }

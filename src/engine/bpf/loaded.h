@@ -43,8 +43,10 @@ enum loaded_program {
 	PROGRAM_DEPART_RAW,
 	PROGRAM_GUARD_LOCAL_IN,
 	PROGRAM_GUARD_POST_ROUTING,
-	PROGRAM_EARLY_ETHERNET, /* this and the next: only once a policy has asked for them */
+	PROGRAM_EARLY_ETHERNET, /* this and those behind it: only once a policy has asked for them */
 	PROGRAM_EARLY_RAW,
+	PROGRAM_EARLY_ETHERNET_GENERIC,
+	PROGRAM_EARLY_RAW_GENERIC,
 	PROGRAM_COUNT,
 };
 
