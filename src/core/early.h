@@ -12,6 +12,7 @@
  *
  * Includes nothing that needs flows. The including host header defines what frame.h, classify.h,
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
+ *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
  *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
  *	int host_open(host_t *)			opens the running image; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	see checkpoint.h
@@ -22,6 +23,9 @@
  *	void host_log(host_t *, __u32 sample, const struct judgement *)
  * and behind it:
  *	__u32 host_early_admit(host_t *, __u32 ref)	early_admit(), as a function of its own or not
+ *
+ * What is dropped early is a flood, so the way to the first sets is short: a plain packet is not
+ * parsed but glanced at, and sets that are asked first are asked here, not in functions.
  */
 #ifndef REEVE_CORE_EARLY_H
 #define REEVE_CORE_EARLY_H
@@ -54,11 +58,19 @@ static __always_inline __u32 early_admit(host_t *host, __u32 ref)
 	return node->beyond;
 }
 
+#define EARLY_ASKED_AT_ONCE 2
+
 /* The number of the rule of `early` that the packet meets, or RULE_NONE. */
 static __always_inline __u32 early_find(host_t *host)
 {
-	__u32 ref = host_walk(host, WALK_EARLY, REF_NONE), i;
+	__u32 ref = walk_begin(&host->image, host->header, &host->packet->fields, WALK_EARLY), i;
 
+#pragma clang loop unroll(full)
+	for (i = 0; i < EARLY_ASKED_AT_ONCE; i++)
+		if (REF_KIND(ref) == REF_MEMBER_OF)
+			ref = set_ask(host, ref);
+	if (!walk_ends(ref))
+		ref = host_walk(host, WALK_EARLY, ref);
 	for (i = 0; i < IMAGE_LIMITED_MAX + IMAGE_ASKED_MAX; i++) {
 		if (REF_KIND(ref) == REF_LIMIT)
 			ref = host_early_admit(host, ref);
@@ -94,7 +106,21 @@ static __always_inline void judge_early(host_t *host, struct judgement *j)
 }
 
 /*
- * host->packet and *j are zero. Afterwards j->outcome is OUTCOME_PASS, by BY_NOTHING, or
+ * Fills host->packet, which need not be zero. 1 if it is IP, and whole; its addresses and ports are
+ * then its own.
+ */
+static __always_inline int early_parse(host_t *host, host_packet_t *frame, __u32 ethernet)
+{
+	struct packet *p = host->packet;
+
+	if (ethernet && host_glance(frame, p))
+		return 1;
+	__builtin_memset(p, 0, sizeof(*p));
+	return host_parse(frame, p, ethernet, 1) == FRAME_IP && p->sanity == SANITY_OK;
+}
+
+/*
+ * *j is zero. Afterwards j->outcome is OUTCOME_PASS, by BY_NOTHING, or
  * OUTCOME_DROP.
  */
 static __always_inline void checkpoint_early(host_t *host, host_packet_t *frame, __u32 ifindex,
@@ -106,7 +132,7 @@ static __always_inline void checkpoint_early(host_t *host, host_packet_t *frame,
 	if (host_open(host) || host->header->early_rules >= host->header->rules ||
 	    host_foreign(host, frame))
 		return;
-	if (host_parse(frame, p, ethernet, 1) != FRAME_IP || p->sanity != SANITY_OK)
+	if (!early_parse(host, frame, ethernet))
 		return;
 	from = interface_find(&host->image, host->header, ifindex);
 	p->fields.word[FIELD_FROM_ZONE] = from.zone;

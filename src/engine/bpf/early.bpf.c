@@ -22,7 +22,7 @@ static __always_inline int early(struct xdp_md *xdp, __u32 ethernet)
 	room = room_find();
 	if (!room)
 		return XDP_PASS;
-	memset(room, 0, sizeof(*room));
+	memset(&room->judgement, 0, sizeof(room->judgement));
 	host.room = room;
 	host.packet = &room->packet;
 	checkpoint_early(&host, &frame, xdp->ingress_ifindex, &room->judgement, ethernet);

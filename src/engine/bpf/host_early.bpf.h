@@ -92,7 +92,16 @@ static __always_inline int host_read(host_packet_t *frame, __u32 offset, void *t
 	return host_read_paged(frame, offset, to, length);
 }
 
+/* Linear data in place. */
+static __always_inline const void *host_peek(host_packet_t *frame, __u32 offset, __u32 length)
+{
+	void *data = (void *)(long)frame->xdp->data, *end = (void *)(long)frame->xdp->data_end;
+
+	return data + offset + length <= end ? data + offset : 0;
+}
+
 #include "core/frame.h"
+#include "core/glance.h"
 #include "core/judgement.h"
 
 /* Windows are the business of flows. */
@@ -214,6 +223,12 @@ static __always_inline int host_parse(host_packet_t *frame, struct packet *p, __
 				      __u32 arriving)
 {
 	return parse(frame->xdp, p, ethernet);
+}
+
+static __always_inline int host_glance(host_packet_t *frame, struct packet *p)
+{
+	frame->len = (__u32)(frame->xdp->data_end - frame->xdp->data);
+	return glance(frame, p);
 }
 
 static __always_inline __u32 host_walk(host_t *host, enum walk_kind kind, __u32 from)

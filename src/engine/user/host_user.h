@@ -51,6 +51,14 @@ static inline int host_parse(host_packet_t *frame, struct packet *p, uint32_t et
 	return frame_parse(frame, p, ethernet, arriving);
 }
 
+/* The parser sees it all; the tests hold a glance against it. */
+static inline int host_glance(host_packet_t *frame, struct packet *p)
+{
+	(void)frame;
+	(void)p;
+	return 0;
+}
+
 static inline int host_open(host_t *host)
 {
 	host->header = (const struct image_header *)(const void *)host->engine->image;
