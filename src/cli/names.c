@@ -195,11 +195,13 @@ const char *early_state_name(unsigned early)
 	return pick(names, ARRAY_SIZE(names), early);
 }
 
+#define NOT_SUPPORTED 524 /* the kernel's own ENOTSUPP, which some drivers return */
+
 void early_trouble(enum early_state early, unsigned why, struct text *text)
 {
 	switch (early) {
 	case EARLY_GENERIC:
-		if (why == EOPNOTSUPP)
+		if (why == EOPNOTSUPP || why == NOT_SUPPORTED)
 			text_puts(text, "its driver has no native XDP");
 		else if (why)
 			text_printf(text, "its driver would not take it: %s", strerror((int)why));

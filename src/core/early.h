@@ -21,6 +21,7 @@
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)
+ *	void host_tell(host_t *, enum event_kind, const struct judgement *)	as host_event() of judge.h, but of many at once it may tell some
  * and behind it:
  *	__u32 host_early_admit(host_t *, __u32 ref)	early_admit(), as a function of its own or not
  *
@@ -100,9 +101,10 @@ static __always_inline void judge_early(host_t *host, struct judgement *j)
 	j->action = rule->action;
 	host_count(host, STAT_EARLY_DROPPED);
 	host_count_rule(host, number);
-	/* Only of what a rule logs: somebody who watches a flood must not make it dearer. */
 	if (rule->flags & IMAGE_RULE_LOG)
 		host_log(host, rule->log_sample, j);
+	else
+		host_tell(host, EVENT_DROP, j);
 }
 
 /*

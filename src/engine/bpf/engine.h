@@ -60,7 +60,7 @@ struct engine_interface {
 	char master[16];    /* of a port, else "" */
 	bool default_route; /* a default route (either family) leaves here */
 	enum early_state early;
-	uint8_t early_why; /* of EARLY_GENERIC, EARLY_REFUSED: an errno, 0 when it is not known */
+	uint16_t early_why; /* of EARLY_GENERIC, EARLY_REFUSED: an errno, 0 when it is not known */
 };
 
 /*

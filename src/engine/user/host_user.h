@@ -404,6 +404,11 @@ static inline void host_event(host_t *host, enum event_kind kind, const struct j
 	options->event(options->context, &event);
 }
 
+static inline void host_tell(host_t *host, enum event_kind kind, const struct judgement *j)
+{
+	host_event(host, kind, j);
+}
+
 static inline void host_log(host_t *host, uint32_t sample, const struct judgement *j)
 {
 	if (sample > 1 && host_random(host) % sample)
