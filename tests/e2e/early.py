@@ -3,13 +3,15 @@
 """early on a real wire: what is dropped at XDP, natively and generically, and by which rule; programs
 of others; interfaces that come, programs that are taken away, policies that want it no more."""
 
+import fcntl
 import json
 import os
 import socket
+import struct
 import time
 
 import programs
-from e2e import (REEVE, Echo, eventually, expect, holds, host_world, main, ping, run, same,
+from e2e import (REEVE, Echo, Skip, eventually, expect, holds, host_world, main, ping, run, same,
                  scapy_layers, send_frames, tcp, test, udp)
 from follow import detach, pin_of, reeved
 
@@ -221,6 +223,35 @@ def _(world):
               / datagram for number in (5, 0)]
     send_frames(peer, "eth0", tagged)
     eventually(lambda: host.hits("drop 9/udp") == 1, "a priority tag is none, VLAN 5 another device's")
+
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
+
+
+@test("a tun device, which has no Ethernet header")
+def _(world):
+    host = world.host
+    scapy = scapy_layers()
+    if not os.path.exists("/dev/net/tun"):
+        raise Skip("there is no /dev/net/tun")
+    with host:
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"late0", IFF_TUN | IFF_NO_PI))
+    host.ip("addr add 10.88.0.1/24 dev late0", "addr add 2001:db8:88::1/64 dev late0 nodad",
+            "link set late0 up")
+    for env in (None, dict(os.environ, REEVE_WITHOUT="native-xdp")):
+        host.try_reeve("down")
+        done = host.try_reeve("apply", host.policy(policy("drop 9/udp", zones="late")), env=env)
+        same(done.returncode, 0, done.stderr)
+        holds(xdp_of(host, "late0").startswith("early_raw"), xdp_of(host, "late0"))
+        arrived = host.statistics()["arrived"]
+        for ip, source, to in ((scapy.IP, "10.88.0.2", "10.88.0.1"),
+                               (scapy.IPv6, "2001:db8:88::2", "2001:db8:88::1")):
+            for port in (9, 10):
+                os.write(tun, bytes(ip(src=source, dst=to) / scapy.UDP(dport=port) / b"tun"))
+        eventually(lambda: host.hits("drop 9/udp") == 2, "one of each family is dropped")
+        holds(host.statistics()["arrived"] >= arrived + 2, "the others arrive")
+    os.close(tun)
 
 
 @test("XDP programs of others stay: a warning, or a refusal when early is required")
