@@ -14,6 +14,7 @@
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
  *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
  *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
+ *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	see judge.h
  *	int host_open(host_t *)			opens the running image; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	see checkpoint.h
  *	__u32 host_generation(host_t *)

@@ -103,9 +103,12 @@ static int place_resize(struct loaded *loaded, const struct dynamic_set *set, ui
 	if (!err)
 		err = set_table_sweep(former, &live, &removed);
 	if (!err && live > set->max) {
-		problem_set(problem, -EBUSY, "dynamic set `%s` holds %lu entries, and is to have room for %u",
+		problem_set(problem, -EBUSY,
+			    "dynamic set `%s` holds %lu entries, and is to have room for %u",
 			    set->name, live, set->max);
-		problem_hint(problem, "more room; or take some out first: `reeve set del %s …`, `reeve set flush %s`",
+		problem_hint(problem,
+			     "more room; or take some out first: `reeve set del %s …`, "
+			     "`reeve set flush %s`",
 			     set->name, set->name);
 		return -EBUSY;
 	}

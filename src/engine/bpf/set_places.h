@@ -11,8 +11,8 @@
 #include "engine/bpf/loaded.h"
 
 /*
- * Before the flip: every dynamic set of the ruleset, whose image goes to this slot, has a place with
- * room for as many as it says. -EBUSY when it holds more than that.
+ * Before the flip: every dynamic set of the ruleset, whose image goes to this slot, has a place
+ * with room for as many as it says. -EBUSY when it holds more than that.
  */
 int set_places_fill(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
 		    struct problem *problem);
@@ -22,7 +22,7 @@ void set_places_tidy(struct loaded *loaded);
 void set_places_share(struct loaded *loaded, uint32_t from, uint32_t to);
 /* The place of a set of the running policy; 0 when it has none of this tag. */
 uint32_t set_places_find(const struct loaded *loaded, uint64_t tag);
-/* Exchanges what a set holds, in one step; when this returns no program sees the former any more. */
+/* Exchanges what a set holds, in one step; then no program sees the former any more. */
 int set_places_exchange(const struct loaded *loaded, uint32_t place, int table);
 
 #endif

@@ -70,7 +70,7 @@ int set_table_each(int fd, set_visitor *visit, void *context)
 	return stop;
 }
 
-/* The kernel's stock of memory for entries is filled up behind our back: a moment, and there is more. */
+/* The kernel fills up its stock of memory for entries by itself: a moment, and there is more. */
 static void wait_for_memory(void)
 {
 	const struct timespec moment = { .tv_nsec = 200000 };
