@@ -307,9 +307,12 @@ def _(world):
 @test("interfaces that come get it, also in place of a name that had none", 60)
 def _(world):
     host, peer = world.host, world.peer
-    host.apply(policy("drop 9/udp", zones="late"))
-    same((xdp_of(host), early_of(host)[0]), (None, "none"))
+    host.reeve("down")
+    host.apply(HEAD + REST)
     with reeved(host):
+        time.sleep(0.5)  # what runs is found before there is any `early`
+        host.apply("options { early required }\n" + policy("drop 9/udp", zones="late"))
+        same((xdp_of(host), early_of(host)[0]), (None, "none"))
         world.link(host, "later", peer, "eth1")
         eventually(lambda: xdp_of(host, "later") == "early_ethernet", "reeved attaches it")
         host.ip("link set later down", "link set later name other1", "link set other1 up")
