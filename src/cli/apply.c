@@ -342,10 +342,12 @@ static int may_apply(const struct arguments *arguments, struct loaded *loaded,
 static int apply_it(const struct ruleset *ruleset, const struct apply_options *options,
 		    uint32_t seconds, struct apply_report *report, struct problem *problem)
 {
+	struct apply_options for_a_time = *options;
 	struct trial trial = { 0 };
 	struct problem other;
 	int err;
 
+	for_a_time.trial = true;
 	if (options->dry_run)
 		return engine_apply(ruleset, options, report, problem);
 	if (!seconds) {
@@ -357,7 +359,7 @@ static int apply_it(const struct ruleset *ruleset, const struct apply_options *o
 	err = confirm_prepare(seconds, &trial, problem);
 	if (err)
 		return err;
-	err = engine_apply(ruleset, options, report, problem);
+	err = engine_apply(ruleset, &for_a_time, report, problem);
 	if (err)
 		confirm_undo(&trial);
 	else if (confirm_begin(&trial, &other))

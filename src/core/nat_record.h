@@ -44,9 +44,9 @@ enum rewrite {
 	REWRITE_DESTINATION,
 };
 
-/* Working memory of the translation of one packet; zero in front of each up to `real`. */
 #define FLOW_KEPT 5
 
+/* Working memory of the translation of one packet; zero in front of each up to `real`. */
 struct nat_room {
 	__u32 rewrite;	  /* enum rewrite: what is to be written into the packet */
 	__u32 departs;	  /* it is to be rewritten at departure too */

@@ -537,8 +537,12 @@ static long set_sweep_entry(void *set, const void *key, __u64 *value, struct set
 	return 0;
 }
 
+/* Packets wait for a sweep of a large set: it may take one part in so many of a CPU. */
+#define SWEEP_REST 32
+
 static long set_sweep_place(__u32 i, struct set_sweep *sweep)
 {
+	__u64 began, ended, rested;
 	struct set_head *head;
 	void *set;
 
@@ -546,9 +550,12 @@ static long set_sweep_place(__u32 i, struct set_sweep *sweep)
 	if (!head || !head->full)
 		return 0;
 	head->full = 0;
+	began = bpf_ktime_get_ns();
 	sweep->soonest = sweep->now + 60 * SECOND; /* user space may bring what is sooner */
 	bpf_for_each_map_elem(set, set_sweep_entry, sweep, 0);
-	head->quiet_until = sweep->soonest;
+	ended = bpf_ktime_get_ns();
+	rested = ended + (ended - began) * SWEEP_REST;
+	head->quiet_until = sweep->soonest > rested ? sweep->soonest : rested;
 	return 0;
 }
 
