@@ -77,6 +77,49 @@ int swallow(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
+/* The least that can be done with a frame. */
+SEC("xdp")
+int drop(struct xdp_md *ctx __attribute__((unused)))
+{
+	return XDP_DROP;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* the loader's business */
+	__type(key, __u32);
+	__type(value, __u32);
+} sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} dropper SEC(".maps");
+
+struct drawn drawn = {};
+
+/* A frame from any of `sources`, for the program in `dropper`. */
+SEC("xdp")
+int from_any(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 place, *source;
+
+	if (data + FRAME_LENGTH > end)
+		return XDP_ABORTED;
+	/* Knuth's linear congruential generator; its upper bits are the good ones. */
+	drawn.state = drawn.state * 6364136223846793005ull + 1442695040888963407ull;
+	place = (__u32)((drawn.state >> 32) * drawn.n >> 32);
+	source = bpf_map_lookup_elem(&sources, &place);
+	if (!source)
+		return XDP_ABORTED;
+	*(__u32 *)(data + FRAME_IP_SRC) = *source;
+	bpf_tail_call(ctx, &dropper, 0);
+	return XDP_ABORTED;
+}
+
 /* What a test run itself costs. */
 SEC("tc")
 int nothing(struct __sk_buff *skb __attribute__((unused)))

@@ -39,6 +39,11 @@ struct frames {
 #define BATCH 64
 #define BATCHES (1u << 15)
 
+/* How a source is drawn, from n of them. */
+struct drawn {
+	__u64 state, n;
+};
+
 #define ARRIVED_CPUS 256
 
 struct arrived {

@@ -32,7 +32,7 @@ def nft_load(world, path):
     return seconds(lambda: world.inside("nft", "-f", path))
 
 
-def large_policy(world, progress):
+def large_policy(world, progress, _rounds):
     """Medians in seconds, and the size of the image."""
     rules = policies.large_rules(RULES)
     path = world.file("large.reeve", policies.reeve_large(rules))
@@ -64,7 +64,7 @@ def map_of(world, name):
     return json.loads(world.inside(program("repeat"), "map", name))
 
 
-def million_flows(world, progress):
+def million_flows(world, progress, _rounds):
     """Shape and memory of the table of a policy with room for a million flows; with translation too."""
     progress(f"room for {FLOWS} flows")
     options = f"options {{ flows {FLOWS} }}\n"

@@ -227,6 +227,33 @@ uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fie
 	return evaluate_nat(ruleset, fields, false);
 }
 
+/* Later fragments are packets like others here. */
+static bool early_matches(const struct ruleset *ruleset, const struct rule *rule,
+			  const struct fields *fields)
+{
+	if (!zone_in(rule->from, fields->word[FIELD_FROM_ZONE]))
+		return false;
+	for (uint32_t i = 0; i < rule->clause_n; i++)
+		if (clause_matches(ruleset, &rule->clauses[i], fields))
+			return true;
+	return false;
+}
+
+uint32_t evaluate_early(const struct ruleset *ruleset, const struct fields *fields,
+			bool (*within)(void *context, uint32_t rule), void *context)
+{
+	uint32_t i;
+
+	for (i = 0; i < ruleset->early_n; i++) {
+		const struct rule *rule = &ruleset->early[i];
+
+		if (early_matches(ruleset, rule, fields) &&
+		    (!rule_limited(rule) || within(context, i) != rule->over))
+			break;
+	}
+	return i;
+}
+
 /* --- targets --------------------------------------------------------------------------- */
 
 /* The 16-bit words of an address, and their ones' complement sum (RFC 1071). */

@@ -56,6 +56,15 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields);
 uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields);
 /*
+ * The rule of `early`, by its index in ruleset->early, that drops a packet which arrives;
+ * ruleset->early_n if none does. Zone and fields as a program sees them that looks at nothing but the
+ * packet: no mark. Of each rule with a limit that matches `within` is asked, in order: beyond it
+ * (`over`), or within it, the rule drops.
+ */
+uint32_t evaluate_early(const struct ruleset *ruleset, const struct fields *fields,
+			bool (*within)(void *context, uint32_t rule), void *context);
+
+/*
  * The address that a target gives one that is translated: the first of a range, that with the same
  * host bits of a prefix. IPv6 prefixes are translated checksum-neutral, RFC 6296: the difference of
  * the prefixes is added to a word behind them (3.4, 3.5).

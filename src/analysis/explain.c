@@ -18,7 +18,7 @@ enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
 static const char *const by_names[] = {
 	[EXPLAINED_RULE] = "rule",	 [EXPLAINED_DEFAULT] = "default",
 	[EXPLAINED_BUILTIN] = "builtin", [EXPLAINED_BUILTIN_DEFAULT] = "builtin-default",
-	[EXPLAINED_SANITY] = "sanity",
+	[EXPLAINED_EARLY] = "early",	 [EXPLAINED_SANITY] = "sanity",
 };
 
 static const enum explained_by by_origin[] = {
@@ -222,6 +222,40 @@ static void explain_beyond(const struct ruleset *ruleset, struct explanation *e)
 	}
 }
 
+struct early_asked {
+	const struct ruleset *ruleset;
+	struct explanation *e;
+};
+
+static bool within_early(void *context, uint32_t rule)
+{
+	const struct early_asked *asked = context;
+	struct explanation *e = asked->e;
+
+	if (e->early_n < EXPLAIN_EARLY_MAX)
+		e->early[e->early_n++] = ruleset_early_first(asked->ruleset) + rule;
+	return true;
+}
+
+/* True when it is dropped before anything else. Of what is malformed `early` drops nothing. */
+static bool explain_early(const struct ruleset *ruleset, struct explanation *e)
+{
+	struct early_asked asked = { ruleset, e };
+	struct fields seen = e->fields;
+	uint32_t rule;
+
+	if (seen.word[FIELD_FROM_ZONE] == ZONE_SELF)
+		return false;
+	seen.word[FIELD_MARK] = 0;
+	rule = evaluate_early(ruleset, &seen, within_early, &asked);
+	if (rule == ruleset->early_n)
+		return false;
+	e->rule = ruleset_early_first(ruleset) + rule;
+	e->by = EXPLAINED_EARLY;
+	e->verdict = ACTION_DROP;
+	return true;
+}
+
 static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 		 struct filled_vector *filled, struct explanation *e)
 {
@@ -231,6 +265,8 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 	e->sanity = judge_sanity(&e->fields, &e->reason);
 	if (e->sanity != SANITY_OK)
 		return dropped_by_sanity(e, e->sanity, UINT32_MAX);
+	if (explain_early(ruleset, e))
+		return 0;
 	err = explain_forward(ruleset, host, filled, e);
 	if (err)
 		return err;
@@ -253,7 +289,7 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 /* What is dropped as malformed is not asked for more. */
 static int note(const struct ruleset *ruleset, struct explanation *e)
 {
-	if (e->sanity != SANITY_OK && e->sanity != SANITY_MID_STREAM)
+	if ((e->sanity != SANITY_OK && e->sanity != SANITY_MID_STREAM) || e->by == EXPLAINED_EARLY)
 		return 0;
 	return explain_hygiene(ruleset, &e->fields, e->verdict == ACTION_ALLOW, &e->arena, e->notes,
 			       &e->note_n);

@@ -21,12 +21,14 @@
 
 #define EXPLAIN_NEAR_MAX 5
 #define EXPLAIN_BEYOND_MAX 32
+#define EXPLAIN_EARLY_MAX 32
 
 enum explained_by {
 	EXPLAINED_RULE,		   /* a rule of the file */
 	EXPLAINED_DEFAULT,	   /* a `default` of the file */
 	EXPLAINED_BUILTIN,	   /* a built-in rule */
 	EXPLAINED_BUILTIN_DEFAULT, /* what holds where no default does */
+	EXPLAINED_EARLY,	   /* dropped by a rule of `early`, before all others */
 	EXPLAINED_SANITY,	   /* dropped whatever the rules say; see `sanity` */
 };
 
@@ -66,8 +68,8 @@ struct explanation {
 	enum sanity sanity;  /* SANITY_OK unless by is EXPLAINED_SANITY */
 	const char *reason;  /* for EXPLAINED_SANITY: "SYN together with FIN"; else NULL */
 	/*
-	 * Number of the deciding rule. For EXPLAINED_SANITY: UINT32_MAX, or in mid-stream the rule that
-	 * would have allowed the packet as the first of a connection.
+	 * Number of the deciding rule, see ruleset_rule(). For EXPLAINED_SANITY: UINT32_MAX, or in
+	 * mid-stream the rule that would have allowed the packet as the first of a connection.
 	 */
 	uint32_t rule;
 	struct fields asked; /* the packet that was asked about */
@@ -85,6 +87,9 @@ struct explanation {
 	 */
 	uint32_t beyond[EXPLAIN_BEYOND_MAX];
 	uint32_t beyond_n;
+	/* Rules of `early` with limits, within which the packet is taken to be, by number. */
+	uint32_t early[EXPLAIN_EARLY_MAX];
+	uint32_t early_n;
 	struct explain_near near[EXPLAIN_NEAR_MAX];
 	uint32_t near_n;
 	/* what antispoof, clamp-mss and scrub of its zones mean for it: sentences */
@@ -112,7 +117,7 @@ int explain_on(const struct ruleset *ruleset, const struct explain_host *host,
 	       struct diagnostics *diagnostics);
 void explanation_free(struct explanation *explanation);
 
-/* "rule", "default", "builtin", "builtin-default", "sanity": for --json. */
+/* "rule", "default", "builtin", "builtin-default", "early", "sanity": for --json. */
 const char *explained_by_name(enum explained_by by);
 
 #endif

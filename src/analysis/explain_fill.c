@@ -99,6 +99,18 @@ static int tell_text(struct filling *f, const char *what, struct text *text)
 
 /* --- what rules name ----------------------------------------------------------- */
 
+/* The policy's rules, then those of `early`, which are about every way on. */
+static uint32_t rules_n(const struct filling *f)
+{
+	return f->ruleset->rule_n + f->ruleset->early_n;
+}
+
+static const struct rule *rule_at(const struct filling *f, uint32_t i)
+{
+	return i < f->ruleset->rule_n ? &f->ruleset->rules[i] :
+					&f->ruleset->early[i - f->ruleset->rule_n];
+}
+
 static bool of_pair(const struct filling *f, const struct rule *rule)
 {
 	return rule->from >> f->meaning->from & 1 && rule->to >> f->meaning->to & 1;
@@ -124,8 +136,8 @@ static bool concerns(const struct filling *f, const struct clause *clause)
 /* Does a rule of this pair look at the field (or at the mark) of such packets? */
 static bool looked_at(const struct filling *f, enum field field)
 {
-	for (uint32_t i = 0; i < f->ruleset->rule_n; i++) {
-		const struct rule *rule = &f->ruleset->rules[i];
+	for (uint32_t i = 0; i < rules_n(f); i++) {
+		const struct rule *rule = rule_at(f, i);
 
 		for (uint32_t n = 0; of_pair(f, rule) && n < rule->clause_n; n++) {
 			const struct clause *clause = &rule->clauses[n];
@@ -142,8 +154,8 @@ static bool looked_at(const struct filling *f, enum field field)
 /* Sets a flag for each port that a rule of this pair names for such packets. */
 static void mark_named(const struct filling *f, enum field field, bool *named)
 {
-	for (uint32_t i = 0; i < f->ruleset->rule_n; i++) {
-		const struct rule *rule = &f->ruleset->rules[i];
+	for (uint32_t i = 0; i < rules_n(f); i++) {
+		const struct rule *rule = rule_at(f, i);
 
 		for (uint32_t n = 0; of_pair(f, rule) && n < rule->clause_n; n++) {
 			const struct ranges *ports = &rule->clauses[n].field[field];
@@ -409,8 +421,8 @@ static bool any_singles_out(const struct filling *f, bool source, bool both,
 	unsigned family = f->fields->word[FIELD_FAMILY];
 	bool found = singled_out(&specials[FAMILY_INDEX(family)], address, within, behind);
 
-	for (uint32_t i = 0; i < f->ruleset->rule_n; i++) {
-		const struct rule *rule = &f->ruleset->rules[i];
+	for (uint32_t i = 0; i < rules_n(f); i++) {
+		const struct rule *rule = rule_at(f, i);
 
 		for (uint32_t n = 0; of_pair(f, rule) && n < rule->clause_n; n++) {
 			const struct clause *clause = &rule->clauses[n];

@@ -54,6 +54,21 @@ static void antispoof_warnings(const struct ruleset *ruleset, const struct engin
 	}
 }
 
+static void early_warning(const struct engine_interface *interface,
+			  void (*say)(void *context, const char *code, const char *message),
+			  void *context)
+{
+	struct text text = TEXT_INIT(1 << 12);
+
+	/* Before anything is attached, it is missing everywhere. */
+	if (interface->early != EARLY_OTHERS && interface->early != EARLY_REFUSED)
+		return;
+	text_printf(&text, "%s goes without `early`: ", interface->name);
+	early_trouble(interface->early, interface->early_why, &text);
+	say(context, "early-left-out", text_string(&text));
+	text_free(&text);
+}
+
 /* Calls `say` for each thing about a successful apply that deserves a warning. */
 static void apply_warnings(const struct ruleset *ruleset, const struct apply_report *report,
 			   void (*say)(void *context, const char *code, const char *message),
@@ -64,6 +79,7 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 		struct text text = TEXT_INIT(1 << 12);
 
 		antispoof_warnings(ruleset, interface, say, context);
+		early_warning(interface, say, context);
 		if (interface->zone != ZONE_OTHER || interface->coverage != COVERAGE_COVERED
 		    || !interface->default_route)
 			continue;
@@ -276,7 +292,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	char question[256];
 
 	judge_session(&loaded->ruleset, session, &fate);
-	if (!fate.here || (fate.opens && (fate.lives || how == FLOWS_KEEP)))
+	if (!fate.here || (fate.opens && (fate.lives || (how == FLOWS_KEEP && !fate.unseen))))
 		return false;
 	rule = ruleset_rule(&loaded->ruleset, fate.rule);
 	session_question(&loaded->ruleset, session, &fate, question, sizeof(question));
@@ -285,10 +301,14 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 		 "this policy would %s: `%s` meets `%s`, %s",
 		 fate.lives ? "not let your ssh session be opened again" : "cut your ssh session",
 		 question, rule->text, place.len ? text_string(&place) : "built in");
-	snprintf(problem->hint, sizeof(problem->hint),
-		 "allow %u/tcp in the policy from `%s` to self, before that rule; or --confirm 60s, which takes it back by itself; or --force",
-		 session->local_port,
-		 loaded->ruleset.zones[ruleset_interface_zone(&loaded->ruleset, fate.interface)].name);
+	if (fate.rule >= ruleset_early_first(&loaded->ruleset))
+		snprintf(problem->hint, sizeof(problem->hint),
+			 "leave its address or its port out of that rule of `early`; or --confirm 60s, which takes it back by itself; or --force");
+	else
+		snprintf(problem->hint, sizeof(problem->hint),
+			 "allow %u/tcp in the policy from `%s` to self, before that rule; or --confirm 60s, which takes it back by itself; or --force",
+			 session->local_port,
+			 loaded->ruleset.zones[ruleset_interface_zone(&loaded->ruleset, fate.interface)].name);
 	text_free(&place);
 	places_free(&places);
 	return true;

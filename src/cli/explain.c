@@ -158,7 +158,7 @@ static void print_verdict(struct asked *asked, const struct explanation *explana
 		print_sanity(asked, explanation, out);
 		return;
 	}
-	rule = &asked->ruleset->rules[explanation->rule];
+	rule = ruleset_rule(asked->ruleset, explanation->rule);
 	print_rule(asked, rule, out);
 	text_toned(out, TONE_DIM, "  id %s", rule->id);
 	text_putc(out, '\n');
@@ -183,6 +183,19 @@ static void print_beyond(struct asked *asked, const struct explanation *explanat
 	}
 }
 
+static void print_early(struct asked *asked, const struct explanation *explanation, struct text *out)
+{
+	for (uint32_t i = 0; i < explanation->early_n; i++) {
+		const struct rule *rule = ruleset_rule(asked->ruleset, explanation->early[i]);
+
+		text_puts(out, i ? "        " : "early   ");
+		text_toned(out, TONE_PLAIN, "within its limit; beyond: %s  ",
+			   rule->over ? "drop" : "not dropped by it");
+		print_rule(asked, rule, out);
+		text_putc(out, '\n');
+	}
+}
+
 static void print_explanation(struct asked *asked, const struct explanation *explanation)
 {
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
@@ -193,6 +206,7 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 	else if (explanation->hairpin)
 		text_puts(&out, "nat     it leaves to where it came from: masqueraded, so that answers come back here\n");
 	print_beyond(asked, explanation, &out);
+	print_early(asked, explanation, &out);
 	for (uint32_t i = 0; i < explanation->filled_n; i++) {
 		text_puts(&out, i ? "        " : "filled  ");
 		text_toned(&out, TONE_PLAIN, "%s %s", explanation->filled[i].what,
@@ -305,7 +319,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	bool ruled = explanation->rule != UINT32_MAX;
 	bool rejects = explanation->verdict == ACTION_REJECT;
 	json_t *filled = json_array(), *near = json_array(), *beyond = json_array(),
-	       *notes = json_array();
+	       *early = json_array(), *notes = json_array();
 
 	for (uint32_t i = 0; i < explanation->filled_n; i++)
 		json_array_append_new(filled, json_pack("{s:o, s:o}", "what",
@@ -315,16 +329,21 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 		json_array_append_new(
 			beyond,
 			rule_json(&asked->places, &asked->ruleset->rules[explanation->beyond[i]]));
+	for (uint32_t i = 0; i < explanation->early_n; i++)
+		json_array_append_new(
+			early, rule_json(&asked->places,
+					 ruleset_rule(asked->ruleset, explanation->early[i])));
 	for (uint32_t i = 0; i < explanation->near_n; i++)
 		json_array_append_new(near, near_json(asked, &explanation->near[i]));
 	for (uint32_t i = 0; i < explanation->note_n; i++)
 		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
-			  ruled ? rule_json(&asked->places, &asked->ruleset->rules[explanation->rule])
+			  ruled ? rule_json(&asked->places,
+					    ruleset_rule(asked->ruleset, explanation->rule))
 			       : json_null(),
-			  "beyond", beyond, "with", json_text(rejects ? answer_name(explanation) : NULL),
+			  "beyond", beyond, "early", early, "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),

@@ -2,7 +2,9 @@
 #include "cli/names.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <string.h>
 
 #include "policy/icmp.h"
 #include "policy/protocols.h"
@@ -43,7 +45,7 @@ const char *event_hook_name(unsigned hook)
 	static const char *const names[] = {
 		[HOOK_ARRIVE] = "arrive",   [HOOK_DEPART] = "depart",
 		[HOOK_LOCAL_IN] = "local-in", [HOOK_FORWARD] = "forward",
-		[HOOK_POST_ROUTING] = "post-routing",
+		[HOOK_POST_ROUTING] = "post-routing", [HOOK_EARLY] = "early",
 	};
 
 	return pick(names, ARRAY_SIZE(names), hook);
@@ -88,6 +90,7 @@ COMPLETE(sanities, SANITY_KINDS);
 static const struct named stats[] = {
 	[STAT_ARRIVED] = { "arrived", "packets judged on arrival" },
 	[STAT_DEPARTED] = { "departed", "packets judged on departure" },
+	[STAT_EARLY_DROPPED] = { "early-dropped", "dropped by `early`, before they were judged on arrival" },
 	[STAT_BY_FLOW] = { "by-flow", "passed as part of a known flow" },
 	[STAT_BY_RULE] = { "by-rule", "met the rules" },
 	[STAT_ALLOWED] = { "allowed", "allowed by a rule" },
@@ -178,6 +181,45 @@ const char *coverage_name(unsigned coverage)
 const char *coverage_trouble(unsigned coverage)
 {
 	return coverage < COVERAGE_KINDS ? coverages[coverage].text : NULL;
+}
+
+const char *early_state_name(unsigned early)
+{
+	static const char *const names[] = {
+		[EARLY_UNASKED] = "none",     [EARLY_NATIVE] = "native",
+		[EARLY_GENERIC] = "generic",  [EARLY_OTHERS] = "others",
+		[EARLY_REFUSED] = "refused",  [EARLY_MISSING] = "missing",
+	};
+
+	COMPLETE(names, EARLY_STATES);
+	return pick(names, ARRAY_SIZE(names), early);
+}
+
+#define NOT_SUPPORTED 524 /* the kernel's own ENOTSUPP, which some drivers return */
+
+void early_trouble(enum early_state early, unsigned why, struct text *text)
+{
+	switch (early) {
+	case EARLY_GENERIC:
+		if (why == EOPNOTSUPP || why == NOT_SUPPORTED)
+			text_puts(text, "its driver has no native XDP");
+		else if (why)
+			text_printf(text, "its driver would not take it: %s", strerror((int)why));
+		else
+			text_puts(text, "its driver would not take it");
+		break;
+	case EARLY_OTHERS:
+		text_puts(text, "somebody else's XDP program is there (`reeve hooks`)");
+		break;
+	case EARLY_REFUSED:
+		text_printf(text, "it takes no XDP program: %s", strerror((int)why));
+		break;
+	case EARLY_MISSING:
+		text_puts(text, "not in place; run `reeve sync`, or reeved");
+		break;
+	default:
+		break;
+	}
 }
 
 const char *rule_origin_name(unsigned origin)

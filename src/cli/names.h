@@ -28,6 +28,10 @@ bool stat_is_trouble(unsigned stat);	      /* a healthy host has none of it */
 const char *guard_cause(enum event_hook hook);/* why the guard may have dropped there */
 const char *coverage_name(unsigned coverage); /* "covered" */
 const char *coverage_trouble(unsigned coverage); /* what is wrong and what helps; NULL when nothing is */
+/* "native", "generic", … */
+const char *early_state_name(unsigned early);
+/* What is wrong with it, or why it is not native: a sentence for people, into `text`; empty: nothing. */
+void early_trouble(enum early_state early, unsigned why, struct text *text);
 const char *rule_origin_name(unsigned origin);/* "file" */
 const char *flow_state_name(unsigned state);  /* "established" */
 /* The names of all states, for messages; *n of them, in the order of enum flow_state. */

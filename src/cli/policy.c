@@ -47,7 +47,7 @@ void loaded_free(struct loaded *loaded)
 
 uint32_t ruleset_own_rules(const struct ruleset *ruleset)
 {
-	uint32_t n = ruleset->nat_n;
+	uint32_t n = ruleset->nat_n + ruleset->early_n;
 
 	for (uint32_t i = 0; i < ruleset->rule_n; i++)
 		n += ruleset->rules[i].origin == RULE_FILE;

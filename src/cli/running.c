@@ -196,11 +196,15 @@ json_t *rule_json(struct places *places, const struct rule *rule)
 
 json_t *interface_json(const struct ruleset *ruleset, const struct engine_interface *interface)
 {
-	return json_pack("{s:o, s:i, s:o, s:o, s:s, s:o, s:b}", "name", json_text(interface->name), "index",
+	struct text why = TEXT_INIT(1 << 12);
+
+	early_trouble(interface->early, interface->early_why, &why);
+	return json_pack("{s:o, s:i, s:o, s:o, s:s, s:o, s:b, s:s, s:o}", "name", json_text(interface->name), "index",
 			 (int)interface->ifindex, "zone",
 			 json_text(zone_name(ruleset, interface->zone)), "zone_running",
 			 json_text(zone_name(ruleset, interface->zone_running)), "coverage",
 			 coverage_name(interface->coverage), "master",
 			 json_text(interface->master[0] ? interface->master : NULL), "default_route",
-			 interface->default_route);
+			 interface->default_route, "early", early_state_name(interface->early),
+			 "early_why", why.len ? json_take(&why) : json_null());
 }

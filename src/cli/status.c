@@ -37,7 +37,7 @@ static void print_policy(const struct running *running, struct text *out)
 		    status_digest(&running->status),
 		    (unsigned long long)running->status.generation);
 	text_printf(out, "%u of the file, %u in all\n", ruleset_own_rules(&running->ruleset),
-		    running->ruleset.rule_n + running->ruleset.nat_n);
+		    running->ruleset.rule_n + running->ruleset.nat_n + running->ruleset.early_n);
 }
 
 static void print_guard(const struct engine_status *status, struct text *out)
@@ -94,6 +94,23 @@ static void print_tables(const struct engine_status *status, struct text *out)
 	text_puts(out, " in the kernel\n\n");
 }
 
+static void add_covered(struct table *table, const struct engine_interface *interface)
+{
+	struct text why = TEXT_INIT(1 << 12);
+	enum tone tone = TONE_GREEN;
+
+	if (interface->early >= EARLY_OTHERS)
+		tone = TONE_YELLOW;
+	early_trouble(interface->early, interface->early_why, &why);
+	if (interface->early == EARLY_UNASKED)
+		table_cell(table, tone, "covered");
+	else
+		table_cell(table, tone, "covered; early: %s%s%s",
+			   interface->early >= EARLY_OTHERS ? "none" : early_state_name(interface->early),
+			   why.len ? ", " : "", why.len ? text_string(&why) : "");
+	text_free(&why);
+}
+
 static void add_interface(struct table *table, const struct running *running,
 			  const struct engine_interface *interface)
 {
@@ -105,7 +122,7 @@ static void add_interface(struct table *table, const struct running *running,
 		   judged ? zone_name(&running->ruleset, interface->zone) : "-");
 	switch (interface->coverage) {
 	case COVERAGE_COVERED:
-		table_cell(table, TONE_GREEN, "covered");
+		add_covered(table, interface);
 		break;
 	case COVERAGE_LOOPBACK:
 		table_cell(table, TONE_DIM, "left alone: loopback");
@@ -253,7 +270,9 @@ static void print_json(const struct running *running)
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
 			  (json_int_t)ruleset_own_rules(&running->ruleset), "rules_all",
-			  (json_int_t)running->ruleset.rule_n + running->ruleset.nat_n, "interfaces", interfaces, "hooks",
+			  (json_int_t)running->ruleset.rule_n + running->ruleset.nat_n +
+				  running->ruleset.early_n,
+			  "interfaces", interfaces, "hooks",
 			  status->clsact ? "clsact" : "tcx", "guard",
 			  "wanted", status->guard_wanted, "alive", status->guard, "by",
 			  status->nft_guard ? "nftables" : "bpf", "reeved",

@@ -17,7 +17,8 @@
  * allow, and not held against those that refuse, for they began in spite of them.
  *
  * Rules of NAT stand behind those of the policy, in the same table; their walks see only them, and
- * end in a last one that matches everything and translates nothing.
+ * end in a last one that matches everything and translates nothing. So do those of `early`, whose
+ * walk is of whole packets and of later fragments alike.
  */
 #include "compile/compile.h"
 
@@ -109,7 +110,7 @@ static int classes_make(const struct ruleset *ruleset, struct classes *classes)
 
 /* Everything image_compile() works with. */
 struct work {
-	const struct ruleset *ruleset; /* with the rules of NAT among its rules */
+	const struct ruleset *ruleset; /* with the rules of NAT and of `early` among its rules */
 	struct translations translations;
 	struct terms terms;
 	struct nodes nodes;
@@ -169,9 +170,7 @@ static bool walked(const struct work *work, const struct term *term, enum walk_k
 {
 	enum rule_origin origin = work->ruleset->rules[term->rule].origin;
 
-	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
-		return translations_walked(&work->translations, term->rule, kind);
-	if (term->rule >= work->translations.policy_rules)
+	if (!translations_walked(&work->translations, term->rule, kind))
 		return false;
 	if (kind == WALK_FLOW && term->limited)
 		return work->ruleset->rules[term->rule].action == ACTION_ALLOW;
@@ -238,11 +237,13 @@ static void build_classes(struct work *work, const struct entry *entries, uint32
 }
 
 /* Do flows need trees of their own? */
-static bool flows_differ(const struct terms *terms)
+static bool flows_differ(const struct work *work)
 {
-	for (size_t i = 0; i < terms->list.n; i++)
-		if (terms->list.items[i].dims & DIM_UNKNOWN_OF_FLOWS ||
-		    terms->list.items[i].limited)
+	const struct term_vector *list = &work->terms.list;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (list->items[i].rule < work->translations.policy_rules &&
+		    (list->items[i].dims & DIM_UNKNOWN_OF_FLOWS || list->items[i].limited))
 			return true;
 	return false;
 }
@@ -261,7 +262,8 @@ static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, b
 		return err;
 	box_whole(family, &box);
 	fragment = &box.range[DIM_FRAGMENT];
-	fragment->lo[0] = fragment->hi[0] = kind == WALK_FRAGMENT;
+	if (kind != WALK_EARLY)
+		fragment->lo[0] = fragment->hi[0] = kind == WALK_FRAGMENT;
 	work->tree.limits = kind != WALK_FLOW;
 	if (merged)
 		build_merged(work, list, n, &box, kind);
@@ -274,6 +276,8 @@ static bool kind_built(const struct work *work, enum walk_kind kind, bool flows)
 {
 	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
 		return work->translations.n;
+	if (kind == WALK_EARLY)
+		return work->translations.early_rules < work->ruleset->rule_n;
 	return kind != WALK_FLOW || flows;
 }
 
@@ -281,7 +285,7 @@ static int build_trees(struct work *work)
 {
 	uint64_t terms = work->terms.list.n;
 	uint32_t pairs[PAIRS_MAX] = { 0 }, family;
-	bool flows = flows_differ(&work->terms);
+	bool flows = flows_differ(work);
 	bool merged = work->classes.n * terms > CLASS_SCAN;
 	int err;
 
@@ -372,6 +376,8 @@ static struct image_rule image_rule_make(const struct rule *rule)
 	}
 	if (rule->stateless)
 		made.flags |= IMAGE_RULE_STATELESS;
+	if (rule->over)
+		made.flags |= IMAGE_RULE_OVER;
 	if (rule->origin == RULE_BUILTIN || rule->origin == RULE_BUILTIN_DEFAULT)
 		made.flags |= IMAGE_RULE_BUILTIN;
 	if (rule->origin == RULE_DEFAULT || rule->origin == RULE_BUILTIN_DEFAULT)
@@ -430,6 +436,7 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		.zones = ruleset->zone_n,
 		.rules = ruleset->rule_n,
 		.policy_rules = work->translations.policy_rules,
+		.early_rules = work->translations.early_rules,
 		.rule_table = work->nodes.used,
 		.dispatch = work->nodes.used + ruleset->rule_n,
 		.translation_n = work->translations.n,

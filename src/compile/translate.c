@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What no rule of NAT matches stays as it is. */
+/* What no rule of NAT matches stays as it is; what none of `early` does goes on. */
 static const struct clause everything = { .families = FAMILY_BIT_4 | FAMILY_BIT_6 };
-static const struct rule untranslated = {
+static const struct rule left_alone = {
 	.id = "",
 	.origin = RULE_BUILTIN_DEFAULT,
 	.from = UINT64_MAX,
@@ -85,13 +85,14 @@ static int make_entries(const struct ruleset *ruleset, struct translations *tran
 
 int translations_make(const struct ruleset *ruleset, struct translations *translations)
 {
-	uint32_t n = ruleset_image_rules(ruleset), i;
+	uint32_t n = ruleset_image_rules(ruleset), early = ruleset_early_first(ruleset), i;
 
 	*translations = (struct translations){ .whole = *ruleset,
 					       .policy_rules = ruleset->rule_n,
+					       .early_rules = early,
 					       .nat = ruleset->nat,
 					       .nat_n = ruleset->nat_n };
-	if (!ruleset->nat_n)
+	if (n == ruleset->rule_n)
 		return 0;
 	translations->rules = calloc(n, sizeof(*translations->rules));
 	if (!translations->rules)
@@ -99,10 +100,15 @@ int translations_make(const struct ruleset *ruleset, struct translations *transl
 	memcpy(translations->rules, ruleset->rules, ruleset->rule_n * sizeof(*ruleset->rules));
 	for (i = 0; i < ruleset->nat_n; i++)
 		translations->rules[ruleset->rule_n + i] = ruleset->nat[i].rule;
-	translations->rules[n - 1] = untranslated;
+	if (ruleset->nat_n)
+		translations->rules[early - 1] = left_alone;
+	for (i = 0; i < ruleset->early_n; i++)
+		translations->rules[early + i] = ruleset->early[i];
+	if (ruleset->early_n)
+		translations->rules[n - 1] = left_alone;
 	translations->whole.rules = translations->rules;
 	translations->whole.rule_n = n;
-	return make_entries(ruleset, translations);
+	return ruleset->nat_n ? make_entries(ruleset, translations) : 0;
 }
 
 void translations_free(struct translations *translations)
@@ -116,7 +122,13 @@ void translations_free(struct translations *translations)
 bool translations_walked(const struct translations *translations, uint32_t rule,
 			 enum walk_kind kind)
 {
+	bool nat = kind == WALK_FORWARD || kind == WALK_SOURCE;
+
+	if (rule >= translations->early_rules)
+		return kind == WALK_EARLY;
 	if (rule < translations->policy_rules)
+		return !nat && kind != WALK_EARLY;
+	if (!nat)
 		return false;
 	rule -= translations->policy_rules;
 	if (rule >= translations->nat_n)

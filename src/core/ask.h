@@ -11,17 +11,13 @@
  *			does the set hold this address of the packet?
  * and behind it:
  *	__u32 host_ask(host_t *, __u32 ref)	set_ask()
- *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)
- *			rule_find()
  */
 #ifndef REEVE_CORE_ASK_H
 #define REEVE_CORE_ASK_H
 
 #include "core/classify.h"
 
-struct judgement;
 static __u32 host_ask(host_t *host, __u32 ref);
-static __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind, __u32 taken);
 
 /* Where a walk goes on that has ended at this REF_MEMBER_OF; REF_NONE: the image is damaged. */
 static __always_inline __u32 set_ask(host_t *host, __u32 ref)

@@ -42,6 +42,7 @@ enum sanity {
 enum statistic {
 	STAT_ARRIVED,	    /* packets judged on arrival */
 	STAT_DEPARTED,	    /* packets judged on departure: not those that arrival has decided */
+	STAT_EARLY_DROPPED, /* by a rule of `early`; all others count what came so far */
 	STAT_BY_FLOW,	    /* passed as part of a flow */
 	STAT_BY_RULE,	    /* met the rules */
 	STAT_ALLOWED,	    /* by a rule */
@@ -83,6 +84,7 @@ enum event_hook {
 	HOOK_LOCAL_IN,
 	HOOK_FORWARD,
 	HOOK_POST_ROUTING,
+	HOOK_EARLY,
 };
 
 /* 104 bytes, host byte order. */

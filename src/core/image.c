@@ -10,10 +10,9 @@
  *
  * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in
  * REF_RULE, those of sets in REF_MEMBER, and a set tree holds no REF_SET. In the same way a node
- * belongs to the trees of the policy, of forwarding or of source translation, which end in rules of
- * their own; set trees may be shared. Units that nothing refers
- * to are never read by a walk and may hold anything, and so may tables overlap: that is wasteful,
- * but harmless.
+ * belongs to the trees of the policy, of forwarding, of source translation or of `early`, which end
+ * in rules of their own; set trees may be shared. Units that nothing refers to are never read by a
+ * walk and may hold anything, and so may tables overlap: that is wasteful, but harmless.
  *
  * This file runs on hosts with a C library only; the builtins below are its allocator, for the core
  * includes no libc.
@@ -33,7 +32,8 @@ enum mark {
 	/* Above a set tree: whose rules are at the ends. Neither: those of the policy. */
 	MARK_FORWARD = 16,
 	MARK_SOURCE = 32,
-	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE,
+	MARK_EARLY = 64,
+	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE | MARK_EARLY,
 };
 
 struct check {
@@ -116,7 +116,9 @@ static bool check_header(struct check *check, size_t size)
 	     !in_bounds(check, header->translations,
 			(uint64_t)header->translation_n * IMAGE_TRANSLATION_UNITS)))
 		return refuse(check, "translations out of bounds");
-	if (!header->translation_n != (header->policy_rules == header->rules))
+	if (header->early_rules < header->policy_rules || header->early_rules > header->rules)
+		return refuse(check, "number of rules before those of early out of range");
+	if (!header->translation_n != (header->policy_rules == header->early_rules))
 		return refuse(check, "rules of NAT without translations, or the reverse");
 	if (header->limit_n > IMAGE_LIMITS_MAX ||
 	    (header->limit_n && !in_bounds(check, header->limits, header->limit_n)))
@@ -124,7 +126,7 @@ static bool check_header(struct check *check, size_t size)
 	if (header->set_n > IMAGE_SETS_MAX ||
 	    (header->set_n && !in_bounds(check, header->sets, header->set_n)))
 		return refuse(check, "table of dynamic sets out of bounds");
-	if (!all_zero(header->reserved, 9))
+	if (!all_zero(header->reserved, 8))
 		return refuse(check, "reserved word of the header is not zero");
 	return true;
 }
@@ -138,6 +140,19 @@ static bool check_nat_rule(struct check *check, const struct image_rule *rule)
 	if (rule->action == ACTION_TRANSLATE ? rule->mark_value >= check->header->translation_n :
 					       rule->mark_value)
 		return refuse(check, "a rule names a translation that does not exist");
+	return true;
+}
+
+static bool check_early_rule(struct check *check, const struct image_rule *rule)
+{
+	if (rule->action != ACTION_DROP && rule->action != ACTION_ALLOW)
+		return refuse(check, "a rule of early neither drops nor leaves things alone");
+	if (rule->flags & ~(IMAGE_RULE_LOG | IMAGE_RULE_OVER | IMAGE_RULE_BUILTIN |
+			    IMAGE_RULE_DEFAULT) ||
+	    rule->mark_mask || rule->reject || rule->add || rule->flows || rule->timeout)
+		return refuse(check, "a rule of early does more than drop");
+	if (rule->flags & IMAGE_RULE_OVER && !rule->limit)
+		return refuse(check, "a rule takes what is beyond a limit that it has not");
 	return true;
 }
 
@@ -216,7 +231,10 @@ static bool check_rules(struct check *check)
 	for (i = 0; i < check->header->rules; i++) {
 		const struct image_rule *rule = unit_at(check, check->header->rule_table + i);
 
-		if (i >= check->header->policy_rules) {
+		if (i >= check->header->early_rules) {
+			if (!check_early_rule(check, rule))
+				return false;
+		} else if (i >= check->header->policy_rules) {
 			if (!check_nat_rule(check, rule))
 				return false;
 		} else if (rule->action > ACTION_REJECT) {
@@ -225,7 +243,8 @@ static bool check_rules(struct check *check)
 		if (rule->reject >= REJECT_KINDS)
 			return refuse(check, "unknown kind of reject");
 		if (rule->flags & ~(IMAGE_RULE_LOG | IMAGE_RULE_STATELESS | IMAGE_RULE_BUILTIN |
-				    IMAGE_RULE_DEFAULT))
+				    IMAGE_RULE_DEFAULT |
+				    (i < check->header->early_rules ? 0 : IMAGE_RULE_OVER)))
 			return refuse(check, "unknown flag of a rule");
 		if ((rule->flags & IMAGE_RULE_LOG) && !rule->log_sample)
 			return refuse(check, "a logging rule samples none");
@@ -322,6 +341,10 @@ static bool check_end(struct check *check, uint32_t number, unsigned ends)
 	if (ends & MARK_MEMBER || number >= header->rules)
 		return refuse(check, ends & MARK_MEMBER ? "a set tree ends in a rule" :
 							  "a rule that does not exist");
+	if (ends == MARK_EARLY || number >= header->early_rules)
+		return (ends == MARK_EARLY && number >= header->early_rules) ||
+		       refuse(check, ends == MARK_EARLY ? "a walk of early ends in another's rule" :
+							  "a walk ends in a rule of early");
 	if (!ends != (number < header->policy_rules))
 		return refuse(check, ends ? "a walk of NAT ends in a rule of the policy" :
 					    "a walk of the policy ends in a rule of NAT");
@@ -408,21 +431,28 @@ static bool check_set(struct check *check, uint32_t unit, unsigned ends)
 static bool check_dispatch(struct check *check)
 {
 	static const unsigned ends[WALK_KINDS] = {
-		[WALK_FORWARD] = MARK_FORWARD, [WALK_SOURCE] = MARK_SOURCE
+		[WALK_FORWARD] = MARK_FORWARD,
+		[WALK_SOURCE] = MARK_SOURCE,
+		[WALK_EARLY] = MARK_EARLY,
 	};
 	const struct image_header *header = check->header;
 	const uint32_t *dispatch = unit_at(check, header->dispatch);
 	uint32_t i, kind, words = header->zones * header->zones * 2;
 
-	for (kind = 0; kind < WALK_KINDS; kind++)
+	for (kind = 0; kind < WALK_KINDS; kind++) {
+		bool there = !ends[kind] || header->translation_n;
+
+		if (kind == WALK_EARLY)
+			there = header->early_rules < header->rules;
 		for (i = 0; i < words; i++, dispatch++) {
-			if (!ends[kind] || header->translation_n) {
-				if (!check_ref(check, *dispatch, header->units, ends[kind]))
-					return false;
-			} else if (*dispatch) {
-				return refuse(check, "a walk of NAT without translations");
-			}
+			if (!there && *dispatch)
+				return refuse(check, kind == WALK_EARLY ?
+							     "a walk of early without rules" :
+							     "a walk of NAT without translations");
+			if (there && !check_ref(check, *dispatch, header->units, ends[kind]))
+				return false;
 		}
+	}
 	return true;
 }
 
@@ -432,9 +462,7 @@ static bool check_limited(struct check *check, uint32_t unit, unsigned ends)
 
 	if (!all_zero(node->reserved, 6))
 		return refuse(check, "reserved part of a limited rule's node is not zero");
-	if (node->rule >= check->header->rules)
-		return refuse(check, "a rule that does not exist");
-	return check_ref(check, node->beyond, unit, ends);
+	return check_end(check, node->rule, ends) && check_ref(check, node->beyond, unit, ends);
 }
 
 static bool check_member_of(struct check *check, uint32_t unit, unsigned ends)

@@ -25,10 +25,12 @@
  * walk, counted in nodes visited (those of set trees included, and REF_MEMBER as one more), is
  * header.walk_max and at most IMAGE_WALK_MAX.
  *
- * The walks of NAT end in rules of NAT, all others in those of the policy: both are in one table,
- * so that counters know one numbering. A rule of NAT is ACTION_TRANSLATE, and mark_value is then
- * the number of its first translation, or ACTION_ALLOW: nothing is translated. Where the image has
- * no translations, the words of NAT's walks in the dispatch table are zero.
+ * The walks of NAT end in rules of NAT, those of `early` in its rules, all others in those of the
+ * policy: all are in one table, so that counters know one numbering. A rule of NAT is
+ * ACTION_TRANSLATE, and mark_value is then the number of its first translation, or ACTION_ALLOW:
+ * nothing is translated. One of `early` is ACTION_DROP, or ACTION_ALLOW: the packet goes on to be
+ * judged. Where the image has no translations, or no rules of `early`, the words of their walks in
+ * the dispatch table are zero.
  *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
@@ -49,7 +51,7 @@
 #include "core/types.h"
 
 #define IMAGE_MAGIC 0x56454552u /* "REEV" */
-#define IMAGE_VERSION 3u
+#define IMAGE_VERSION 4u
 #define IMAGE_UNIT 32u
 #define IMAGE_HEADER_UNITS 4u
 #define IMAGE_PAGE 65536u
@@ -94,6 +96,7 @@ enum walk_kind {
 	WALK_FRAGMENT, /* a later fragment: only rules that say `fragment`, and the built-in ones */
 	WALK_FORWARD,  /* the destination of a new packet, before it is judged */
 	WALK_SOURCE,   /* the source of a new flow that leaves */
+	WALK_EARLY,    /* before anything else: every packet that arrives, from its zone to zone 0 */
 	WALK_KINDS,
 };
 
@@ -114,12 +117,13 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 hygiene;	       /* unit of the first struct image_hygiene; 0: no zone asks for any */
 	__u32 translations;    /* unit of the first, even; 0 if there are none */
 	__u32 translation_n;   /* 0: nothing is translated, and the walks of NAT are not to be walked */
-	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
+	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's, */
 	__u32 limits;	       /* unit of the first limit */
 	__u32 limit_n;
 	__u32 sets;	       /* unit of the first dynamic set */
 	__u32 set_n;
-	__u32 reserved[9];     /* zero */
+	__u32 early_rules;     /* and those from here on early's; `rules` where there are none */
+	__u32 reserved[8];     /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -204,6 +208,7 @@ enum image_rule_flags {
 	IMAGE_RULE_STATELESS = 2,
 	IMAGE_RULE_BUILTIN = 4, /* built-in rule, or built-in default */
 	IMAGE_RULE_DEFAULT = 8, /* a default, of the file or built in */
+	IMAGE_RULE_OVER = 16,	/* early: it takes what is beyond its limit, not what is within */
 };
 
 struct image_rule { /* 1 unit */

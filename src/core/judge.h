@@ -63,6 +63,7 @@
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
+ *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)		rule_find()
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  */
 #ifndef REEVE_CORE_JUDGE_H

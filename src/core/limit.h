@@ -9,10 +9,7 @@
  * connection that nobody knows is none of the limit's business: the rule takes it, and it is
  * dropped for what it is.
  *
- * A bucket is one word: when it will be full again. It is full when that is now or past; a token
- * moves it an interval further; without room for one more before it would have been empty for
- * longer than `burst` intervals, the packet is beyond. So buckets need no sweep and no timer, and a
- * forgotten one is a full one. A packet that stands for several takes as many, but at most all.
+ * Buckets are those of core/rate.h.
  *
  * Flows are counted without a counter that could go wrong: each has a place, which holds its key
  * and when it began, and a place is free when no such flow is alive (any more). So expiry,
@@ -27,18 +24,13 @@
  * does not touch them. Without room for a bucket a rule that allows is beyond its limit, another
  * one is within.
  *
- * The including host header defines, besides what classify.h asks for, with a zeroed value where
- * the key is new (NULL without room):
- *	__u64 host_now_exact(host_t *)	 host_now() may stand still for milliseconds
- *	__u64 *host_bucket(host_t *, const struct limit_key *)		for one address
- *	__u64 *host_bucket_of_all(host_t *, const struct limit_key *)	for all together
+ * The including host header defines, besides what classify.h and rate.h ask for, with a zeroed value
+ * where the key is new (NULL without room):
  *	struct tally *host_tally(host_t *, const struct limit_key *)
  *	const struct flow *host_flow_elsewhere(host_t *, const struct flow_key *)
  *			where host_flow_fetch() would bring it from
  *	const struct place *host_place(host_t *, const struct limit_key *)	NULL if there is none
  *	int host_place_put(host_t *, const struct limit_key *, const struct place *)	0, or negative
- *	int host_swap(__u64 *word, __u64 old, __u64 new)	 atomically, if it is still `old`: 1
- *	struct admission *host_admission(host_t *)	room for what it works with; need not be zero
  * and behind it:
  *	void host_place_search(host_t *, struct admission *)
  *			place_search_step() until it says 1, at most PLACES_LOOKED_AT times
@@ -49,36 +41,11 @@
 #include "core/bucket.h"
 #include "core/classify.h"
 #include "core/judgement.h"
+#include "core/rate.h"
 #include "core/track.h"
 
 static struct flow_key *host_key(host_t *host);
 static void host_place_search(host_t *host, struct admission *a);
-
-/* 1 within, 0 beyond. */
-static __always_inline int limit_take(host_t *host, const struct image_limit *limit, int otherwise,
-				      struct admission *a)
-{
-	__u64 *bucket, interval = limit_interval(limit);
-	__u32 i;
-
-	a->now = host_now_exact(host);
-	limit_key_make(limit, &host->packet->fields, &a->key);
-	bucket = limit->each ? host_bucket(host, &a->key) : host_bucket_of_all(host, &a->key);
-	if (!bucket)
-		return otherwise;
-#pragma clang loop unroll(full)
-	for (i = 0; i < SWAP_TRIES; i++) {
-		__u64 old = *(volatile __u64 *)bucket;
-		__u64 after = bucket_after(old, interval, limit->burst, host->packet->segments,
-					   a->now);
-
-		if (!after)
-			return 0;
-		if (host_swap(bucket, old, after))
-			return 1;
-	}
-	return otherwise; /* so many CPUs at once */
-}
 
 static __always_inline int place_taken(host_t *host, const struct limit_key *key, __u64 now)
 {
@@ -175,13 +142,6 @@ static __always_inline int place_take(host_t *host, struct judgement *j,
 		return 0;
 	j->place = a->now;
 	return 1;
-}
-
-static __always_inline const struct image_limit *limit_at(host_t *host, __u32 number)
-{
-	if (!number || number > host->header->limit_n)
-		return 0;
-	return host_unit(&host->image, host->header->limits + number - 1);
 }
 
 /* May the packet, if a rule allows it, begin a flow with its numbers? (flow_begin()) */

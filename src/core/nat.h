@@ -64,6 +64,7 @@ static int host_nat_key(host_t *host);
 static int host_nat_take(host_t *host);
 static int host_nat_middle(host_t *host, const struct flow_key *key);
 static void host_port_search(host_t *host);
+static __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind, __u32 taken);
 
 static __always_inline int address_same(const __u32 *a, const __u32 *b)
 {

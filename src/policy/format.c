@@ -308,6 +308,13 @@ void format_default(const struct tree_policy *policy, struct text *out)
 	print_default(&layout, policy);
 }
 
+void format_words(const struct tree_words *words, struct text *out)
+{
+	struct layout layout = { .out = out, .flat = true };
+
+	print_words(&layout, words);
+}
+
 void format_pair(const struct tree_pair *pair, struct text *out)
 {
 	struct layout layout = { .out = out, .flat = true };

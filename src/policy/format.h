@@ -26,6 +26,9 @@ void format_nat_rule(const struct tree_nat_rule *rule, struct text *out);
 /* "default drop", "default reject with admin-prohibited". The policy has a default. */
 void format_default(const struct tree_policy *policy, struct text *out);
 
+/* "wan", "{ wan, dmz }". */
+void format_words(const struct tree_words *words, struct text *out);
+
 /* "wan -> self", "{ wan, dmz } -> any". */
 void format_pair(const struct tree_pair *pair, struct text *out);
 

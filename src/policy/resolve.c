@@ -247,11 +247,6 @@ static int refuse_unsupported(struct resolver *resolver, const struct statement_
 			diagnose(resolver->diagnostics, DIAGNOSTIC_WARNING, statement->position,
 				 "not-proved", NULL, "`assert` is not proved yet");
 			break;
-		case TREE_EARLY:
-			result = resolve_error(resolver, statement->position, "not-supported", NULL,
-					       "`%s` is not supported yet",
-					       tree_statement_words[statement->kind]);
-			break;
 		default:
 			break;
 		}
@@ -259,9 +254,9 @@ static int refuse_unsupported(struct resolver *resolver, const struct statement_
 	return result;
 }
 
-/* Rules of NAT with their ids, which are unlike those of all other rules. */
+/* Rules of NAT with their ids, which are unlike those of all other rules; they stand at `with_ids`. */
 static int keep_nat(struct resolver *resolver, struct ruleset *ruleset,
-		    const struct nat_rule_vector *nat)
+		    const struct nat_rule_vector *nat, const struct rule *with_ids)
 {
 	if (!nat->n)
 		return 0;
@@ -271,9 +266,15 @@ static int keep_nat(struct resolver *resolver, struct ruleset *ruleset,
 		return -ENOMEM;
 	ruleset->nat_n = (uint32_t)nat->n;
 	for (uint32_t i = 0; i < ruleset->nat_n; i++)
-		ruleset->nat[i].rule.id = ruleset->rules[ruleset->rule_n + i].id;
+		ruleset->nat[i].rule.id = with_ids[i].id;
 	return 0;
 }
+
+/* What else a policy has rules for. */
+struct others {
+	struct nat_rule_vector nat;
+	struct rule_vector early;
+};
 
 static void append(struct rule *rules, uint32_t *n, const struct rule_vector *more)
 {
@@ -285,9 +286,10 @@ static void append(struct rule *rules, uint32_t *n, const struct rule_vector *mo
 /* The list in judging order, into the ruleset. */
 static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		    const struct rule_vector *file, const struct rule_vector *defaults,
-		    const struct nat_rule_vector *nat)
+		    const struct others *others)
 {
 	struct rule_vector first = { 0 }, last = { 0 };
+	const struct nat_rule_vector *nat = &others->nat;
 	uint32_t n = 0;
 	int err = builtin_rules(resolver->arena, &ruleset->options, ruleset->zone_n, &first);
 
@@ -295,7 +297,8 @@ static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		err = builtin_defaults(resolver->arena, ruleset->zone_n, &last);
 	if (!err) {
 		ruleset->rules = arena_array(resolver->arena,
-					     first.n + file->n + defaults->n + last.n + nat->n,
+					     first.n + file->n + defaults->n + last.n + nat->n +
+						     others->early.n,
 					     sizeof(*ruleset->rules));
 		err = ruleset->rules ? 0 : -ENOMEM;
 	}
@@ -305,13 +308,16 @@ static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		append(ruleset->rules, &n, defaults);
 		append(ruleset->rules, &n, &last);
 		ruleset->rule_n = n;
-		/* Behind the end for a moment, so that ids are given to all at once. */
+		/* Behind the end, so that ids are given to all at once. */
 		for (size_t i = 0; i < nat->n; i++)
-			ruleset->rules[n + i] = nat->items[i].rule;
-		err = resolve_ids(resolver, ruleset->rules, n + (uint32_t)nat->n);
+			ruleset->rules[n++] = nat->items[i].rule;
+		ruleset->early = ruleset->rules + n; /* these stay there */
+		ruleset->early_n = (uint32_t)others->early.n;
+		append(ruleset->rules, &n, &others->early);
+		err = resolve_ids(resolver, ruleset->rules, n);
 	}
 	if (!err)
-		err = keep_nat(resolver, ruleset, nat);
+		err = keep_nat(resolver, ruleset, nat, ruleset->rules + ruleset->rule_n);
 	rule_vector_free(&first);
 	rule_vector_free(&last);
 	return err;
@@ -321,7 +327,7 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 			      struct ruleset *ruleset)
 {
 	struct rule_vector rules = { 0 }, defaults = { 0 };
-	struct nat_rule_vector nat = { 0 };
+	struct others others = { 0 };
 	int result = refuse_unsupported(resolver, statements);
 	int err = resolve_options(resolver, statements, &ruleset->options);
 
@@ -347,7 +353,11 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;
-		err = resolve_nat(resolver, statements, &nat);
+		err = resolve_nat(resolver, statements, &others.nat);
+	}
+	if (err != -ENOMEM) {
+		result = err ? err : result;
+		err = resolve_early(resolver, statements, &others.early, &ruleset->early_zones);
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;
@@ -355,9 +365,10 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;
-		err = assemble(resolver, ruleset, &rules, &defaults, &nat);
+		err = assemble(resolver, ruleset, &rules, &defaults, &others);
 	}
-	nat_rule_vector_free(&nat);
+	nat_rule_vector_free(&others.nat);
+	rule_vector_free(&others.early);
 	rule_vector_free(&rules);
 	rule_vector_free(&defaults);
 	return err ? err : result;

@@ -203,6 +203,12 @@ struct zone_pair {
 };
 
 int resolve_pair(struct resolver *resolver, const struct tree_pair *tree, struct zone_pair *pair);
+/*
+ * A rule without an id that is not written; `arrives` as resolve_match's to_self. What it may say
+ * where it stands is the caller's business.
+ */
+int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
+		 const struct zone_pair *pair, bool arrives, struct rule *rule);
 /* resolver.text, empty; and what it holds, kept in the results. */
 struct text *resolve_fresh_text(struct resolver *resolver);
 int resolve_keep_text(struct resolver *resolver, const char **kept);
@@ -222,6 +228,14 @@ int resolve_nat(struct resolver *resolver, const struct statement_vector *statem
 		struct nat_rule_vector *rules);
 /* What rules of NAT do to each other: forwards that overlap, or whose target is forwarded again. */
 int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
+
+/* --- resolve_early.c ---------------------------------------------------------- */
+
+#define EARLY_RULES_MAX 8192
+
+/* The rules of the `early` blocks among the statements, without ids, and the zones they speak of. */
+int resolve_early(struct resolver *resolver, const struct statement_vector *statements,
+		  struct rule_vector *rules, uint64_t *zones);
 
 /* --- resolve_intercept.c ----------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-enum setting_type { SETTING_SWITCH, SETTING_BYTE, SETTING_WORD };
+enum setting_type { SETTING_SWITCH, SETTING_BYTE, SETTING_WORD, SETTING_REQUIRED };
 
 /* One row for each setting: its name, where its value goes, and what it may be. */
 struct setting {
@@ -29,6 +29,7 @@ static const struct setting settings[] = {
 	{ "mark-bits", SETTING_BYTE, OFFSET(mark_shift), 0, 30 },
 	{ "flows", SETTING_WORD, OFFSET(flows_max), 64, 1u << 24 },
 	{ "embryonic-flows", SETTING_WORD, OFFSET(embryonic_max), 64, 1u << 24 },
+	{ "early", SETTING_REQUIRED, OFFSET(early_required), 0, 1 },
 };
 
 const struct policy_options policy_options_default = {
@@ -87,6 +88,14 @@ static int setting_value(struct resolver *resolver, const struct setting *settin
 		*result = !strcmp(value->text, "on");
 		return 0;
 	}
+	if (setting->type == SETTING_REQUIRED) {
+		if (strcmp(value->text, "required") && strcmp(value->text, "optional"))
+			return resolve_error(resolver, value->position, "option-value",
+					     "say `required` or `optional`",
+					     "`%s` is neither required nor optional", value->text);
+		*result = !strcmp(value->text, "required");
+		return 0;
+	}
 	if (number < (long)setting->min || number > (long)setting->max)
 		return resolve_error(resolver, value->position, "option-value", NULL,
 				     "`%s` must be a number from %u to %u, not `%s`", setting->name,
@@ -102,6 +111,7 @@ static void setting_store(const struct setting *setting, uint32_t value,
 
 	switch (setting->type) {
 	case SETTING_SWITCH:
+	case SETTING_REQUIRED:
 		*(bool *)member = value != 0;
 		break;
 	case SETTING_BYTE:

@@ -22,6 +22,7 @@ static const enum action actions[] = {
 	[TREE_ALLOW] = ACTION_ALLOW,
 	[TREE_DROP] = ACTION_DROP,
 	[TREE_REJECT] = ACTION_REJECT,
+	[TREE_LIMIT] = ACTION_DROP, /* what is beyond */
 };
 
 int resolve_keep_text(struct resolver *resolver, const char **kept)
@@ -239,11 +240,10 @@ static int check_flow_options(struct resolver *resolver, const struct tree_rule 
 	return 0;
 }
 
-static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
-			const struct zone_pair *pair, struct rule *rule)
+int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
+		 const struct zone_pair *pair, bool arrives, struct rule *rule)
 {
 	struct clauses clauses = { 0 };
-	bool to_self = pair->to == UINT64_C(1) << ZONE_SELF;
 	int result, err;
 
 	*rule = (struct rule){ .origin = RULE_FILE,
@@ -253,11 +253,9 @@ static int resolve_rule(struct resolver *resolver, const struct tree_rule *tree,
 			       .log_sample = 1,
 			       .pair = pair->text,
 			       .position = tree->position };
-	if (tree->action == TREE_LIMIT)
-		return resolve_error(resolver, tree->position, "not-supported", NULL,
-				     "`limit` is not supported yet");
 	rule->action = actions[tree->action];
-	result = resolve_match(resolver, &tree->match, tree->position, to_self, &clauses);
+	rule->over = tree->action == TREE_LIMIT;
+	result = resolve_match(resolver, &tree->match, tree->position, arrives, &clauses);
 	for (uint32_t i = 0; result != -ENOMEM && i < tree->option_n; i++) {
 		err = resolve_option(resolver, &tree->options[i], rule);
 		result = err ? err : result;
@@ -340,7 +338,7 @@ static int resolve_policy(struct resolver *resolver, const struct tree_policy *t
 {
 	struct zone_pair pair = { 0 };
 	int result = resolve_pair(resolver, &tree->pair, &pair);
-	bool known = !result;
+	bool known = !result, to_self;
 
 	if (result == -ENOMEM)
 		return result;
@@ -348,9 +346,10 @@ static int resolve_policy(struct resolver *resolver, const struct tree_policy *t
 		pair = (struct zone_pair){ .from = 0, .to = UINT64_C(1) << ZONE_SELF, .text = "" };
 	if (known && tree->has_default)
 		result = resolve_default(resolver, tree, &pair, pairs, defaults);
+	to_self = pair.to == UINT64_C(1) << ZONE_SELF;
 	for (uint32_t i = 0; result != -ENOMEM && i < tree->rule_n; i++) {
 		struct rule rule;
-		int err = resolve_rule(resolver, &tree->rules[i], &pair, &rule);
+		int err = resolve_rule(resolver, &tree->rules[i], &pair, to_self, &rule);
 
 		if (!err && known && rule_vector_push(rules, rule))
 			err = -ENOMEM;

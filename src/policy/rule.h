@@ -115,6 +115,7 @@ struct rule {
 	const char *count;	/* name of a counter, or NULL */
 	struct masked mark_set; /* mask 0: the mark stays */
 	struct rule_limit limit, flows; /* `limit`, `max flows`; n 0: none */
+	bool over; /* early: it takes what is beyond its limit, not what is within */
 	uint32_t timeout;	/* seconds; 0: as usual */
 	uint32_t add;		/* `add … to`: number of a dynamic set, + 1; 0: none */
 	bool add_destination;	/* its destination instead of its source */
@@ -206,6 +207,7 @@ struct policy_options {
 	uint8_t mark_shift;	/* `mark-bits 30`: reeve's two bits of the mark start here; 0..30 */
 	uint32_t flows_max;	/* `flows 131072`: replied flows */
 	uint32_t embryonic_max; /* `embryonic-flows 65536`: unreplied flows */
+	bool early_required;	/* `early required`: where it cannot be, apply refuses */
 };
 
 struct scope; /* what names stand for, so that questions can use them: see resolve.h */
@@ -219,6 +221,13 @@ struct ruleset {
 	/* In the order of the file; in the image, rule numbers from rule_n on are theirs. */
 	struct nat_rule *nat;
 	uint32_t nat_n;
+	/*
+	 * Rules of the `early` blocks, in the order of the file, of packets that arrive from their
+	 * zones, wherever these go: ACTION_DROP. In the image they come behind those of NAT.
+	 */
+	struct rule *early;
+	uint32_t early_n;
+	uint64_t early_zones; /* of which zones any of them speaks, as bits */
 	const struct dynamic_set *sets; /* in the order of the file */
 	uint32_t set_n;			/* at most IMAGE_SETS_MAX */
 	struct set_contents contents;	/* the caller's business; nothing at first */
@@ -244,10 +253,12 @@ void ruleset_free(struct ruleset *ruleset);
 
 /*
  * How many rules the image of a ruleset has: its rules, then those of NAT, then one that matches
- * what these do not, if there are any.
+ * what these do not, if there are any; then those of `early` in the same way.
  */
 uint32_t ruleset_image_rules(const struct ruleset *ruleset);
-/* A rule by its number in the image; NULL for the last one of NAT and beyond. */
+/* The number of the first rule of `early`. */
+uint32_t ruleset_early_first(const struct ruleset *ruleset);
+/* A rule by its number in the image; NULL for the last ones of NAT and `early`, and beyond. */
 const struct rule *ruleset_rule(const struct ruleset *ruleset, uint32_t number);
 /* The number of a zone by name, or -1. */
 int ruleset_zone(const struct ruleset *ruleset, const char *name);

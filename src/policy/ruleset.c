@@ -16,13 +16,22 @@ void ruleset_free(struct ruleset *ruleset)
 
 uint32_t ruleset_image_rules(const struct ruleset *ruleset)
 {
+	return ruleset_early_first(ruleset) + (ruleset->early_n ? ruleset->early_n + 1 : 0);
+}
+
+uint32_t ruleset_early_first(const struct ruleset *ruleset)
+{
 	return ruleset->rule_n + (ruleset->nat_n ? ruleset->nat_n + 1 : 0);
 }
 
 const struct rule *ruleset_rule(const struct ruleset *ruleset, uint32_t number)
 {
+	uint32_t early = ruleset_early_first(ruleset);
+
 	if (number < ruleset->rule_n)
 		return &ruleset->rules[number];
+	if (number >= early)
+		return number - early < ruleset->early_n ? &ruleset->early[number - early] : NULL;
 	number -= ruleset->rule_n;
 	return number < ruleset->nat_n ? &ruleset->nat[number].rule : NULL;
 }

@@ -8,6 +8,7 @@ from e2e import World, holds, main, same, test
 QUICK = ["arrive_ethernet", "arrive_raw", "depart_ethernet", "depart_raw"]
 FULL = ["arrive_full_ethernet", "arrive_full_raw", "depart_full_ethernet", "depart_full_raw"]
 GUARD = ["guard_local_in", "guard_post_routing"]
+EARLY = ["early_ethernet", "early_raw", "early_ethernet_generic", "early_raw_generic"]
 POLICY = "zone lan = lo\npolicy lan -> self default allow\n"
 
 
@@ -29,8 +30,10 @@ def _(world):
               f"{name} {row['verified']}\n{text}")
 
 
-@test("no program has grown beyond its bound")
+@test("no program has grown beyond its bound; those of early are there once a policy has some")
 def _(world):
+    world.host.apply(POLICY + "early lan { drop fragment }\n")
+    same(set(EARLY) - set(programs_of(world.host)), set())
     hold_against_bounds(world.host)
 
 

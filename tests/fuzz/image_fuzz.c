@@ -85,6 +85,27 @@ static void add_nat(struct ruleset *ruleset, const struct addresses *four)
 	ruleset->nat_n = 3;
 }
 
+/* A set is dropped, and of the rest what is beyond a rate. */
+static void add_early(struct ruleset *ruleset, const struct addresses *four)
+{
+	static struct clause clauses[2] = { { .families = FAMILY_BIT_4 },
+					    { .families = FAMILY_BIT_4 | FAMILY_BIT_6 } };
+	static struct rule early[2];
+
+	clauses[0].src = four;
+	for (uint32_t i = 0; i < 2; i++)
+		early[i] = (struct rule){ .id = "e",
+					  .from = 4,
+					  .to = UINT64_MAX,
+					  .action = ACTION_DROP,
+					  .clauses = &clauses[i],
+					  .clause_n = 1 };
+	early[1].over = true;
+	early[1].limit = (struct rule_limit){ .n = 7, .period = 1, .burst = 9, .prefix = 64 };
+	ruleset->early = early;
+	ruleset->early_n = 2;
+}
+
 /* An image with nodes of every kind. */
 static struct image make_sample(void)
 {
@@ -127,6 +148,7 @@ static struct image make_sample(void)
 	rules[2].flows = (struct rule_limit){ .n = 3, .each = LIMIT_EACH_SOURCE, .prefix = 64 };
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6 });
 	add_nat(&ruleset, &four);
+	add_early(&ruleset, &four);
 	need(!image_compile(&ruleset, interfaces, 3, &image, &why));
 	need(!image_validate(image.bytes, image.size, &why));
 	arena_free(&ruleset.arena);
@@ -234,6 +256,8 @@ static void check_end(const unsigned char *bytes, size_t size, uint32_t kind,
 
 	if (kind != WALK_FORWARD && kind != WALK_SOURCE) {
 		need(rule->action <= ACTION_REJECT);
+		need(kind != WALK_EARLY || header->early_rules == header->rules ||
+		     rule->action <= ACTION_DROP);
 		if (rule->add)
 			asks_set(bytes, size, IMAGE_ADD_SET(rule->add),
 				 IMAGE_ADD_FIELD(rule->add));

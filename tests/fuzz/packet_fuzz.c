@@ -49,6 +49,7 @@ static struct small_image small_image(void)
 			    .zones = ZONES,
 			    .rules = RULES,
 			    .policy_rules = RULES,
+			    .early_rules = RULES,
 			    .dispatch = UNIT_DISPATCH,
 			    .interfaces = UNIT_INTERFACES,
 			    .zone_tags = UNIT_TAGS,

@@ -25,12 +25,6 @@ void bench_close(struct bench *bench)
 	policy_unload(&bench->policy);
 }
 
-/* NAT's too, and the one behind them that matches the rest. */
-static size_t rules_of(const struct loaded_policy *policy)
-{
-	return (size_t)policy->ruleset.rule_n + policy->ruleset.nat_n + 1;
-}
-
 static int start_engine(struct bench *bench)
 {
 	struct user_options options = { .flows_max = 512,
@@ -45,7 +39,7 @@ static int start_engine(struct bench *bench)
 	const char *why = "";
 
 	bench->generation = bench->flows_since = 1;
-	bench->before = calloc(rules_of(&bench->policy), sizeof(*bench->before));
+	bench->before = calloc(ruleset_image_rules(&bench->policy.ruleset), sizeof(*bench->before));
 	if (!bench->before)
 		return -ENOMEM;
 	return user_engine_new(bench->policy.image.bytes, bench->policy.image.size, &options,
@@ -182,7 +176,7 @@ int bench_swap(struct bench *bench, const struct random_policy *policy)
 
 	text_free(&errors);
 	if (!err) {
-		before = calloc(rules_of(&next), sizeof(*before));
+		before = calloc(ruleset_image_rules(&next.ruleset), sizeof(*before));
 		err = before ? 0 : -ENOMEM;
 	}
 	if (!err)
@@ -255,20 +249,25 @@ int bench_random_policy(struct random *r, struct random_policy *policy)
 	return err;
 }
 
+enum way { BENCH_ARRIVES, BENCH_DEPARTS, BENCH_EARLY };
+
 /* --- what was seen --------------------------------------------------------------- */
 
-void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
-	       struct user_verdict *verdict, struct seen *seen)
+/* Counters and events of a packet that the user engine is handed. */
+static void run(struct bench *bench, struct user_frame *frame, enum way way,
+		struct user_verdict *verdict, struct seen *seen)
 {
 	const struct user_counter *counters = user_engine_counters(bench->engine);
 
 	memset(seen, 0, sizeof(*seen));
 	bench->listener = seen;
 	user_engine_set_clock(bench->engine, world_now());
-	if (departs)
+	if (way == BENCH_DEPARTS)
 		user_engine_depart(bench->engine, frame, verdict);
-	else
+	else if (way == BENCH_ARRIVES)
 		user_engine_arrive(bench->engine, frame, verdict);
+	else
+		user_engine_early(bench->engine, frame, verdict);
 	bench->listener = NULL;
 	seen->action = verdict->action;
 	seen->mark = frame->mark;
@@ -282,6 +281,20 @@ void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 		bench->before[i] = counters[i].packets;
 		seen->rule = i;
 	}
+}
+
+void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
+	       struct user_verdict *verdict, struct seen *seen)
+{
+	run(bench, frame, departs ? BENCH_DEPARTS : BENCH_ARRIVES, verdict, seen);
+}
+
+void bench_run_early(struct bench *bench, struct user_frame *frame, struct user_verdict *verdict,
+		     struct seen *seen)
+{
+	run(bench, frame, BENCH_EARLY, verdict, seen);
+	seen->mark = 0; /* nothing has one yet */
+	seen->told = false;
 }
 
 static bool same_event(const struct event *one, const struct event *two)

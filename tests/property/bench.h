@@ -44,6 +44,10 @@ int bench_random_policy(struct random *r, struct random_policy *policy);
 void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	       struct user_verdict *verdict, struct seen *seen);
 
+/* The same before it arrives, see user_engine_early(). */
+void bench_run_early(struct bench *bench, struct user_frame *frame, struct user_verdict *verdict,
+		     struct seen *seen);
+
 /* Somebody changes what a dynamic set holds, in all of them. */
 int bench_change_sets(struct bench *bench, struct random *r);
 /*

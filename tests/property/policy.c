@@ -437,6 +437,36 @@ static void add_rule(struct random *r, struct random_policy *policy, const struc
 	add_options(r, line, names, ids);
 }
 
+/* What stands in an `early` block: most of it the language takes. */
+static void add_early_rule(struct random *r, struct random_policy *policy,
+			   const struct names *names)
+{
+	static const char *const each[] = { "", " each source", " each destination" };
+	struct policy_line *line = add_line(policy, LINE_RULE);
+	bool limits = random_chance(r, 35);
+	char text[POLICY_PART];
+
+	add_part(line, "    %s", limits ? "limit" : "drop");
+	if (random_chance(r, 60)) {
+		random_service(r, names, text, sizeof(text));
+		add_part(line, "%s", text);
+	}
+	if (random_chance(r, 50)) {
+		random_addresses(r, names, text, sizeof(text) - 8);
+		add_part(line, "from %.150s", text);
+	}
+	if (random_chance(r, 30)) {
+		random_addresses(r, names, text, sizeof(text) - 8);
+		add_part(line, "to %.150s", text);
+	}
+	add_conditions(r, line);
+	if (limits || random_chance(r, 15))
+		add_part(line, "%s1/d burst %u%s", limits ? "" : "limit ",
+			 random_between(r, 1, 30), random_pick(r, each));
+	if (random_chance(r, 20))
+		add_part(line, "log");
+}
+
 /* --- statements ------------------------------------------------------------------ */
 
 static void add_settings(struct random *r, struct random_policy *policy)
@@ -551,6 +581,20 @@ static void add_block(struct random *r, struct random_policy *policy, const stru
 	add_part(line, "}");
 }
 
+static void add_early(struct random *r, struct random_policy *policy, const struct names *names)
+{
+	struct policy_line *line = add_line(policy, LINE_OPEN);
+	uint32_t rules = random_between(r, 0, 6);
+	char zones[64];
+
+	random_side(r, names->zones, zones, sizeof(zones));
+	add_part(line, "early %s {", zones);
+	while (rules--)
+		add_early_rule(r, policy, names);
+	line = add_line(policy, LINE_CLOSE);
+	add_part(line, "}");
+}
+
 void policy_random(struct random *r, struct random_policy *policy)
 {
 	struct names names = { random_between(r, 0, 4), random_between(r, 0, 3),
@@ -565,4 +609,6 @@ void policy_random(struct random *r, struct random_policy *policy)
 	add_names(r, policy, &names);
 	while (blocks-- && policy->n + 12 < POLICY_LINES)
 		add_block(r, policy, &names, &ids);
+	for (blocks = random_between(r, 0, 3); blocks-- && policy->n + 10 < POLICY_LINES;)
+		add_early(r, policy, &names);
 }

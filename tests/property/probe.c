@@ -344,7 +344,14 @@ static void damage(struct random *r, struct probe *probe)
 void probe_random(struct random *r, const struct loaded_policy *policy, struct probe *probe)
 {
 	const struct ruleset *ruleset = &policy->ruleset;
-	const struct rule *rule = &ruleset->rules[random_below(r, ruleset->rule_n)];
+
+	probe_aim(r, policy, &ruleset->rules[random_below(r, ruleset->rule_n)], probe);
+}
+
+void probe_aim(struct random *r, const struct loaded_policy *policy, const struct rule *rule,
+	       struct probe *probe)
+{
+	const struct ruleset *ruleset = &policy->ruleset;
 	const struct clause *clause = &any_clause;
 
 	if (rule->clause_n && random_chance(r, 95))

@@ -42,6 +42,9 @@ struct expected {
 
 /* A packet at, beside or far from what some rule says. */
 void probe_random(struct random *r, const struct loaded_policy *policy, struct probe *probe);
+/* The same for one rule of it. */
+void probe_aim(struct random *r, const struct loaded_policy *policy, const struct rule *rule,
+	       struct probe *probe);
 /* The frame, over `bytes`. */
 void probe_frame(const struct probe *probe, uint8_t bytes[CRAFT_BYTES], struct user_frame *frame);
 /*

@@ -24,6 +24,7 @@
 #include <bpf/libbpf.h>
 
 #include "engine/bpf/maps.h"
+#include "early.skel.h"
 #include "harness.skel.h"
 
 #define PAGES 64u
@@ -35,6 +36,7 @@
 
 struct world {
 	struct harness *skeleton;
+	struct early *early; /* NULL: not asked for */
 	struct ring_buffer *ring;
 	int pages, counters; /* inner maps */
 	struct world_set {
@@ -343,6 +345,7 @@ void world_close(struct world *world)
 	for (int i = 0; i < SETS_MAX; i++)
 		if (world->sets[i].fd > 0)
 			close(world->sets[i].fd);
+	early__destroy(world->early);
 	harness__destroy(world->skeleton);
 	free(world);
 }
@@ -668,6 +671,45 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 
 		bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.answers), &zero, &none, 0);
 	}
+	return find_rule(world, &seen->rule);
+}
+
+int world_open_early(struct world *world)
+{
+	static const char *const shared[] = { ".data.control", ".data.sets", "images",	"counters",
+					      "stats",	       "events",     "sets",	"buckets",
+					      "buckets_of_all" };
+	int err = 0;
+
+	world->early = early__open();
+	if (!world->early)
+		return -errno;
+	for (size_t i = 0; !err && i < sizeof(shared) / sizeof(shared[0]); i++)
+		err = bpf_map__reuse_fd(
+			bpf_object__find_map_by_name(world->early->obj, shared[i]),
+			bpf_object__find_map_fd_by_name(world->skeleton->obj, shared[i]));
+	return err ? err : early__load(world->early);
+}
+
+int world_run_early(struct world *world, const struct user_frame *frame, struct seen *seen)
+{
+	const struct bpf_program *program = frame->ethernet ? world->early->progs.early_ethernet :
+							      world->early->progs.early_raw;
+	struct xdp_md in = { .data_end = frame->len, .ingress_ifindex = frame->ifindex };
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame->bytes, .data_size_in = frame->len,
+		    .data_out = world->bytes, .data_size_out = sizeof(world->bytes), .ctx_in = &in,
+		    .ctx_size_in = sizeof(in), .repeat = 1);
+
+	memset(seen, 0, sizeof(*seen));
+	world->listener = seen;
+	if (bpf_prog_test_run_opts(bpf_program__fd(program), &run))
+		return -errno;
+	seen->action = run.retval == XDP_PASS ? USER_NEXT :
+		       run.retval == XDP_DROP ? USER_DROP : (enum user_action)run.retval + 100;
+	ring_buffer__consume(world->ring);
+	world->listener = NULL;
+	if (run.data_size_out != frame->len || memcmp(world->bytes, frame->bytes, frame->len))
+		return -EBADMSG; /* nothing is changed here */
 	return find_rule(world, &seen->rule);
 }
 

@@ -64,6 +64,10 @@ uint32_t world_flow_count(struct world *world);
  */
 int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
 	      struct seen *seen);
+/* Loads the programs of `early` beside the others, for world_run_early(). */
+int world_open_early(struct world *world);
+/* The same at XDP: only bytes, `ethernet` and ifindex count. */
+int world_run_early(struct world *world, const struct user_frame *frame, struct seen *seen);
 /*
  * The frame as the last run left it; only where frame->writable says that it may differ, else that
  * is an error of the run.

@@ -13,6 +13,7 @@
  * where there was none; and what it has left lying about, the next change removes.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/early.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/limits.h"
@@ -174,6 +175,8 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		detach_all(pins);
 	if (report->first)
 		err = loaded_pin(loaded, pins, problem);
+	else if (ruleset->early_zones)
+		err = loaded_pin_early(loaded, pins, problem);
 	if (!err && next->control)
 		err = resize_move(loaded, next, pins, problem);
 	if (!err)
@@ -252,6 +255,10 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	loaded_init(&next);
 	err = loaded_get(&loaded, &next, pins, have_pins, &ruleset->options, options->dry_run,
 			 &report->first, &filtering, problem);
+	if (!err)
+		err = early_check(pins, ruleset, &plan->links, problem);
+	if (!err && ruleset->early_zones)
+		err = loaded_load_early(&loaded, problem);
 	report->load_ns = now_ns() - start;
 	if (!err && !report->first && !options->back)
 		err = set_places_check(&loaded, ruleset, problem);
@@ -260,6 +267,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 			     problem);
 	if (!err)
 		report->addresses_unfollowed = addresses_unfollowed(ruleset, &loaded);
+	if (!err)
+		early_tell(options->dry_run ? NULL : &loaded, pins, ruleset, &report->interfaces);
 	loaded_close(&next);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/early.h"
 #include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
@@ -377,10 +378,34 @@ static int no_filter(const char *name, int err, struct problem *problem)
 	return err;
 }
 
+/* Last, for without it the rest does all that has to be done. */
+static int attach_early(struct loaded *loaded, const struct pins *pins, const struct link *link,
+			const struct ruleset *ruleset, struct name_vector *made,
+			struct problem *problem)
+{
+	int done = early_wanted(link, ruleset) ?
+			   early_attach(loaded, pins, link, ruleset, problem) : 0;
+	char name[EARLY_NAME_MAX];
+	char *copy;
+	int err;
+
+	if (done <= 0)
+		return done;
+	early_name(name, link->ifindex);
+	copy = strdup(name);
+	err = copy ? name_vector_push(made, copy) : -ENOMEM;
+	if (err) {
+		free(copy);
+		return problem_set(problem, err, "out of memory");
+	}
+	return 0;
+}
+
 static int attach_interface(struct loaded *loaded, const struct pins *pins,
-			    const struct link *link, enum coverage coverage,
+			    const struct link *link, const struct ruleset *ruleset,
 			    struct name_vector *made, struct problem *problem)
 {
+	enum coverage coverage = link_coverage(link, ruleset);
 	int err = 0;
 
 	if (coverage == COVERAGE_COVERED) {
@@ -410,7 +435,9 @@ static int attach_interface(struct loaded *loaded, const struct pins *pins,
 		return problem_set(problem, err,
 				   "cannot attach to interface `%s`: too many other programs on its hook",
 				   link->name);
-	return err ? problem_set(problem, err, "cannot attach to interface `%s`: ", link->name) : 0;
+	if (err)
+		return problem_set(problem, err, "cannot attach to interface `%s`: ", link->name);
+	return attach_early(loaded, pins, link, ruleset, made, problem);
 }
 
 /*
@@ -528,8 +555,7 @@ int attach_all(struct loaded *loaded, const struct pins *pins, const struct link
 	int err = 0;
 
 	for (size_t i = 0; !err && i < links->n; i++)
-		err = attach_interface(loaded, pins, &links->items[i],
-				       link_coverage(&links->items[i], ruleset), &made, problem);
+		err = attach_interface(loaded, pins, &links->items[i], ruleset, &made, problem);
 	if (!err)
 		err = attach_guard(loaded, pins, &made, problem);
 	if (!err)
@@ -549,18 +575,21 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 		 const struct ruleset *ruleset, uint32_t most, uint32_t *last,
 		 struct problem *problem)
 {
+	/* Without `early` an interface that has come is filtered all the same: it is not held up for it. */
+	struct ruleset lenient = *ruleset;
 	struct name_vector made = { 0 };
 	uint32_t attached_n = 0;
 	struct problem one;
 	int first = 0, err;
 
+	lenient.options.early_required = false;
 	*last = UINT32_MAX;
 	for (size_t i = 0; i < links->n && *last == UINT32_MAX; i++) {
 		const struct link *link = &links->items[i];
 		enum coverage coverage = link_coverage(link, ruleset);
 		size_t made_before = made.n;
 
-		err = attach_interface(loaded, pins, link, coverage, &made, &one);
+		err = attach_interface(loaded, pins, link, &lenient, &made, &one);
 		if (!err)
 			err = covered_set(loaded, link->ifindex, coverage_wanted(link, coverage));
 		if (err && !first) {
@@ -662,6 +691,14 @@ static bool should_be_covered(const struct tidy *tidy, uint32_t ifindex)
 	return false;
 }
 
+static bool should_have_early(const struct tidy *tidy, uint32_t ifindex)
+{
+	for (size_t i = 0; i < tidy->links->n; i++)
+		if (tidy->links->items[i].ifindex == ifindex)
+			return early_wanted(&tidy->links->items[i], tidy->ruleset);
+	return false;
+}
+
 static bool link_exists(const struct link_vector *links, uint32_t ifindex)
 {
 	for (size_t i = 0; i < links->n; i++)
@@ -678,6 +715,7 @@ static int tidy_visit(void *context, const char *name)
 
 	if ((sscanf(name, "arrive_%u%n", &ifindex, &end) != 1 &&
 	     sscanf(name, "depart_%u%n", &ifindex, &end) != 1 &&
+	     sscanf(name, "early_%u%n", &ifindex, &end) != 1 &&
 	     sscanf(name, "clsact_%u%n", &ifindex, &end) != 1) ||
 	    name[end])
 		return 0;
@@ -687,7 +725,8 @@ static int tidy_visit(void *context, const char *name)
 			pins_remove(tidy->pins, name);
 		return 0;
 	}
-	if (!should_be_covered(tidy, ifindex))
+	if (!strncmp(name, "early", 5) ? !should_have_early(tidy, ifindex) :
+					 !should_be_covered(tidy, ifindex))
 		link_remove(tidy->pins, name);
 	return 0;
 }
@@ -793,7 +832,8 @@ void detach_all(const struct pins *pins)
 
 void detach_links(const struct pins *pins)
 {
-	static const char *const prefixes[] = { PINS_NEW, "guard_", "arrive_", "depart_" };
+	static const char *const prefixes[] = { PINS_NEW, "guard_", "arrive_", "depart_",
+						"early_" };
 
 	for (size_t i = 0; i < COUNT(prefixes); i++)
 		detach_some(pins, prefixes[i]);

@@ -40,6 +40,17 @@ enum coverage {
 	COVERAGE_KINDS,
 };
 
+/* The XDP program of `early` at an interface. */
+enum early_state {
+	EARLY_UNASKED, /* no rules of `early` for its zone */
+	EARLY_NATIVE,  /* in the driver */
+	EARLY_GENERIC, /* behind it, for it takes none: later, and dearer */
+	EARLY_OTHERS,  /* none: somebody else's XDP program is there */
+	EARLY_REFUSED, /* none: the kernel would not attach it */
+	EARLY_MISSING, /* none yet, or somebody took it away */
+	EARLY_STATES,
+};
+
 struct engine_interface {
 	char name[16];
 	uint32_t ifindex;
@@ -48,6 +59,8 @@ struct engine_interface {
 	enum coverage coverage;
 	char master[16];    /* of a port, else "" */
 	bool default_route; /* a default route (either family) leaves here */
+	enum early_state early;
+	uint16_t early_why; /* of EARLY_GENERIC, EARLY_REFUSED: an errno, 0 when it is not known */
 };
 
 /*
@@ -151,7 +164,7 @@ struct program_figures {
 	uint32_t xlated, jited; /* bytes: of instructions, and of machine code (0 without a JIT) */
 };
 
-#define ENGINE_PROGRAMS 10
+#define ENGINE_PROGRAMS 14
 
 /*
  * The programs that run: the quick ones, the full ones they end in, the guard's as far as they are

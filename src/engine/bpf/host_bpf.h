@@ -133,33 +133,11 @@ static __always_inline void host_edit_hop_limit(struct __sk_buff *skb, __u32 off
 	bpf_skb_store_bytes(skb, offset, &value, sizeof(value), BPF_F_RECOMPUTE_CSUM);
 }
 
-#define INNER_MAP(name, size)                                                                      \
-	struct name {                                                                              \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
-		__uint(max_entries, 1);                                                            \
-		__uint(map_flags, BPF_F_INNER_MAP);                                                \
-		__uint(key_size, sizeof(__u32));                                                   \
-		__uint(value_size, size);                                                          \
-	}
+#include "engine/bpf/image.bpf.h"
 
-INNER_MAP(image_pages, IMAGE_PAGE);
-INNER_MAP(rule_counters, sizeof(struct counter));
 INNER_MAP(source_pages, SOURCE_PAGE);
 
-#define SLOT_MAP(name, inner)                                                                      \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                          \
-		__uint(max_entries, SLOTS);                                                        \
-		__uint(key_size, sizeof(__u32));                                                   \
-		__array(values, struct inner);                                                     \
-	} name SEC(".maps")
-
-SLOT_MAP(images, image_pages);
-SLOT_MAP(counters, rule_counters);
 SLOT_MAP(sources, source_pages);
-
-/* Global data: the programs know its address, and user space maps it. */
-struct control control SEC(".data.control");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -245,22 +223,6 @@ struct {
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 
-/* What limits have counted, for each address and for all together (core/limit.h). */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, BUCKETS_MAX);
-	__type(key, struct limit_key);
-	__type(value, __u64);
-} buckets SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, IMAGE_LIMITS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct limit_key);
-	__type(value, __u64);
-} buckets_of_all SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, TALLIES_MAX);
@@ -274,25 +236,6 @@ struct {
 	__type(key, struct limit_key);
 	__type(value, struct place);
 } places SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct admission);
-} admissions SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct statistics);
-} stats SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
-} events SEC(".maps");
 
 /* When the DHCP client of an interface last sent something. */
 struct {
@@ -330,46 +273,6 @@ struct {
 	__type(value, struct sweep);
 } sweeps SEC(".maps");
 
-/* A view of an image: the inner map and the page that was read last. */
-typedef struct {
-	void *pages;
-	const void *base;
-	__u32 page;
-} host_image_t;
-
-static __always_inline const void *image_at(host_image_t *image, __u32 page, __u32 offset)
-{
-	if (page != image->page) {
-		const void *base = bpf_map_lookup_elem(image->pages, &page);
-
-		if (!base)
-			return 0;
-		image->base = base;
-		image->page = page;
-	}
-	return image->base + offset;
-}
-
-static __always_inline const void *host_unit(host_image_t *image, __u32 unit)
-{
-	return image_at(image, unit / IMAGE_PAGE_UNITS, unit % IMAGE_PAGE_UNITS * IMAGE_UNIT);
-}
-
-/* Two units at one that is even. */
-static __always_inline const void *host_pair(host_image_t *image, __u32 unit)
-{
-	return image_at(image, unit / IMAGE_PAGE_UNITS,
-			(unit % IMAGE_PAGE_UNITS & ~1u) * IMAGE_UNIT);
-}
-
-static __always_inline const void *host_switch(host_image_t *image, __u32 unit)
-{
-	return image_at(image, unit / IMAGE_PAGE_UNITS,
-			(unit % IMAGE_PAGE_UNITS & ~3u) * IMAGE_UNIT);
-}
-
-#include "core/classify.h"
-
 typedef struct {
 	struct __sk_buff *skb;
 	struct room *room; /* packet is in it */
@@ -403,54 +306,6 @@ static __always_inline int host_set_member(host_t *host, __u32 set, __u32 field)
 	return set_member(set_place(host->slot, set),
 			  field == FIELD_DST ? &word[FIELD_DST] : &word[FIELD_SRC],
 			  word[FIELD_FAMILY]);
-}
-
-struct walk_context {
-	host_image_t image;
-	struct walk walk;
-	const struct packet *packet;
-};
-
-static long walk_next(__u32 i, struct walk_context *context)
-{
-	int result = walk_step(&context->image, &context->packet->fields, &context->walk);
-
-	if (result < 0)
-		context->walk.ref = REF_NONE;
-	return result != 0;
-}
-
-/* Where the walk ends, as host_walk(). */
-__noinline __u32 classify(struct packet *p, __u32 slot, __u32 kind, __u32 from)
-{
-	const struct image_header *header;
-	struct walk_context context = {};
-	__u32 zero = 0;
-
-	if (!p)
-		goto damaged;
-	context.image.pages = bpf_map_lookup_elem(&images, &slot);
-	if (!context.image.pages)
-		goto damaged;
-	header = bpf_map_lookup_elem(context.image.pages, &zero);
-	if (!header)
-		goto damaged;
-	context.image.base = header;
-	context.packet = p;
-	context.walk.ref = from;
-	if (from == REF_NONE)
-		context.walk.ref = walk_begin(&context.image, header, &p->fields, kind);
-	/*
-	 * Not into the loop with a constant: before Linux 6.8 the verifier may take what it has seen
-	 * of a step with that for all there is, and remove the rest of walk_next() as dead.
-	 */
-	if (context.walk.ref == REF_NONE)
-		goto damaged;
-	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
-	return context.walk.ref;
-damaged:
-	asm volatile("" ::: "memory"); /* no register holds the constant all the while: 64 bytes of stack */
-	return REF_NONE;
 }
 
 static __always_inline __u32 host_walk(host_t *host, enum walk_kind kind, __u32 from)
@@ -593,41 +448,7 @@ static __always_inline void host_fragment_put(host_t *host, const struct fragmen
 	bpf_map_update_elem(&fragments, key, fragment, BPF_ANY);
 }
 
-static __always_inline struct admission *host_admission(host_t *host)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&admissions, &zero);
-}
-
-static __always_inline __u64 host_now_exact(host_t *host)
-{
-	return bpf_ktime_get_ns();
-}
-
-static __always_inline void *value_get(void *map, const struct limit_key *key, const void *zero)
-{
-	void *value = bpf_map_lookup_elem(map, key);
-
-	if (value)
-		return value;
-	bpf_map_update_elem(map, key, zero, BPF_NOEXIST);
-	return bpf_map_lookup_elem(map, key);
-}
-
-static __always_inline __u64 *host_bucket(host_t *host, const struct limit_key *key)
-{
-	__u64 zero = 0;
-
-	return value_get(&buckets, key, &zero);
-}
-
-static __always_inline __u64 *host_bucket_of_all(host_t *host, const struct limit_key *key)
-{
-	__u64 zero = 0;
-
-	return value_get(&buckets_of_all, key, &zero);
-}
+#include "engine/bpf/rate.bpf.h"
 
 static __always_inline struct tally *host_tally(host_t *host, const struct limit_key *key)
 {
@@ -645,11 +466,6 @@ static __always_inline int host_place_put(host_t *host, const struct limit_key *
 					  const struct place *place)
 {
 	return (int)bpf_map_update_elem(&places, key, place, BPF_ANY);
-}
-
-static __always_inline int host_swap(__u64 *word, __u64 old, __u64 new)
-{
-	return __sync_val_compare_and_swap(word, old, new) == old;
 }
 
 static long sweep_one(void *map, const void *key, void *value, void *context)

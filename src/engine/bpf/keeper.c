@@ -36,6 +36,7 @@
 
 #include "base/cleanup.h"
 #include "engine/bpf/attach.h"
+#include "engine/bpf/early.h"
 #include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
@@ -70,6 +71,7 @@ static const struct {
 	[UPKEEP_RELEASED] = { "released", "%1$s: left alone now; programs taken off" },
 	[UPKEEP_PORT] = { "port", "%1$s: its master changed; the guard knows" },
 	[UPKEEP_GONE] = { "gone", "%1$s: gone" },
+	[UPKEEP_EARLY] = { "early", "%1$s: the program of `early` was not in place; it is attached again" },
 	[UPKEEP_GUARD] = { "guard", "the guard was taken away; it is attached again" },
 	[UPKEEP_PIN] = { "pin", "the pin `%1$s` was removed; it is there again" },
 	[UPKEEP_ADDRESS] = { "address", "%1$s: masquerade takes %4$s now" },
@@ -193,6 +195,9 @@ static int look_at_link(const struct keeper *keeper, struct look *look, const st
 		if (zone != before)
 			return note(report, UPKEEP_ZONE, link->ifindex, name, zone_now,
 				    zone_text(keeper, before));
+		if (early_wanted(link, &keeper->ruleset) &&
+		    early_missing(&keeper->loaded, &keeper->pins, link))
+			return note(report, UPKEEP_EARLY, link->ifindex, name, NULL, NULL);
 	} else if (attached_once(&keeper->loaded, &keeper->pins, link->ifindex)) {
 		return note(report, UPKEEP_RELEASED, link->ifindex, name, NULL, NULL);
 	}
@@ -335,7 +340,8 @@ static void report_trim(struct upkeep_report *report, uint32_t last)
 		const struct upkeep *one = &report->items.items[i];
 
 		if (one->ifindex <= last || (one->kind != UPKEEP_COVERED &&
-					     one->kind != UPKEEP_REPAIRED && one->kind != UPKEEP_PORT))
+					     one->kind != UPKEEP_REPAIRED && one->kind != UPKEEP_PORT &&
+					     one->kind != UPKEEP_EARLY))
 			report->items.items[n++] = *one;
 	}
 	report->items.n = n;
@@ -432,6 +438,7 @@ static int ruleset_read(struct keeper *keeper, struct problem *problem)
 
 	if (generation == keeper->generation)
 		return 0;
+	loaded_find_early(&keeper->loaded, &keeper->pins);
 	err = slots_sources(&keeper->loaded, slot, &sources, problem);
 	if (err)
 		return err;

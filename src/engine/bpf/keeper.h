@@ -20,6 +20,7 @@ enum upkeep_kind {
 	UPKEEP_RELEASED, /* left alone now, as a port for example: programs taken off */
 	UPKEEP_PORT,	 /* of another bridge, or of none */
 	UPKEEP_GONE,
+	UPKEEP_EARLY,	 /* the XDP program of `early` was not there, or is not wanted any more */
 	UPKEEP_GUARD,	 /* the guard was taken away */
 	UPKEEP_PIN,	 /* a pin was removed by hand */
 	UPKEEP_ADDRESS,	 /* masquerade takes another address of the interface */

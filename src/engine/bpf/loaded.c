@@ -20,6 +20,7 @@
 #include "engine/bpf/sys.h"
 #include "engine/bpf/tc_filter.h"
 
+#include "early.skel.h"
 #include "guard.skel.h"
 #include "reeve.skel.h"
 
@@ -45,6 +46,10 @@ const char *const loaded_program_names[PROGRAM_COUNT] = {
 	[PROGRAM_DEPART_RAW] = "depart_raw",
 	[PROGRAM_GUARD_LOCAL_IN] = "guard_local_in",
 	[PROGRAM_GUARD_POST_ROUTING] = "guard_post_routing",
+	[PROGRAM_EARLY_ETHERNET] = "early_ethernet",
+	[PROGRAM_EARLY_RAW] = "early_raw",
+	[PROGRAM_EARLY_ETHERNET_GENERIC] = "early_ethernet_generic",
+	[PROGRAM_EARLY_RAW_GENERIC] = "early_raw_generic",
 };
 
 void loaded_init(struct loaded *loaded)
@@ -128,17 +133,17 @@ bool loaded_own_map(enum loaded_map map)
 
 bool loaded_own_program(enum loaded_program program)
 {
-	return program != PROGRAM_GUARD_LOCAL_IN && program != PROGRAM_GUARD_POST_ROUTING;
+	return program < PROGRAM_GUARD_LOCAL_IN;
 }
 
-/* All maps but a set's own are those of `shared`. */
-static int share_maps(struct bpf_object *object, const struct loaded *shared)
+/* All maps are those of `shared`; but for a set's own, unless these are wanted too. */
+static int share_maps(struct bpf_object *object, const struct loaded *shared, bool own)
 {
 	for (size_t i = 0; i < MAP_COUNT; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, map_name_in_object(i));
 		int err = 0;
 
-		if (map && !loaded_own_map((enum loaded_map)i))
+		if (map && (own || !loaded_own_map((enum loaded_map)i)))
 			err = bpf_map__reuse_fd(map, shared->maps[i]);
 		if (err)
 			return err;
@@ -161,7 +166,7 @@ static int load_reeve(struct loaded *loaded, const struct policy_options *option
 	bpf_map__set_max_entries(skeleton->maps.translations,
 				 (options->flows_max + options->embryonic_max) * 2);
 	if (shared)
-		err = share_maps(skeleton->obj, shared);
+		err = share_maps(skeleton->obj, shared, false);
 	if (!err)
 		err = reeve__load(skeleton);
 	if (!err)
@@ -198,6 +203,45 @@ static int load_guard(struct loaded *loaded)
 		err = keep_programs(loaded, skeleton->obj);
 	guard__destroy(skeleton);
 	return err;
+}
+
+static int load_early(struct loaded *loaded, bool know_namespace)
+{
+	struct early *skeleton = early__open();
+	int err;
+
+	if (!skeleton)
+		return -errno;
+	skeleton->rodata->know_namespace = know_namespace;
+	err = share_maps(skeleton->obj, loaded, true);
+	if (!err)
+		err = early__load(skeleton);
+	if (!err)
+		err = keep_programs(loaded, skeleton->obj);
+	early__destroy(skeleton);
+	return err;
+}
+
+int loaded_load_early(struct loaded *loaded, struct problem *problem)
+{
+	struct refusal refusal = { 0 };
+	bool missing = false;
+	int err;
+
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
+		missing |= loaded->programs[i] < 0;
+	if (!missing)
+		return 0;
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
+		cleanup_fd_(&loaded->programs[i]);
+	refusal_listen(&refusal);
+	err = load_early(loaded, true);
+	if (err && err != -ENOMEM) {
+		memset(&refusal, 0, sizeof(refusal));
+		err = load_early(loaded, false);
+	}
+	refusal_listen(NULL);
+	return err ? load_problem(&refusal, err, problem) : 0;
 }
 
 /* The map of the guard's object, where that is not loaded: the keeper works with it all the same. */
@@ -334,7 +378,7 @@ int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *p
 
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
 		if (loaded->programs[i] < 0)
-			continue; /* of a guard that is no program */
+			continue; /* of a guard that is no program, or of `early` that nobody asks for */
 		name = loaded_program_names[i];
 		err = pins_put(pins, name, loaded->programs[i]);
 	}
@@ -343,6 +387,15 @@ int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *p
 		err = pins_put(pins, name, loaded->maps[i]);
 	}
 	return err ? problem_set(problem, err, "cannot pin `%s`: ", name) : 0;
+}
+
+int loaded_pin_early(const struct loaded *loaded, const struct pins *pins, struct problem *problem)
+{
+	int err = 0;
+
+	for (size_t i = PROGRAM_EARLY_ETHERNET; !err && i < PROGRAM_COUNT; i++)
+		err = pins_put(pins, loaded_program_names[i], loaded->programs[i]);
+	return err ? problem_set(problem, err, "cannot pin the programs of `early`: ") : 0;
 }
 
 static int repin_one(const struct pins *pins, const char *name, int object, bool put,
@@ -372,6 +425,20 @@ int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
 	return err;
 }
 
+void loaded_find_early(struct loaded *loaded, const struct pins *pins)
+{
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
+		if (loaded->programs[i] < 0)
+			loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
+}
+
+static bool program_needed(const struct loaded *loaded, enum loaded_program program)
+{
+	if (program >= PROGRAM_EARLY_ETHERNET)
+		return false;
+	return loaded_own_program(program) || !(loaded->control->means & MEANS_NFT_GUARD);
+}
+
 int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem)
 {
 	int err = 0;
@@ -384,8 +451,7 @@ int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *
 		err = control_map(loaded);
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
 		loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
-		if (loaded->programs[i] < 0 && (loaded_own_program((enum loaded_program)i) ||
-						!(loaded->control->means & MEANS_NFT_GUARD)))
+		if (loaded->programs[i] < 0 && program_needed(loaded, (enum loaded_program)i))
 			err = loaded->programs[i];
 	}
 	if (!err && loaded->control->layout != LAYOUT_VERSION) {

@@ -44,6 +44,10 @@ enum loaded_program {
 	PROGRAM_DEPART_RAW,
 	PROGRAM_GUARD_LOCAL_IN,
 	PROGRAM_GUARD_POST_ROUTING,
+	PROGRAM_EARLY_ETHERNET, /* this and those behind it: only once a policy has asked for them */
+	PROGRAM_EARLY_RAW,
+	PROGRAM_EARLY_ETHERNET_GENERIC,
+	PROGRAM_EARLY_RAW_GENERIC,
 	PROGRAM_COUNT,
 };
 
@@ -78,10 +82,18 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
  */
 int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
 		       const struct policy_options *options, struct problem *problem);
+/*
+ * Loads the programs of `early`, if they are not; the maps are those of `loaded`. Nothing is pinned.
+ */
+int loaded_load_early(struct loaded *loaded, struct problem *problem);
 /* Opens in `copy` what is not open there. 0 or -errno. */
 int loaded_copy(struct loaded *copy, const struct loaded *loaded);
 /* Pins what loaded_load made. */
 int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/* Opens those of `early` that are pinned and not open: an apply may have loaded them meanwhile. */
+void loaded_find_early(struct loaded *loaded, const struct pins *pins);
+/* Pins the programs of `early`, where the rest is pinned already. */
+int loaded_pin_early(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
 /*
  * Finds it by its pins. -ENOENT when there is none, or an unfinished one; -EPROTO when it belongs
  * to another version. The control map is mapped for writing.

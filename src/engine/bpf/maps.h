@@ -57,6 +57,8 @@ enum means {
 	MEANS_OWN_ADDRESSES = 8, /* `leaving_addresses` tells what bpf_fib_lookup() does not */
 };
 
+#define EARLY_WITHOUT 0x8000u
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
@@ -87,6 +89,11 @@ struct control {
 	/* Of the image in each slot; with TAG_SCRUBBED where the zone has departing headers changed. */
 	__u16 tags[SLOTS][INTERFACES_NEAR];
 	struct coverage_entry covered[INTERFACES_NEAR];
+	/*
+	 * Why the XDP program of `early` is not in the driver: an errno, or 0; with EARLY_WITHOUT, why
+	 * there is none at all.
+	 */
+	__u16 early_why[INTERFACES_NEAR];
 };
 
 /*

@@ -3,6 +3,7 @@
  * Looking at what runs: status, counters, flows, events. Nothing here changes a verdict.
  */
 #include "engine/bpf/attach.h"
+#include "engine/bpf/early.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/guard_nft.h"
@@ -287,6 +288,8 @@ int engine_health(struct engine *engine, const struct ruleset *ruleset, struct e
 	for (size_t i = 0; !err && i < result.interfaces.n; i++)
 		result.interfaces.items[i].coverage =
 			coverage_now(engine, &image, &result.interfaces.items[i]);
+	if (!err)
+		early_tell(&engine->loaded, &engine->pins, ruleset, &result.interfaces);
 	image_free(&image);
 	if (!err)
 		*health = result;

@@ -115,7 +115,8 @@ int sys_link_info(int link, struct sys_link_info *info)
 
 bool sys_link_is_ours(const struct sys_link_info *info)
 {
-	return info->type == SYS_LINK_TYPE_TCX || info->type == SYS_LINK_TYPE_NETFILTER;
+	return info->type == SYS_LINK_TYPE_TCX || info->type == SYS_LINK_TYPE_XDP ||
+	       info->type == SYS_LINK_TYPE_NETFILTER;
 }
 
 int sys_program_query(uint32_t target, uint32_t attach_type, uint32_t *programs, uint32_t *links,

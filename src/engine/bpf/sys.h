@@ -15,6 +15,7 @@ enum {
 	SYS_ATTACH_NETFILTER = 45,
 	SYS_ATTACH_TCX_INGRESS = 46,
 	SYS_ATTACH_TCX_EGRESS = 47,
+	SYS_LINK_TYPE_XDP = 6,
 	SYS_LINK_TYPE_NETFILTER = 10,
 	SYS_LINK_TYPE_TCX = 11,
 };
@@ -26,13 +27,13 @@ int sys_netfilter_link(int program, uint32_t family, uint32_t hook, int32_t prio
 
 /*
  * Is the kernel to be treated as if it lacked something? REEVE_WITHOUT in the environment lists it,
- * `tcx,netfilter-links`: so what older kernels get is tested on newer ones.
+ * `tcx,netfilter-links` (and `xdp`, `native-xdp`): so what older kernels get is tested on newer ones.
  */
 bool sys_left_out(const char *what);
 
 struct sys_link_info {
 	uint32_t type, id, program;
-	uint32_t ifindex; /* tcx: 0 when the device is gone or somebody detached the link */
+	uint32_t ifindex; /* tcx, XDP: 0 when the device is gone or somebody detached the link */
 	uint32_t family, hook; /* Netfilter; they stay when somebody detaches the link */
 	int32_t priority;
 };
@@ -42,7 +43,7 @@ struct sys_link_info {
  * sense here: see sys_link_is_ours.
  */
 int sys_link_info(int link, struct sys_link_info *info);
-/* Is it a tcx or a Netfilter link, and not one of reeve's programs? */
+/* Is it a tcx, XDP or Netfilter link, and not one of reeve's programs? */
 bool sys_link_is_ours(const struct sys_link_info *info);
 
 /*

@@ -206,6 +206,28 @@ static void conclude(struct user_engine *engine, struct user_verdict *verdict)
 	}
 }
 
+void user_engine_early(struct user_engine *engine, struct user_frame *frame,
+		       struct user_verdict *verdict)
+{
+	/* As the driver hands it on: one packet, of which nothing is known. */
+	struct user_frame bare = { .bytes = frame->bytes,
+				   .len = frame->len,
+				   .ethernet = frame->ethernet,
+				   .ifindex = frame->ifindex };
+	host_t host = { .engine = engine, .frame = &bare, .packet = &verdict->packet };
+	uint8_t first = 0;
+
+	*verdict = (struct user_verdict){ 0 };
+	host_read(&bare, 0, &first, sizeof(first));
+	frame_protocol(&bare);
+	if (!frame->ethernet)
+		bare.protocol = from_be16(first >> 4 == 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+	else if (first & 1)
+		bare.pkt_type = PACKET_TYPE_MULTICAST;
+	checkpoint_early(&host, &bare, frame->ifindex, &verdict->judgement, frame->ethernet);
+	conclude(engine, verdict);
+}
+
 void user_engine_arrive(struct user_engine *engine, struct user_frame *frame,
 			struct user_verdict *verdict)
 {

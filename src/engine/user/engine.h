@@ -100,6 +100,12 @@ int user_engine_swap(struct user_engine *engine, const void *image, size_t size,
 void user_engine_set_clock(struct user_engine *engine, uint64_t now);
 
 /*
+ * What `early` makes of a packet, before it arrives: USER_DROP, or USER_NEXT, and then
+ * user_engine_arrive() comes next. Only the frame's bytes, `ethernet` and ifindex count.
+ */
+void user_engine_early(struct user_engine *engine, struct user_frame *frame,
+		       struct user_verdict *verdict);
+/*
  * Judges one packet. frame->mark and frame->tc_index are left as the kernel's would be;
  * frame->protocol is filled in when there is an Ethernet header. Any bytes are safe. Departure
  * changes frame->writable as a zone of the policy asks for (core/hygiene.h).

@@ -51,6 +51,14 @@ static inline int host_parse(host_packet_t *frame, struct packet *p, uint32_t et
 	return frame_parse(frame, p, ethernet, arriving);
 }
 
+/* The parser sees it all; the tests hold a glance against it. */
+static inline int host_glance(host_packet_t *frame, struct packet *p)
+{
+	(void)frame;
+	(void)p;
+	return 0;
+}
+
 static inline int host_open(host_t *host)
 {
 	host->header = (const struct image_header *)(const void *)host->engine->image;
@@ -392,6 +400,11 @@ static inline void host_event(host_t *host, enum event_kind kind, const struct j
 	options->event(options->context, &event);
 }
 
+static inline void host_tell(host_t *host, enum event_kind kind, const struct judgement *j)
+{
+	host_event(host, kind, j);
+}
+
 static inline void host_log(host_t *host, uint32_t sample, const struct judgement *j)
 {
 	if (sample > 1 && host_random(host) % sample)
@@ -464,9 +477,15 @@ static inline int host_swap(__u64 *word, __u64 old, __u64 new)
 }
 
 #include "core/checkpoint.h"
+#include "core/early.h"
 #pragma GCC diagnostic pop
 
 _Static_assert(sizeof(struct place) <= sizeof(union limit_value), "place");
+
+static inline uint32_t host_early_admit(host_t *host, uint32_t ref)
+{
+	return early_admit(host, ref);
+}
 
 static inline uint32_t host_packet_proof(host_t *host)
 {

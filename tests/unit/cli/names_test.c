@@ -18,7 +18,7 @@ static const struct {
 } tables[] = {
 	{ "action", action_name, ACTION_TRANSLATE + 1 },
 	{ "event kind", event_kind_name, EVENT_GUARD + 1 },
-	{ "hook", event_hook_name, HOOK_POST_ROUTING + 1 },
+	{ "hook", event_hook_name, HOOK_EARLY + 1 },
 	{ "decided by", decided_by_name, BY_ANSWER + 1 },
 	{ "sanity", sanity_name, SANITY_KINDS },
 	{ "sanity text", sanity_text, SANITY_KINDS },

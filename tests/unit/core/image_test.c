@@ -24,8 +24,8 @@ enum {
 	UNIT_SET = 12,
 	UNIT_SPARE = 13, /* referred to by nothing */
 	UNIT_SWITCH = 16,
-	UNIT_RULES = 20,    /* two of the policy, two of NAT */
-	UNIT_DISPATCH = 24, /* 2 zones: 8 words for each kind of walk */
+	UNIT_RULES = 20,    /* two of the policy, two of NAT, two of early */
+	UNIT_DISPATCH = 26, /* 2 zones: 8 words for each kind of walk */
 	UNIT_TAGS = UNIT_DISPATCH + WALK_KINDS,
 	UNIT_TRANSLATIONS = (UNIT_TAGS + 2) / 2 * 2, /* two */
 	UNIT_BUCKETS = UNIT_TRANSLATIONS + 2 * IMAGE_TRANSLATION_UNITS, /* two */
@@ -90,8 +90,9 @@ static void make(union sample *sample)
 		.version = IMAGE_VERSION,
 		.units = UNITS,
 		.zones = 2,
-		.rules = 4,
+		.rules = 6,
 		.policy_rules = 2,
+		.early_rules = 4,
 		.translations = UNIT_TRANSLATIONS,
 		.translation_n = 2,
 		.dispatch = UNIT_DISPATCH,
@@ -128,12 +129,14 @@ static void make(union sample *sample)
 	for (i = 0; i < 8; i++) {
 		dispatch[8 * WALK_FORWARD + i] = REF_MAKE(REF_RULE, i % 2 + 2);
 		dispatch[8 * WALK_SOURCE + i] = REF_MAKE(REF_RULE, 3);
+		dispatch[8 * WALK_EARLY + i] = REF_MAKE(REF_RULE, i % 2 + 4);
 	}
 	rules[0].flags = IMAGE_RULE_LOG;
 	rules[0].log_sample = 1;
 	rules[1].action = ACTION_REJECT;
 	rules[1].reject = REJECT_ADMIN_PROHIBITED;
 	rules[2].action = ACTION_TRANSLATE;
+	rules[4].action = ACTION_DROP;
 	put_translations(sample);
 	memcpy(at(sample, UNIT_TAGS), (uint16_t[]){ 1, 2 }, 4);
 	buckets[image_hash(5) & 1].entry[2] = (struct image_interface){ 5, 1, 2 };
@@ -291,7 +294,14 @@ static void test_damage(void **state)
 		HEADER(zone_tags, UNIT_TEST, "zone tag out of range"),
 		HEADER(mark_shift, 31, "mark bits out of range"),
 		HEADER(policy_rules, 0, "number of rules of the policy out of range"),
-		HEADER(policy_rules, 5, "number of rules of the policy out of range"),
+		HEADER(policy_rules, 7, "number of rules of the policy out of range"),
+		HEADER(policy_rules, 5, "number of rules before those of early out of range"),
+		HEADER(early_rules, 1, "number of rules before those of early out of range"),
+		HEADER(early_rules, 7, "number of rules before those of early out of range"),
+		HEADER(early_rules, 2, "rules of NAT without translations, or the reverse"),
+		HEADER(early_rules, 3, "a walk ends in a rule of early"),
+		HEADER(early_rules, 5, "a rule of NAT neither translates nor leaves things alone"),
+		HEADER(early_rules, 6, "a rule of NAT neither translates nor leaves things alone"),
 		HEADER(policy_rules, 4, "rules of NAT without translations, or the reverse"),
 		HEADER(policy_rules, 3, "unknown action of a rule"),
 		HEADER(translations, UNITS - 2, OUTSIDE),
@@ -301,7 +311,7 @@ static void test_damage(void **state)
 		HEADER(translation_n, 4, OUTSIDE),
 		HEADER(translation_n, UINT32_MAX, OUTSIDE),
 		HEADER(reserved, 1, "reserved word of the header is not zero"),
-		DISPATCH(REF_MAKE(REF_RULE, 4), NO_RULE),
+		DISPATCH(REF_MAKE(REF_RULE, 6), NO_RULE),
 		DISPATCH(REF_MAKE(REF_MEMBER, 0), "a set's answer outside of a set tree"),
 		DISPATCH(REF_MAKE(REF_TUPLES, UNIT_TEST), NO_KIND),
 		DISPATCH(REF_MAKE(REF_LIMIT, UNIT_TEST), "one unit is used as two kinds of node"),
@@ -327,7 +337,7 @@ static void test_damage(void **state)
 		SWITCH(UNIT_SWITCH, key[2], 3, "the keys of a switch do not ascend"),
 		SWITCH(UNIT_SWITCH, child[15], REF_MAKE(REF_RULE, 0),
 		       "the unused children of a switch differ"),
-		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_RULE, 4), NO_RULE),
+		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_RULE, 6), NO_RULE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_SWITCH, UNIT_SWITCH), BEFORE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_TEST, 17), BEFORE),
 		SWITCH(UNIT_SWITCH, child[0], REF_MAKE(REF_MEMBER, 1),
@@ -349,7 +359,7 @@ static void test_damage(void **state)
 		TEST(UNIT_TEST, field, FIELD_WORDS, "unknown field of a test"),
 		TEST(UNIT_TEST, reserved[1], 1, "reserved part of a test is not zero"),
 		TEST(UNIT_TEST, yes, REF_MAKE(REF_TEST, UNIT_TEST), BEFORE),
-		TEST(UNIT_TEST, no, REF_MAKE(REF_RULE, 4), NO_RULE),
+		TEST(UNIT_TEST, no, REF_MAKE(REF_RULE, 6), NO_RULE),
 		TEST(UNIT_INNER, no, REF_MAKE(REF_RULE, 1), "a set tree ends in a rule"),
 		RULE(0, 0, ACTION_REJECT + 1, "unknown action of a rule"),
 		RULE(0, 0, REJECT_KINDS << 8, "unknown kind of reject"),
@@ -422,7 +432,7 @@ static void test_nat_rules(void **state)
 		{ WALK_FORWARD, 1, "a walk of NAT ends in a rule of the policy" },
 		{ WALK_FORWARD, REF_MAKE(REF_SWITCH, UNIT_SWITCH),
 		  "one unit is used as two kinds of node" },
-		{ WALK_FORWARD, 4, NO_RULE },
+		{ WALK_FORWARD, 6, NO_RULE },
 		{ WALK_SOURCE, 2, "a walk of NAT ends in a translation of the other side" },
 		{ WALK_KINDS, ACTION_DROP,
 		  "a rule of NAT neither translates nor leaves things alone" },
@@ -448,6 +458,65 @@ static void test_nat_rules(void **state)
 	}
 }
 
+static void test_early_rules(void **state)
+{
+	static const struct {
+		unsigned walk; /* WALK_KINDS: of the rule */
+		uint32_t value;
+		const char *why;
+	} cases[] = {
+		{ WALK_PACKET, 4, "a walk ends in a rule of early" },
+		{ WALK_SOURCE, 5, "a walk ends in a rule of early" },
+		{ WALK_EARLY, 1, "a walk of early ends in another's rule" },
+		{ WALK_EARLY, 3, "a walk of early ends in another's rule" },
+		{ WALK_EARLY, 6, NO_RULE },
+		{ WALK_EARLY, REF_MAKE(REF_SWITCH, UNIT_SWITCH),
+		  "one unit is used as two kinds of node" },
+		{ WALK_KINDS, ACTION_REJECT,
+		  "a rule of early neither drops nor leaves things alone" },
+		{ WALK_KINDS, ACTION_DROP | IMAGE_RULE_STATELESS << 16,
+		  "a rule of early does more than drop" },
+		{ WALK_KINDS, ACTION_DROP | 1 << 8, "a rule of early does more than drop" },
+		{ WALK_KINDS, ACTION_DROP | IMAGE_RULE_OVER << 16,
+		  "a rule takes what is beyond a limit that it has not" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		union sample sample;
+		const char *why = "nothing";
+
+		make(&sample);
+		if (cases[i].walk == WALK_KINDS)
+			*(uint32_t *)at(&sample, UNIT_RULES + 4) = cases[i].value;
+		else
+			*(uint32_t *)at(&sample, UNIT_DISPATCH + cases[i].walk) = cases[i].value;
+		if (image_validate(&sample, sizeof(sample), &why) != -EBADMSG ||
+		    strcmp(why, cases[i].why))
+			fail_msg("case %zu: expected \"%s\", got \"%s\"", i, cases[i].why, why);
+	}
+}
+
+/* Without rules of early its walks lead nowhere, and no rule turns its limit round. */
+static void test_no_early(void **state)
+{
+	union sample sample;
+	uint32_t *dispatch = at(&sample, UNIT_DISPATCH);
+	const char *why = "nothing";
+
+	(void)state;
+	make(&sample);
+	sample.header.rules = 4;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+	assert_string_equal(why, "a walk of early without rules");
+	memset(&dispatch[8 * WALK_EARLY], 0, IMAGE_UNIT);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+	((struct image_rule *)at(&sample, UNIT_RULES))[1].flags = IMAGE_RULE_OVER;
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
+	assert_string_equal(why, "unknown flag of a rule");
+}
+
 /* Without translations there are no rules of NAT either, and its walks lead nowhere. */
 static void test_no_nat(void **state)
 {
@@ -457,7 +526,8 @@ static void test_no_nat(void **state)
 
 	(void)state;
 	make(&sample);
-	sample.header.rules = 2;
+	sample.header.rules = sample.header.early_rules = 2;
+	memset(&dispatch[8 * WALK_EARLY], 0, IMAGE_UNIT);
 	sample.header.translations = sample.header.translation_n = 0;
 	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
 	assert_string_equal(why, "a walk of NAT without translations");
@@ -592,7 +662,7 @@ static void test_limits(void **state)
 			assert_string_equal(why, cases[i].why);
 	}
 	make_limited(&sample, &node);
-	node->rule = 4;
+	node->rule = 6;
 	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
 	make_limited(&sample, &node);
 	node->reserved[5] = 1;
@@ -733,7 +803,9 @@ int main(void)
 		cmocka_unit_test(test_version),	   cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_last_key),
 		cmocka_unit_test(test_any_word),   cmocka_unit_test(test_nat_rules),
-		cmocka_unit_test(test_no_nat),	   cmocka_unit_test(test_translations),
+		cmocka_unit_test(test_no_nat),
+		cmocka_unit_test(test_early_rules),
+		cmocka_unit_test(test_no_early),	   cmocka_unit_test(test_translations),
 		cmocka_unit_test(test_hygiene),	   cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_dynamic_sets),
 	};

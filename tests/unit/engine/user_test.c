@@ -69,6 +69,7 @@ static struct hand hand_image(void)
 			    .zones = ZONES,
 			    .rules = RULES,
 			    .policy_rules = RULES,
+			    .early_rules = RULES,
 			    .dispatch = UNIT_DISPATCH,
 			    .interfaces = UNIT_INTERFACES,
 			    .zone_tags = UNIT_TAGS,
@@ -216,7 +217,7 @@ static void test_refuses_images(void **state)
 	const char *why = NULL;
 
 	(void)state;
-	hand.header.rules = hand.header.policy_rules = RULES + 2;
+	hand.header.rules = hand.header.policy_rules = hand.header.early_rules = RULES + 2;
 	assert_int_equal(user_engine_new(&hand, sizeof(hand), &options, &engine, &why), -EBADMSG);
 	assert_non_null(why);
 	assert_null(engine);

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The XDP programs: early, for devices with and without an Ethernet header.
+ *
+ * An object of its own, loaded when a policy first has rules of `early`: it shares images, counters,
+ * events and what rates count with the tc programs. What it lets pass meets these as if it was not
+ * there.
+ */
+#include "engine/bpf/host_early.bpf.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int early(struct xdp_md *xdp, __u32 ethernet)
+{
+	host_packet_t frame = { .xdp = xdp };
+	struct room *room;
+	host_t host;
+
+	/* No policy runs, as in reeve.bpf.c. */
+	if (!*(volatile __u32 *)&control.slot[*(volatile __u32 *)&control.active & 1].generation)
+		return XDP_PASS;
+	room = room_find();
+	if (!room)
+		return XDP_PASS;
+	memset(&room->judgement, 0, sizeof(room->judgement));
+	host.room = room;
+	host.packet = &room->packet;
+	checkpoint_early(&host, &frame, xdp->ingress_ifindex, &room->judgement, ethernet);
+	return room->judgement.outcome == OUTCOME_PASS ? XDP_PASS : XDP_DROP;
+}
+
+SEC("xdp.frags")
+int early_ethernet(struct xdp_md *xdp)
+{
+	return early(xdp, 1);
+}
+
+SEC("xdp.frags")
+int early_raw(struct xdp_md *xdp)
+{
+	return early(xdp, 0);
+}
+
+/*
+ * The same behind the driver. There a program that takes frames of several buffers has the kernel
+ * make a new packet of each (seen on 6.18), and that one forgets how long its link layer is: tc
+ * programs behind it begin to read at the IP header. Of these it makes one buffer, as ever.
+ */
+SEC("xdp")
+int early_ethernet_generic(struct xdp_md *xdp)
+{
+	return early(xdp, 1);
+}
+
+SEC("xdp")
+int early_raw_generic(struct xdp_md *xdp)
+{
+	return early(xdp, 0);
+}
