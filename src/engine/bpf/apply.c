@@ -20,6 +20,7 @@
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
+#include "engine/bpf/set_places.h"
 #include "engine/bpf/single.h"
 #include "engine/bpf/slots.h"
 
@@ -153,7 +154,7 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 	if (err)
 		return err;
 	guard_will_change(loaded);
-	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	return slots_flip(loaded, ruleset, slot, options, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
@@ -176,7 +177,7 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err && next->control)
 		err = resize_move(loaded, next, pins, problem);
 	if (!err)
-		err = slots_fill(loaded, ruleset, image, &slot, problem);
+		err = slots_fill(loaded, ruleset, image, options, &slot, problem);
 	if (!err)
 		err = masquerade_follow(loaded, links, problem);
 	if (!err && at_once)
@@ -252,6 +253,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	err = loaded_get(&loaded, &next, pins, have_pins, &ruleset->options, options->dry_run,
 			 &report->first, &filtering, problem);
 	report->load_ns = now_ns() - start;
+	if (!err && !report->first && !options->back)
+		err = set_places_check(&loaded, ruleset, problem);
 	if (!err && !options->dry_run)
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
@@ -297,6 +300,24 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 	result.xfrm_policies = xfrm_policies_exist();
 	*report = result;
 	return 0;
+}
+
+int engine_keep(struct problem *problem)
+{
+	struct pins pins = PINS_CLOSED;
+	struct loaded loaded;
+	int err = pins_open(&pins, false, problem);
+
+	loaded_init(&loaded);
+	if (!err)
+		err = pins_lock(&pins, problem);
+	if (!err)
+		err = loaded_find(&loaded, &pins, problem);
+	if (!err && slots_running(&loaded))
+		set_places_tidy(&loaded);
+	loaded_close(&loaded);
+	pins_close(&pins);
+	return err;
 }
 
 /* Says in the maps that what follows is meant, for those who watch and for reeved. */

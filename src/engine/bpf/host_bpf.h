@@ -15,11 +15,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "core/bucket.h"
+#include "core/field.h"
 #include "core/image.h"
 #include "core/event.h"
 #include "core/flow.h"
 #include "core/nat_record.h"
 #include "engine/bpf/maps.h"
+#include "engine/bpf/set_member.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -323,7 +325,7 @@ struct sweep {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2); /* 1: of dynamic sets */
 	__type(key, __u32);
 	__type(value, struct sweep);
 } sweeps SEC(".maps");
@@ -392,6 +394,15 @@ static __always_inline void host_count(host_t *host, enum statistic stat)
 {
 	if (host->stats && stat < STAT_COUNT)
 		host->stats->count[stat]++;
+}
+
+static __always_inline int host_set_member(host_t *host, __u32 set, __u32 field)
+{
+	const __u32 *word = host->packet->fields.word;
+
+	return set_member(set_place(host->slot, set),
+			  field == FIELD_DST ? &word[FIELD_DST] : &word[FIELD_SRC],
+			  word[FIELD_FAMILY]);
 }
 
 struct walk_context {
@@ -676,6 +687,12 @@ static int sweep_run(void *map, int *key, void *value)
 	return 0;
 }
 
+static __always_inline void sweep_arm(struct sweep *sweep)
+{
+	/* The first time; later it says that it is. */
+	bpf_timer_init(&sweep->timer, &sweeps, 1 /* CLOCK_MONOTONIC */);
+}
+
 /*
  * Expired flows are found when a packet meets them; those that none meets again stay. They do no
  * harm until the table is full: then they are removed all at once, at most once a second, by a
@@ -691,10 +708,74 @@ static __noinline int sweep_start(void)
 	if (!sweep || now < sweep->not_before)
 		return 0;
 	sweep->not_before = now + SECOND;
-	bpf_timer_init(&sweep->timer, &sweeps, 1 /* CLOCK_MONOTONIC */); /* the first time; later it says that it is */
+	sweep_arm(sweep);
 	bpf_timer_set_callback(&sweep->timer, sweep_run);
 	bpf_timer_start(&sweep->timer, 0, 0);
 	return 0;
+}
+
+struct set_sweep {
+	__u64 now, soonest;
+};
+
+static long set_sweep_entry(void *set, const void *key, __u64 *value, struct set_sweep *sweep)
+{
+	__u64 expires = *(volatile __u64 *)value;
+
+	if (set_expired(expires, sweep->now))
+		bpf_map_delete_elem(set, key);
+	else if (expires && expires < sweep->soonest)
+		sweep->soonest = expires;
+	return 0;
+}
+
+/* Packets wait for a sweep of a large set: it may take one part in so many of a CPU. */
+#define SWEEP_REST 32
+
+static long set_sweep_place(__u32 i, struct set_sweep *sweep)
+{
+	__u64 began, ended, rested;
+	struct set_head *head;
+	void *set;
+
+	head = set_open(i & (SET_PLACES - 1), &set);
+	if (!head || !head->full)
+		return 0;
+	head->full = 0;
+	began = bpf_ktime_get_ns();
+	sweep->soonest = sweep->now + 60 * SECOND; /* user space may bring what is sooner */
+	bpf_for_each_map_elem(set, set_sweep_entry, sweep, 0);
+	ended = bpf_ktime_get_ns();
+	rested = ended + (ended - began) * SWEEP_REST;
+	head->quiet_until = sweep->soonest > rested ? sweep->soonest : rested;
+	return 0;
+}
+
+static int set_sweep_run(void *map, int *key, void *value)
+{
+	struct set_sweep sweep = { .now = bpf_ktime_get_ns() };
+
+	bpf_loop(SET_PLACES, set_sweep_place, &sweep, 0);
+	return 0;
+}
+
+/* A set is full: what has expired goes, as of the table of flows. */
+static __always_inline void set_sweep_start(struct set_head *head)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct sweep *sweep;
+	__u32 one = 1;
+
+	if (now < head->quiet_until)
+		return;
+	head->full = 1;
+	sweep = bpf_map_lookup_elem(&sweeps, &one);
+	if (!sweep || now < sweep->not_before)
+		return;
+	sweep->not_before = now + SECOND;
+	sweep_arm(sweep);
+	bpf_timer_set_callback(&sweep->timer, set_sweep_run);
+	bpf_timer_start(&sweep->timer, 0, 0);
 }
 
 static __always_inline struct nat_room *host_nat(host_t *host)

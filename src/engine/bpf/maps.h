@@ -6,6 +6,7 @@
 #define REEVE_ENGINE_BPF_MAPS_H
 
 #include "core/event.h"
+#include "core/set.h"
 #include "core/types.h"
 
 #define PENDING_MAX 8192u /* destinations that are remembered until departure makes the flow */
@@ -120,5 +121,28 @@ struct answer_budget {
 };
 
 #define SOURCE_PAGE 65536u
+
+/*
+ * Dynamic sets have places, from 1 on, which they keep from one policy to the next: an entry of the
+ * map of maps `sets`, with what the set holds, and a head here. There is room for those of the
+ * policy that goes and of the one that comes. There is no place 0.
+ */
+#define SET_PLACES 256u
+
+struct set_head {
+	__u64 tag;     /* of the set, struct image_dynamic_set */
+	__u64 timeout; /* nanoseconds; 0: none */
+	__u32 max;     /* 0: the place is free */
+	__u32 full;    /* a rule had something to add and found it full: sweep it */
+	__u64 refused; /* how often */
+	__u64 quiet_until; /* before, nothing of it expires: no use to sweep it */
+	struct set_lengths lengths; /* may name more than there are */
+};
+
+/* The one value of the map `set_heads`. Words are written singly, so each is old or new. */
+struct set_directory {
+	struct set_head heads[SET_PLACES]; /* by place */
+	__u8 places[SLOTS][IMAGE_SETS_MAX];    /* by number in the image of that slot; 0: none */
+};
 
 #endif
