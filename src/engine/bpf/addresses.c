@@ -129,6 +129,15 @@ bool own_addresses_have(const struct own_address_vector *addresses, uint32_t fam
 				       sizeof(addresses->items[0]), address_compare);
 }
 
+bool own_addresses_lack(const struct own_address_vector *addresses,
+			const struct own_address_vector *before)
+{
+	for (size_t i = 0; i < before->n; i++)
+		if (!own_addresses_have(addresses, before->items[i].family, before->items[i].words))
+			return true;
+	return false;
+}
+
 void own_address_text(uint32_t family, const uint32_t *words, char text[INET6_ADDRSTRLEN])
 {
 	uint32_t bytes[4];

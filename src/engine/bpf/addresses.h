@@ -24,6 +24,9 @@ VECTOR(own_address_vector, struct own_address);
 int own_addresses_list(struct own_address_vector *addresses, struct problem *problem);
 bool own_addresses_have(const struct own_address_vector *addresses, uint32_t family,
 			const uint32_t *words);
+/* Has one of `before` gone? */
+bool own_addresses_lack(const struct own_address_vector *addresses,
+			const struct own_address_vector *before);
 /*
  * The source that the kernel gives what leaves by the interface for nowhere in particular: that of
  * its route there, else the interface's first address of global scope. False where there is none.

@@ -132,7 +132,7 @@ __noinline __u32 classify(struct packet *p, __u32 slot, __u32 kind, __u32 from)
 	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
 	return context.walk.ref;
 damaged:
-	asm volatile("" ::: "memory"); /* no register holds the constant all the while: 64 bytes of stack */
+	asm volatile("" ::: "memory"); /* lest a register holds the constant all the while */
 	return REF_NONE;
 }
 

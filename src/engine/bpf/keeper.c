@@ -270,11 +270,8 @@ static int look_at_addresses(const struct keeper *keeper, struct look *look,
 		err = note_leaving(look, &look->leaving.items[i], report);
 	if (err)
 		return problem_set(problem, err, "cannot see the addresses of interfaces: ");
-	look->address_gone = !keeper->addresses_known;
-	for (size_t i = 0; i < keeper->addresses.n; i++)
-		look->address_gone |= !own_addresses_have(&look->addresses,
-						      keeper->addresses.items[i].family,
-						      keeper->addresses.items[i].words);
+	look->address_gone = !keeper->addresses_known ||
+			     own_addresses_lack(&look->addresses, &keeper->addresses);
 	return 0;
 }
 
@@ -367,7 +364,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 		     struct problem *problem)
 {
 	struct problem other;
-	int err = 0, told = 0, first;
+	int err = 0, told, first;
 	uint32_t last;
 
 	if (look->zones_differ) {
@@ -378,8 +375,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 		if (err)
 			return err;
 	}
-	if (look->leaving.n)
-		told = masquerade_tell(&keeper->loaded, &look->leaving, problem);
+	told = masquerade_tell(&keeper->loaded, &look->leaving, problem);
 	if (look->address_gone && !told)
 		told = flows_end(keeper, look, report, problem);
 	first = attach_again(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset,

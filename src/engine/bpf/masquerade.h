@@ -14,7 +14,7 @@
 
 /*
  * Does the kernel tell programs by which address a packet leaves (bpf_fib_lookup,
- * BPF_FIB_LOOKUP_SRC, Linux 6.7)? Found out by trying.
+ * BPF_FIB_LOOKUP_SRC: Linux 6.7, and stable kernels that took it back)? Found out by trying.
  */
 bool route_source_possible(void);
 
