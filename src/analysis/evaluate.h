@@ -48,6 +48,11 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields);
 uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields);
 /*
+ * Likewise the `intercept` statement that takes a flow which would begin with the packet, and be
+ * forwarded from its from-zone to its to-zone.
+ */
+uint32_t evaluate_intercept(const struct ruleset *ruleset, const struct fields *fields);
+/*
  * The address that a target gives one that is translated: the first of a range, that with the same
  * host bits of a prefix. IPv6 prefixes are translated checksum-neutral, RFC 6296: the difference of
  * the prefixes is added to a word behind them (3.4, 3.5).

@@ -16,8 +16,8 @@
  * then flows share the trees of packets. Flows ask no limits: they are within those of rules that
  * allow, and not held against those that refuse, for they began in spite of them.
  *
- * Rules of NAT stand behind those of the policy, in the same table; their walks see only them, and
- * end in a last one that matches everything and translates nothing.
+ * Rules of NAT and interception stand behind those of the policy, in the same table; their walks see
+ * only them, and end in a last one that matches everything and translates nothing.
  */
 #include "compile/compile.h"
 
@@ -169,7 +169,7 @@ static bool walked(const struct work *work, const struct term *term, enum walk_k
 {
 	enum rule_origin origin = work->ruleset->rules[term->rule].origin;
 
-	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
+	if (translations_walk(kind))
 		return translations_walked(&work->translations, term->rule, kind);
 	if (term->rule >= work->translations.policy_rules)
 		return false;
@@ -272,7 +272,7 @@ static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, b
 
 static bool kind_built(const struct work *work, enum walk_kind kind, bool flows)
 {
-	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
+	if (translations_walk(kind))
 		return work->translations.n;
 	return kind != WALK_FLOW || flows;
 }
@@ -408,6 +408,12 @@ static bool asks_hygiene(const struct ruleset *ruleset)
 static void header_fill(const struct work *work, const struct interfaces *interfaces,
 			struct image_header *header)
 {
+	static const uint32_t flags[] = {
+		[NAT_SOURCE] = IMAGE_SOURCES,
+		[NAT_MASQUERADE] = IMAGE_SOURCES,
+		[NAT_FORWARD] = IMAGE_FORWARDS,
+		[NAT_INTERCEPT] = IMAGE_INTERCEPTS,
+	};
 	const struct ruleset *ruleset = work->ruleset;
 	uint32_t i;
 
@@ -451,8 +457,7 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 	if (!ruleset->options.windows)
 		header->flags |= IMAGE_LIBERAL;
 	for (i = 0; i < ruleset->nat_n; i++)
-		header->flags |= ruleset->nat[i].kind == NAT_FORWARD ? IMAGE_FORWARDS :
-								       IMAGE_SOURCES;
+		header->flags |= flags[ruleset->nat[i].kind];
 }
 
 /* Over everything else: the field itself is zero until then. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Rules of NAT as the compiler wants them: one list with the rules of the policy, and the table of
+ * Rules of NAT and interception as the compiler wants them: one list with the rules of the policy, and the table of
  * translations that they name.
  */
 #ifndef REEVE_COMPILE_TRANSLATE_H
@@ -28,7 +28,12 @@ struct translations {
 int translations_make(const struct ruleset *ruleset, struct translations *translations);
 void translations_free(struct translations *translations);
 
-/* Does a walk of NAT look at the rule with this number? */
+static inline bool translations_walk(enum walk_kind kind)
+{
+	return kind == WALK_FORWARD || kind == WALK_SOURCE || kind == WALK_INTERCEPT;
+}
+
+/* Does a walk of NAT or interception look at the rule with this number? */
 bool translations_walked(const struct translations *translations, uint32_t rule,
 			 enum walk_kind kind);
 /* Says in a rule of the image which entry is its first; leaves rules of the policy alone. */

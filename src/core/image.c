@@ -10,8 +10,8 @@
  *
  * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in
  * REF_RULE, those of sets in REF_MEMBER, and a set tree holds no REF_SET. In the same way a node
- * belongs to the trees of the policy, of forwarding or of source translation, which end in rules of
- * their own; set trees may be shared. Units that nothing refers
+ * belongs to the trees of the policy, of forwarding, of source translation or of interception, which
+ * end in rules of their own; set trees may be shared. Units that nothing refers
  * to are never read by a walk and may hold anything, and so may tables overlap: that is wasteful,
  * but harmless.
  *
@@ -33,7 +33,8 @@ enum mark {
 	/* Above a set tree: whose rules are at the ends. Neither: those of the policy. */
 	MARK_FORWARD = 16,
 	MARK_SOURCE = 32,
-	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE,
+	MARK_INTERCEPT = 64,
+	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE | MARK_INTERCEPT,
 };
 
 struct check {
@@ -101,7 +102,7 @@ static bool check_header(struct check *check, size_t size)
 					  (header->zones + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE))
 		return refuse(check, "hygiene of zones out of bounds");
 	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL |
-				   IMAGE_FORWARDS | IMAGE_SOURCES))
+				   IMAGE_FORWARDS | IMAGE_SOURCES | IMAGE_INTERCEPTS))
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");
@@ -279,6 +280,13 @@ static bool check_interfaces(struct check *check)
 /* May a tree of this kind (of MARK_ENDS) end in the rule? */
 static bool check_end(struct check *check, uint32_t number, unsigned ends)
 {
+	/* The entries are known to be sound. */
+	static const unsigned sides[] = {
+		[TRANSLATE_SOURCE] = MARK_SOURCE,
+		[TRANSLATE_MASQUERADE] = MARK_SOURCE,
+		[TRANSLATE_FORWARD] = MARK_FORWARD,
+		[TRANSLATE_INTERCEPT] = MARK_INTERCEPT,
+	};
 	const struct image_header *header = check->header;
 	const struct image_translation *entry;
 	const struct image_rule *rule;
@@ -293,7 +301,7 @@ static bool check_end(struct check *check, uint32_t number, unsigned ends)
 	if (!ends || rule->action != ACTION_TRANSLATE)
 		return true;
 	entry = unit_at(check, header->translations + rule->mark_value * IMAGE_TRANSLATION_UNITS);
-	if ((entry->kind == TRANSLATE_FORWARD) != (ends == MARK_FORWARD))
+	if (sides[entry->kind] != ends)
 		return refuse(check, "a walk of NAT ends in a translation of the other side");
 	return true;
 }
@@ -371,7 +379,9 @@ static bool check_set(struct check *check, uint32_t unit, unsigned ends)
 static bool check_dispatch(struct check *check)
 {
 	static const unsigned ends[WALK_KINDS] = {
-		[WALK_FORWARD] = MARK_FORWARD, [WALK_SOURCE] = MARK_SOURCE
+		[WALK_FORWARD] = MARK_FORWARD,
+		[WALK_SOURCE] = MARK_SOURCE,
+		[WALK_INTERCEPT] = MARK_INTERCEPT,
 	};
 	const struct image_header *header = check->header;
 	const uint32_t *dispatch = unit_at(check, header->dispatch);

@@ -12,7 +12,7 @@
 #define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
-#define LAYOUT_VERSION 5u /* of everything pinned; another one is refused, never misread */
+#define LAYOUT_VERSION 6u /* of everything pinned; another one is refused, never misread */
 
 /*
  * Interfaces with an index below this have their coverage and their zone's tag in `control`, where
