@@ -42,11 +42,10 @@ static __always_inline __u32 socket_tuple(struct bpf_sock_tuple *tuple, const st
 	return sizeof(tuple->ipv6);
 }
 
-static __always_inline struct bpf_sock *socket_find(struct __sk_buff *skb, struct packet *p,
-						    struct bpf_sock_tuple *tuple, __u32 length)
+static __always_inline struct bpf_sock *socket_find(struct __sk_buff *skb,
+						    struct bpf_sock_tuple *tuple, __u32 length,
+						    __u32 udp)
 {
-	__u32 udp = p->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP;
-
 	/* The length is a constant on each way: verifiers want to see it. */
 	if (length == sizeof(tuple->ipv4))
 		return udp ? bpf_sk_lookup_udp(skb, tuple, sizeof(tuple->ipv4), BPF_F_CURRENT_NETNS, 0) :
@@ -56,12 +55,12 @@ static __always_inline struct bpf_sock *socket_find(struct __sk_buff *skb, struc
 }
 
 /* `question`: enum socket_question. 1 or 0. */
-__noinline int step_socket(struct __sk_buff *skb, __u32 question)
+static __always_inline int socket_ask(struct __sk_buff *skb, __u32 question, __u32 udp)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *socket;
 	struct room *room;
-	__u32 length, state;
+	__u32 length;
 	host_t host;
 	int result;
 
@@ -69,29 +68,45 @@ __noinline int step_socket(struct __sk_buff *skb, __u32 question)
 	if (!room)
 		return 0;
 	length = socket_tuple(&tuple, &room->packet, host.nat, question == SOCKET_OWN);
-	socket = socket_find(skb, &room->packet, &tuple, length);
+	socket = socket_find(skb, &tuple, length, udp);
 	if (!socket)
 		return 0;
-	state = socket->state;
 	/* A socket of UDP that speaks with one end is in the same state as a connection. */
-	if (room->packet.fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP)
-		result = (state == BPF_TCP_ESTABLISHED) == (question == SOCKET_OWN);
+	if (udp)
+		result = (socket->state == BPF_TCP_ESTABLISHED) == (question == SOCKET_OWN);
 	else
-		result = (state == BPF_TCP_LISTEN) == (question != SOCKET_OWN);
+		result = (socket->state == BPF_TCP_LISTEN) == (question != SOCKET_OWN);
 	if (result && question == SOCKET_HAND)
 		result = !bpf_sk_assign(skb, socket, 0);
 	bpf_sk_release(socket);
 	return result;
 }
 
+/* Two functions: to the verifier sockets of TCP and of UDP are of two types. */
+__noinline int step_socket_tcp(struct __sk_buff *skb, __u32 question)
+{
+	return socket_ask(skb, question, 0);
+}
+
+__noinline int step_socket_udp(struct __sk_buff *skb, __u32 question)
+{
+	return socket_ask(skb, question, 1);
+}
+
+static __always_inline int step_socket(host_t *host, __u32 question)
+{
+	return host->packet->fields.word[FIELD_PROTOCOL] == PROTOCOL_UDP ?
+		       step_socket_udp(host->skb, question) : step_socket_tcp(host->skb, question);
+}
+
 static __always_inline int host_socket_own(host_t *host)
 {
-	return step_socket(host->skb, SOCKET_OWN);
+	return step_socket(host, SOCKET_OWN);
 }
 
 static __always_inline int host_socket_listens(host_t *host, __u32 hand)
 {
-	return step_socket(host->skb, hand ? SOCKET_HAND : SOCKET_LISTENS);
+	return step_socket(host, hand ? SOCKET_HAND : SOCKET_LISTENS);
 }
 
 __noinline int step_intercept(struct __sk_buff *skb, struct room *room, __u32 slot, __u32 leaves)
