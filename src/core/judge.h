@@ -865,6 +865,17 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 		return;
 	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
 		host_fragment_translate(host, from.tag);
+	/* The first one may have been of an intercepted flow: the routes are not asked then. */
+	if (p->fields.word[FIELD_FRAGMENT] && (host->header->flags & IMAGE_INTERCEPTS)) {
+		j->to_tag = IMAGE_TAG_SELF;
+		j->mark = MARK_SELF;
+		j->stays = 1;
+		if (host_fragment_follow(host, j))
+			return;
+		j->to_tag = 0;
+		j->mark = MARK_NONE;
+		j->stays = 0;
+	}
 	if (!(p->flags & PACKET_GROUP)) {
 		if (host_route(host, &leaves) != ROUTE_FORWARD)
 			leaves = 0;

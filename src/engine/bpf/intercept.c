@@ -86,29 +86,53 @@ static int change_route(uint16_t type, uint16_t flags, uint8_t family)
 
 /* --- making --------------------------------------------------------------------------- */
 
+/* What of a family was made just now, and was not there before. */
+struct made {
+	bool route, rule;
+};
+
+static int make_family(uint8_t family, uint32_t mark, struct made *made)
+{
+	/* The route first: a rule without it would lead on to the next one. */
+	int err = change_route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, family);
+
+	made->route = !err;
+	if (err && err != -EEXIST)
+		return err;
+	err = change_rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family, mark);
+	made->rule = !err;
+	return err == -EEXIST ? 0 : err;
+}
+
+static void unmake(const struct wanted *wanted, const struct made made[2])
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (made[i].rule)
+			change_rule(RTM_DELRULE, 0, families[i], wanted->mark);
+		if (made[i].route)
+			change_route(RTM_DELROUTE, 0, families[i]);
+	}
+}
+
 int intercept_routes_make(const struct ruleset *ruleset, struct problem *problem)
 {
 	struct wanted wanted = wanted_by(ruleset);
+	struct made made[2] = { 0 };
+	unsigned i = 0;
+	int err = 0;
 
-	for (unsigned i = 0; i < 2; i++) {
-		int err;
-
-		if (!wanted.family[i])
-			continue;
-		/* The route first: a rule without it would lead on to the next one. */
-		err = change_route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, families[i]);
-		if (!err || err == -EEXIST)
-			err = change_rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, families[i],
-					  wanted.mark);
-		if (!err || err == -EEXIST)
-			continue;
-		problem_set(problem, err, "`intercept` needs a rule and a route of IPv%u that cannot be made: ",
-			    i ? 6 : 4);
-		if (err == -ENETDOWN)
-			problem_hint(problem, "loopback is down: `ip link set lo up`");
-		return err;
-	}
-	return 0;
+	for (; i < 2 && !err; i++)
+		if (wanted.family[i])
+			err = make_family(families[i], wanted.mark, &made[i]);
+	if (!err)
+		return 0;
+	unmake(&wanted, made);
+	problem_set(problem, err,
+		    "`intercept` needs a rule and a route of IPv%u that cannot be made: ",
+		    i == 1 ? 4 : 6);
+	if (err == -ENETDOWN)
+		problem_hint(problem, "loopback is down: `ip link set lo up`");
+	return err;
 }
 
 /* --- looking --------------------------------------------------------------------------- */

@@ -21,7 +21,7 @@
 
 /* Does the policy intercept anything? */
 bool intercept_asked(const struct ruleset *ruleset);
-/* Makes what is missing. -ENETDOWN where loopback is down, other -errno; the problem tells. */
+/* Makes what is missing, or nothing. -ENETDOWN where loopback is down, other -errno; the problem tells. */
 int intercept_routes_make(const struct ruleset *ruleset, struct problem *problem);
 /* Is what the policy needs there, and does it work? True where it needs nothing. */
 bool intercept_routes_work(const struct ruleset *ruleset);
