@@ -159,8 +159,8 @@ int resolve_own_marks_error(struct resolver *resolver, struct position position,
 				     "bits %d and %d of the mark are reeve's own%s",
 				     resolver->mark_shift, resolver->mark_shift + 1, more);
 	return resolve_error(resolver, position, "mark-bits", hint,
-			     "bit %d of the mark is reeve's own%s, for the policy intercepts",
-			     __builtin_ctz(mark), more);
+			     "bit %d of the mark is reeve's own, for the policy intercepts",
+			     __builtin_ctz(mark));
 }
 
 int resolve_options(struct resolver *resolver, const struct statement_vector *statements,
