@@ -10,8 +10,8 @@ import signal
 import socket
 import time
 
-from e2e import (TOP, Echo, Skip, eventually, family_of, holds, main, router_world, same, tcp, test,
-                 udp, word_for)
+from e2e import (TOP, Echo, Skip, Sniffer, eventually, family_of, holds, main, router_world, same,
+                 scapy_layers, send_frames, tcp, test, udp, word_for)
 
 PROXY = os.environ.get("PROXY", os.path.join(TOP, "build", "proxy"))
 PORT, HANDED, OTHER, FORBIDDEN = 7001, 3129, 7002, 7003
@@ -329,6 +329,54 @@ def _(world):
         same(world.echo.heard[0][2], world.client.address[family])
         same(from_client(world, family, FORBIDDEN), "refused")
     same(tcp(world.client, world.server.address[4], OTHER), "open", "the client itself")
+
+
+@test("what is forwarded to the inside is intercepted by its new destination")
+def _(world):
+    outside, inside = 8080, PORT
+    world.firewall.apply(HEAD.replace("policy wan -> lan default drop", f"""
+policy wan -> lan default drop {{ allow {inside}/tcp to {{ 10.77.1.10, 2001:db8:77:1::10 }} }}
+nat wan -> self {{
+    forward {outside}/tcp to 10.77.1.10:{inside}
+    forward {outside}/tcp to [2001:db8:77:1::10]:{inside}
+}}
+intercept wan -> lan {inside}/tcp to 127.0.0.1:{HANDED}
+intercept wan -> lan {inside}/tcp to [::1]:{HANDED}"""))
+    echo = Echo(world.client, inside)
+    with proxied(world) as proxy:
+        for family in (4, 6):
+            same(tcp(world.server, world.firewall.wan[family], outside), "open")
+            line = said(proxy)
+            same(line[1::3] + line[5:], [world.server.address[family],
+                                         world.client.address[family], str(inside)])
+            same(echo.heard[-1], ("tcp", inside, world.firewall.lan[family], b"reeve"))
+
+
+@test("a way to the client that carries less is heard of by the proxy's connection")
+def _(world):
+    layers = scapy_layers()
+    world.firewall.apply(policy())
+    with proxied(world), contextlib.closing(connected(world)) as stream:
+        sniffer = Sniffer(world.client, "eth0")
+        talk(stream)
+        quoted = [packet for packet in map(layers.Ether, sniffer.frames()) if layers.TCP in packet
+                  and packet[layers.TCP].sport == PORT][-1]
+        sniffer.close()
+        error = layers.IP(src=world.client.address[4], dst=world.server.address[4]) / layers.ICMP(
+            type=3, code=4, nexthopmtu=1000) / bytes(quoted[layers.IP])[:28]
+        frame = layers.Ether(src=world.client.mac("eth0"),
+                             dst=world.firewall.mac("lan0")) / error
+        before = world.firewall.statistics()
+        send_frames(world.client, "eth0", [frame])
+        eventually(lambda: snmp(world, "Icmp", "InDestUnreachs") > 0, "the kernel gets the error")
+        same(world.firewall.statistics()["guard-local-in"], before["guard-local-in"])
+        talk(stream)
+
+
+def snmp(world, group, name):
+    with world.firewall, open("/proc/thread-self/net/snmp", encoding="ascii") as file:
+        rows = [line.split() for line in file if line.startswith(group + ":")]
+    return int(rows[1][rows[0].index(name)])
 
 
 HAPROXY = """
