@@ -131,7 +131,7 @@ static const struct {
 	{ "early a { allow ssh }", "allow", "unknown-word", "`drop`" },
 	{ "early a { limit tcp syn }", "}", "syntax", NULL },
 	{ "intercept a -> b 80/tcp", "\n", "syntax", NULL },
-	{ "intercept a -> b 80/tcp to 127.0.0.1:9 on-missing", "\n", "unknown-word", "`pass`" },
+	{ "intercept a -> b 80/tcp to 127.0.0.1:9 on-missing", "\n", "syntax", NULL },
 	{ "intercept a -> b 80/tcp to 127.0.0.1:9 on-missing reject", "reject", "unknown-word", "`drop`" },
 	{ "intercept a -> b 80/tcp to 127.0.0.1:9 log", "log", "syntax", NULL },
 	{ "assert a -> b ssh is blocked", "blocked", "unknown-word", "`dropped`" },

@@ -337,7 +337,7 @@ static const struct row policies[] = {
 	  "policy any -> self { allow mark 0x4 }\n",
 	  "t.reeve:2:28 error mark-bits: bit 2 of the mark is reeve's own, for the policy intercepts (`options { mark-bits N }` moves them)\n" },
 	{ "policy any -> self { allow mark set 0x20000000/0x20000000 }\n",
-	  "2>1 allow [46] mark=20000000/20000000\n" },
+	  "2>1 allow mark(20000000/20000000) [46]\n" },
 	{ "options { ipv6-nd off; guard off; mark-bits 8; flows 1000 }\n",
 	  "" },
 	{ "options { ipv6nd off }\n",
