@@ -89,12 +89,11 @@ static __always_inline int judge_intercept(host_t *host, struct judgement *j, __
 		target_note(host, target);
 		if (!(p->flags & PACKET_FRAGMENT) &&
 		    (host_socket_own(host) || host_socket_listens(host, 0))) {
-			host_count_rule(host, number);
-			host_count(host, STAT_INTERCEPTED);
+			host_nat(host)->rule = number;
 			j->mark = MARK_SELF;
 			j->to_tag = IMAGE_TAG_SELF;
 			j->toward = to.tag;
-			j->stays = 1;
+			j->stays = STAYS_FROM_NOW;
 			return INTERCEPT_HANDED;
 		}
 		if (!pass) {
@@ -129,7 +128,7 @@ static __always_inline void flow_stays(host_t *host, const struct flow_key *key,
 			flow->flags |= FLOW_MARKS;
 		}
 	}
-	j->stays = 1;
+	j->stays = STAYS;
 	j->toward = flow ? flow->translation.toward : 0;
 }
 
@@ -143,6 +142,10 @@ static __always_inline int hand_over(host_t *host, struct judgement *j)
 	struct packet *p = host->packet;
 	__u32 number, pass = 0;
 
+	if (j->stays == STAYS_FROM_NOW) {
+		host_count_rule(host, host_nat(host)->rule);
+		host_count(host, STAT_INTERCEPTED);
+	}
 	/* A segment without any socket the kernel answers with a reset. */
 	if (!j->toward || !(p->flags & PACKET_PORTS) || p->fields.word[FIELD_FRAGMENT] ||
 	    host_socket_own(host))
@@ -163,7 +166,7 @@ static __always_inline int hand_over(host_t *host, struct judgement *j)
 	}
 	/* Departure judges it anew, and begins a flow in place of this one. */
 	host_count(host, STAT_INTERCEPT_PASSED);
-	j->stays = 0;
+	j->stays = STAYS_NOT;
 	j->leave_tag = 0;
 	j->mark = MARK_DEFERRED;
 	return 0;

@@ -457,7 +457,8 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	if (translated && sender != IMAGE_TAG_SELF && host_nat(host)->departs)
 		j->mark = MARK_DEFERRED;
 	j->leave_tag = (__u16)sender;
-	j->stays = sender == IMAGE_TAG_SELF && (flow->translation.flags & TRANSLATION_STAYS);
+	if (sender == IMAGE_TAG_SELF && (flow->translation.flags & TRANSLATION_STAYS))
+		j->stays = STAYS;
 	host_count(host, STAT_BY_FLOW);
 	return 1;
 }
@@ -869,12 +870,12 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	if (p->fields.word[FIELD_FRAGMENT] && (host->header->flags & IMAGE_INTERCEPTS)) {
 		j->to_tag = IMAGE_TAG_SELF;
 		j->mark = MARK_SELF;
-		j->stays = 1;
+		j->stays = STAYS;
 		if (host_fragment_follow(host, j))
 			return;
 		j->to_tag = 0;
 		j->mark = MARK_NONE;
-		j->stays = 0;
+		j->stays = STAYS_NOT;
 	}
 	if (!(p->flags & PACKET_GROUP)) {
 		if (host_route(host, &leaves) != ROUTE_FORWARD)

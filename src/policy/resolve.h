@@ -215,6 +215,9 @@ int resolve_nat(struct resolver *resolver, const struct statement_vector *statem
 /* What rules of NAT do to each other: forwards that overlap, or whose target is forwarded again. */
 int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
 
+/* An `intercept` statement that is never reached is an error. */
+int resolve_intercept_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
+
 /* --- resolve_intercept.c ----------------------------------------------------- */
 
 /* The rules of the `intercept` statements among the statements, without ids, behind those of NAT. */

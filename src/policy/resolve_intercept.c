@@ -196,5 +196,5 @@ int resolve_intercept(struct resolver *resolver, const struct statement_vector *
 					     NAT_RULES_MAX);
 		result = result ? result : err;
 	}
-	return result;
+	return result ? result : resolve_intercept_check(resolver, rules->items, (uint32_t)rules->n);
 }

@@ -119,6 +119,7 @@ def _(world):
             world.firewall.apply(policy("") + "\n# counters stay with their ids\n")
             before = world.firewall.statistics()["flows-intercepted"]
             same(tcp(world.client, world.server.address[4], PORT), "open")
+            same(tcp(world.client, world.server.address[4], FORBIDDEN), "timeout")
             same(world.firewall.statistics()["flows-intercepted"], before + 1)
             flows = [flow for flow in world.firewall.flows() if flow["intercepted"]]
             found = {(flow["protocol"], flow["originator"]["zone"], flow["responder"]["zone"],
@@ -247,6 +248,19 @@ def _(world):
             talk(stream)
             raise AssertionError("a connection that is not allowed any more goes on")
         talk(datagrams)
+
+
+@test("what is forwarded already goes on as it is when a policy begins to intercept")
+def _(world):
+    world.firewall.apply(HEAD)
+    with proxied(world), contextlib.closing(connected(world)) as stream, \
+            contextlib.closing(connected(world, socket.SOCK_DGRAM, 6)) as datagrams:
+        world.firewall.apply(policy())
+        world.echo.heard.clear()
+        talk(stream)
+        talk(datagrams)
+        same([peer for _, _, peer, _ in world.echo.heard],
+             [world.client.address[4], world.client.address[6]])
 
 
 @test("a policy that does not intercept any more: conversations end, and the routes are as before")
