@@ -60,7 +60,7 @@ static void print_routes(const struct engine_status *status, struct text *out)
 	if (status->routes)
 		text_toned(out, TONE_GREEN, "on");
 	else
-		text_toned(out, TONE_RED, "MISSING: its routing rule or route was taken away; run `reeve sync`, or reeved");
+		text_toned(out, TONE_RED, "MISSING: one of its routing rules or its route was taken away; run `reeve sync`, or reeved");
 	text_putc(out, '\n');
 }
 

@@ -64,15 +64,17 @@ def routing(world):
     found = []
     for family in ("-4", "-6"):
         found += [line.split() for line in world.firewall.run("ip", family, "rule").splitlines()
-                  if TABLE in line]
+                  if "proto 114" in line]
         found += [line.split() for line in world.firewall.try_run(
             "ip", family, "route", "show", "table", TABLE).stdout.splitlines()]
     return found
 
 
 def marked(bit):
-    rule = ["1:", "from", "all", "fwmark", f"{1 << bit:#x}/{1 << bit:#x}", "lookup", TABLE]
-    return [rule + ["proto", "114"]] * 2
+    asks = ["from", "all", "fwmark", f"{1 << bit:#x}/{1 << bit:#x}"]
+    rules = [["1:"] + asks + ["iif", "lo", "goto", "3"], ["2:"] + asks + ["lookup", TABLE],
+             ["3:", "from", "all", "nop"]]
+    return [rule + ["proto", "114"] for rule in rules] * 2
 
 
 def rules_of(world):
@@ -266,7 +268,7 @@ def _(world):
 @test("a policy that does not intercept any more: conversations end, and the routes are as before")
 def _(world):
     world.firewall.apply(policy())
-    same(len(routing(world)), 4)
+    same(len(routing(world)), 8)
     with proxied(world), contextlib.closing(connected(world)) as stream:
         world.firewall.apply(HEAD)
         same(routing(world), [])
@@ -277,20 +279,40 @@ def _(world):
         same(udp(world.client, world.server.address[4], PORT), "open")
         same(world.echo.heard[0][2], world.client.address[4])
     world.firewall.apply(HEAD + f"intercept lan -> wan {PORT}/udp to [::1]:{HANDED}\n")
-    same(len(routing(world)), 2, "only the family that is intercepted")
+    same(len(routing(world)), 4, "only the family that is intercepted")
 
 
 @test("somebody removes the rule or the route: status says so, and `sync` puts it back")
 def _(world):
     world.firewall.apply(policy())
     whole = routing(world)
-    for command in (("-4", "rule", "del", "pref", "1"), ("-6", "route", "flush", "table", TABLE)):
+    for command in (("-4", "rule", "del", "pref", "1"), ("-6", "rule", "del", "pref", "2"),
+                    ("-4", "route", "flush", "table", TABLE), ("-6", "rule", "del", "pref", "3"),
+                    ("-6", "route", "flush", "table", TABLE)):
         world.firewall.run("ip", *command)
         same(world.firewall.reeve_json("status")["intercept"], {"wanted": True, "routes": False})
         holds("intercept  MISSING" in world.firewall.reeve("status"), "status")
         holds("routing rule" in world.firewall.reeve("sync"), "sync tells")
         same(routing(world), whole)
         same(world.firewall.reeve_json("status")["intercept"], {"wanted": True, "routes": True})
+
+
+@test("marks that the kernel carries over to the way back do not lead astray")
+def _(world):
+    world.firewall.apply(policy())
+    settings = ("conf.all.rp_filter", "conf.lan0.rp_filter", "conf.lan0.src_valid_mark",
+                "tcp_fwmark_accept", "fwmark_reflect")
+    with proxied(world):
+        for setting in settings:
+            world.firewall.sysctl(f"net.ipv4.{setting}", 1)
+        try:
+            for family in (4, 6):
+                for call in (tcp, udp):
+                    same(call(world.client, world.server.address[family], PORT), "open")
+                same(from_client(world, family, OTHER), "open")
+        finally:
+            for setting in settings:
+                world.firewall.sysctl(f"net.ipv4.{setting}", 0)
 
 
 @test("loopback is down: refused with a hint, and what ran before runs on")
@@ -437,7 +459,7 @@ def _(world):
 @test("down removes the rules and the routes")
 def _(world):
     world.firewall.apply(policy())
-    same(len(routing(world)), 4)
+    same(len(routing(world)), 8)
     world.firewall.reeve("down")
     same(routing(world), [])
     world.firewall.reeve("down")

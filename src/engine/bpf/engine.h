@@ -173,7 +173,7 @@ struct engine_status {
 struct engine_health {
 	struct interface_vector interfaces;
 	bool guard;
-	bool routes; /* the routing rule and the route that `intercept` needs work; true where none are needed */
+	bool routes; /* the routing rules and the route that `intercept` needs are there; true where none are needed */
 	uint64_t generation; /* when it is not the ruleset's, look again with the right one */
 };
 

@@ -13,7 +13,24 @@
 #define LOOPBACK 1u /* the first device of every network namespace */
 #define PROTOCOL 114 /* who has made it, as others see it: a number that nobody else has */
 #define REQUEST_SIZE 512
-#define MARKS 32
+#define MARKS 32 /* more than there are bits */
+
+/* The rules, in the order in which they are made: each needs those before it. */
+enum own_rule {
+	RULE_END,  /* where the next one leads */
+	RULE_PAST, /* what does not arrive */
+	RULE_STAY,
+	RULES,
+};
+
+static const struct {
+	uint32_t preference;
+	uint8_t action;
+} own_rules[RULES] = {
+	[RULE_END] = { 3, FR_ACT_NOP },
+	[RULE_PAST] = { 1, FR_ACT_GOTO },
+	[RULE_STAY] = { 2, FR_ACT_TO_TBL },
+};
 
 /* What the policy needs: the bit of the mark, and by family whether it is intercepted. */
 struct wanted {
@@ -53,19 +70,27 @@ static struct nlmsghdr *message(void *buffer, uint16_t type, uint16_t flags)
 	return request;
 }
 
-static int change_rule(uint16_t type, uint16_t flags, uint8_t family, uint32_t mark)
+static int change_rule(uint16_t type, uint16_t flags, uint8_t family, enum own_rule which,
+		       uint32_t mark)
 {
 	char buffer[REQUEST_SIZE];
 	struct nlmsghdr *request = message(buffer, type, NLM_F_ACK | flags);
 	struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(request, sizeof(*rule));
 
 	rule->family = family;
-	rule->action = FR_ACT_TO_TBL;
-	mnl_attr_put_u32(request, FRA_PRIORITY, INTERCEPT_PREFERENCE);
-	mnl_attr_put_u32(request, FRA_FWMARK, mark);
-	mnl_attr_put_u32(request, FRA_FWMASK, mark);
-	mnl_attr_put_u32(request, FRA_TABLE, INTERCEPT_TABLE);
+	rule->action = own_rules[which].action;
+	mnl_attr_put_u32(request, FRA_PRIORITY, own_rules[which].preference);
 	mnl_attr_put_u8(request, FRA_PROTOCOL, PROTOCOL);
+	if (which != RULE_END) {
+		mnl_attr_put_u32(request, FRA_FWMARK, mark);
+		mnl_attr_put_u32(request, FRA_FWMASK, mark);
+	}
+	if (which == RULE_PAST) {
+		mnl_attr_put_strz(request, FRA_IIFNAME, "lo");
+		mnl_attr_put_u32(request, FRA_GOTO, own_rules[RULE_END].preference);
+	}
+	if (which == RULE_STAY)
+		mnl_attr_put_u32(request, FRA_TABLE, INTERCEPT_TABLE);
 	return netlink_dump(NETLINK_ROUTE, request, NULL, NULL);
 }
 
@@ -88,7 +113,7 @@ static int change_route(uint16_t type, uint16_t flags, uint8_t family)
 
 /* What of a family was made just now, and was not there before. */
 struct made {
-	bool route, rule;
+	bool route, rule[RULES];
 };
 
 static int make_family(uint8_t family, uint32_t mark, struct made *made)
@@ -97,18 +122,20 @@ static int make_family(uint8_t family, uint32_t mark, struct made *made)
 	int err = change_route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, family);
 
 	made->route = !err;
-	if (err && err != -EEXIST)
-		return err;
-	err = change_rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family, mark);
-	made->rule = !err;
+	for (enum own_rule i = 0; i < RULES && (!err || err == -EEXIST); i++) {
+		err = change_rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family, i, mark);
+		made->rule[i] = !err;
+	}
 	return err == -EEXIST ? 0 : err;
 }
 
 static void unmake(const struct wanted *wanted, const struct made made[2])
 {
 	for (unsigned i = 0; i < 2; i++) {
-		if (made[i].rule)
-			change_rule(RTM_DELRULE, 0, families[i], wanted->mark);
+		for (unsigned rule = RULES; rule--;)
+			if (made[i].rule[rule])
+				change_rule(RTM_DELRULE, 0, families[i], (enum own_rule)rule,
+					    wanted->mark);
 		if (made[i].route)
 			change_route(RTM_DELROUTE, 0, families[i]);
 	}
@@ -128,7 +155,7 @@ int intercept_routes_make(const struct ruleset *ruleset, struct problem *problem
 		return 0;
 	unmake(&wanted, made);
 	problem_set(problem, err,
-		    "`intercept` needs a rule and a route of IPv%u that cannot be made: ",
+		    "`intercept` needs rules and a route of IPv%u that cannot be made: ",
 		    i == 1 ? 4 : 6);
 	if (err == -ENETDOWN)
 		problem_hint(problem, "loopback is down: `ip link set lo up`");
@@ -137,113 +164,139 @@ int intercept_routes_make(const struct ruleset *ruleset, struct problem *problem
 
 /* --- looking --------------------------------------------------------------------------- */
 
-struct route_seen {
-	uint32_t table;
-	uint8_t type;
-};
-
-static int see_table(const struct nlattr *attr, void *context)
-{
-	struct route_seen *seen = context;
-
-	if (mnl_attr_get_type(attr) == RTA_TABLE)
-		seen->table = netlink_number(attr);
-	return MNL_CB_OK;
-}
-
-static int see_route(const struct nlmsghdr *answer, void *context)
-{
-	const struct rtmsg *route = mnl_nlmsg_get_payload(answer);
-	struct route_seen *seen = context;
-
-	if (answer->nlmsg_type != RTM_NEWROUTE || !netlink_has_header(answer, sizeof(*route)))
-		return MNL_CB_OK;
-	seen->type = route->rtm_type;
-	mnl_attr_parse(answer, sizeof(*route), see_table, seen);
-	return MNL_CB_STOP;
-}
-
-/* Where does a packet with the mark go, to an address that no host has (RFC 5737, 3849)? */
-static bool stays_here(uint8_t family, uint32_t mark)
-{
-	static const uint8_t nobody4[4] = { 192, 0, 2, 1 };
-	static const uint8_t nobody6[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 };
-	char buffer[REQUEST_SIZE];
-	struct nlmsghdr *request = message(buffer, RTM_GETROUTE, 0);
-	struct rtmsg *route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
-	bool six = family == AF_INET6;
-	struct route_seen seen = { 0 };
-
-	route->rtm_family = family;
-	route->rtm_dst_len = six ? 128 : 32;
-	route->rtm_flags = RTM_F_LOOKUP_TABLE;
-	mnl_attr_put(request, RTA_DST, six ? sizeof(nobody6) : sizeof(nobody4),
-		     six ? nobody6 : nobody4);
-	mnl_attr_put_u32(request, RTA_MARK, mark);
-	return !netlink_dump(NETLINK_ROUTE, request, see_route, &seen) &&
-	       seen.type == RTN_LOCAL && seen.table == INTERCEPT_TABLE;
-}
-
-bool intercept_routes_work(const struct ruleset *ruleset)
-{
-	struct wanted wanted = wanted_by(ruleset);
-
-	for (unsigned i = 0; i < 2; i++)
-		if (wanted.family[i] && !stays_here(families[i], wanted.mark))
-			return false;
-	return true;
-}
-
-/* --- removing -------------------------------------------------------------------------- */
-
-/* The marks for which there are rules that lead to reeve's table. */
-struct marks {
-	uint32_t items[MARKS];
-	unsigned n;
+/* Rules that are reeve's own, by what they do: how many, and their marks. */
+struct rules_seen {
+	unsigned n[RULES];
+	uint32_t marks[RULES][MARKS];
 };
 
 struct rule_seen {
-	uint32_t table, mark;
+	uint32_t preference, mark;
+	uint8_t protocol;
 };
 
 static int see_rule_part(const struct nlattr *attr, void *context)
 {
 	struct rule_seen *seen = context;
 
-	if (mnl_attr_get_type(attr) == FRA_TABLE)
-		seen->table = netlink_number(attr);
-	else if (mnl_attr_get_type(attr) == FRA_FWMARK)
+	switch (mnl_attr_get_type(attr)) {
+	case FRA_PRIORITY:
+		seen->preference = netlink_number(attr);
+		break;
+	case FRA_FWMARK:
 		seen->mark = netlink_number(attr);
+		break;
+	case FRA_PROTOCOL:
+		if (mnl_attr_validate(attr, MNL_TYPE_U8) >= 0)
+			seen->protocol = mnl_attr_get_u8(attr);
+		break;
+	}
 	return MNL_CB_OK;
 }
 
 static int see_rule(const struct nlmsghdr *answer, void *context)
 {
-	struct rule_seen seen = { 0 };
-	struct marks *marks = context;
+	const struct fib_rule_hdr *rule = mnl_nlmsg_get_payload(answer);
+	struct rules_seen *seen = context;
+	struct rule_seen one = { 0 };
 
-	if (answer->nlmsg_type != RTM_NEWRULE ||
-	    !netlink_has_header(answer, sizeof(struct fib_rule_hdr)))
+	if (answer->nlmsg_type != RTM_NEWRULE || !netlink_has_header(answer, sizeof(*rule)))
 		return MNL_CB_OK;
-	mnl_attr_parse(answer, sizeof(struct fib_rule_hdr), see_rule_part, &seen);
-	if (seen.table == INTERCEPT_TABLE && marks->n < MARKS)
-		marks->items[marks->n++] = seen.mark;
+	mnl_attr_parse(answer, sizeof(*rule), see_rule_part, &one);
+	for (unsigned i = 0; one.protocol == PROTOCOL && i < RULES; i++)
+		if (rule->action == own_rules[i].action &&
+		    one.preference == own_rules[i].preference && seen->n[i] < MARKS)
+			seen->marks[i][seen->n[i]++] = one.mark;
 	return MNL_CB_OK;
 }
 
-static void tidy_family(uint8_t family, uint32_t mark)
+static int see_rules(uint8_t family, struct rules_seen *seen)
 {
 	char buffer[REQUEST_SIZE];
 	struct nlmsghdr *request = message(buffer, RTM_GETRULE, NLM_F_DUMP);
 	struct fib_rule_hdr *rule = mnl_nlmsg_put_extra_header(request, sizeof(*rule));
-	struct marks marks = { 0 };
 
+	*seen = (struct rules_seen){ 0 };
 	rule->family = family;
-	if (netlink_dump(NETLINK_ROUTE, request, see_rule, &marks))
+	return netlink_dump(NETLINK_ROUTE, request, see_rule, seen);
+}
+
+static bool rules_there(uint8_t family, uint32_t mark)
+{
+	struct rules_seen seen;
+
+	if (see_rules(family, &seen))
+		return false;
+	for (unsigned i = 0; i < RULES; i++) {
+		unsigned j = 0;
+
+		while (j < seen.n[i] && seen.marks[i][j] != (i == RULE_END ? 0 : mark))
+			j++;
+		if (j == seen.n[i])
+			return false;
+	}
+	return true;
+}
+
+static int see_table(const struct nlattr *attr, void *context)
+{
+	uint32_t *table = context;
+
+	if (mnl_attr_get_type(attr) == RTA_TABLE)
+		*table = netlink_number(attr);
+	return MNL_CB_OK;
+}
+
+static int see_route(const struct nlmsghdr *answer, void *context)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(answer);
+	uint32_t table = 0;
+	bool *there = context;
+
+	if (answer->nlmsg_type != RTM_NEWROUTE || !netlink_has_header(answer, sizeof(*route)))
+		return MNL_CB_OK;
+	mnl_attr_parse(answer, sizeof(*route), see_table, &table);
+	if (table == INTERCEPT_TABLE && route->rtm_type == RTN_LOCAL && !route->rtm_dst_len)
+		*there = true;
+	return MNL_CB_OK;
+}
+
+static bool route_there(uint8_t family)
+{
+	char buffer[REQUEST_SIZE];
+	struct nlmsghdr *request = message(buffer, RTM_GETROUTE, NLM_F_DUMP);
+	struct rtmsg *route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	bool there = false;
+
+	route->rtm_family = family;
+	mnl_attr_put_u32(request, RTA_TABLE, INTERCEPT_TABLE);
+	return !netlink_dump_chosen(NETLINK_ROUTE, request, see_route, &there) && there;
+}
+
+bool intercept_routes_there(const struct ruleset *ruleset)
+{
+	struct wanted wanted = wanted_by(ruleset);
+
+	for (unsigned i = 0; i < 2; i++)
+		if (wanted.family[i] &&
+		    !(rules_there(families[i], wanted.mark) && route_there(families[i])))
+			return false;
+	return true;
+}
+
+/* --- removing -------------------------------------------------------------------------- */
+
+static void tidy_family(uint8_t family, uint32_t mark)
+{
+	struct rules_seen seen;
+
+	if (see_rules(family, &seen))
 		return;
-	for (unsigned i = 0; i < marks.n; i++)
-		if (marks.items[i] != mark)
-			change_rule(RTM_DELRULE, 0, family, marks.items[i]);
+	for (unsigned i = RULES; i--;)
+		for (unsigned j = 0; j < seen.n[i]; j++)
+			if (i == RULE_END ? !mark : seen.marks[i][j] != mark)
+				change_rule(RTM_DELRULE, 0, family, (enum own_rule)i,
+					    seen.marks[i][j]);
 	if (!mark)
 		change_route(RTM_DELROUTE, 0, family);
 }

@@ -64,7 +64,7 @@ static const struct {
 	[UPKEEP_PORT] = { "port", "%1$s: its master changed; the guard knows" },
 	[UPKEEP_GONE] = { "gone", "%1$s: gone" },
 	[UPKEEP_GUARD] = { "guard", "the guard was taken away; it is attached again" },
-	[UPKEEP_ROUTES] = { "routes", "the routing rule and route of `intercept` were not in place; they are there again" },
+	[UPKEEP_ROUTES] = { "routes", "the routing rules and the route of `intercept` were not in place; they are there again" },
 	[UPKEEP_PIN] = { "pin", "the pin `%1$s` was removed; it is there again" },
 };
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == UPKEEP_KINDS, "kinds");
@@ -225,7 +225,7 @@ static int look_at_all(const struct keeper *keeper, struct look *look, struct up
 		err = look_for_gone(keeper, look, report);
 	if (!err && !guard_attached(&keeper->loaded, &keeper->pins))
 		err = note(report, UPKEEP_GUARD, 0, NULL, NULL, NULL);
-	if (!err && !intercept_routes_work(&keeper->ruleset))
+	if (!err && !intercept_routes_there(&keeper->ruleset))
 		err = note(report, UPKEEP_ROUTES, 0, NULL, NULL, NULL);
 	return err ? problem_set(problem, err, "out of memory") : 0;
 }
@@ -298,7 +298,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 	if (look->zones_differ)
 		err = slots_reimage_done(&keeper->loaded, first ? &other : problem);
 	attach_tidy(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
-	if (!intercept_routes_work(&keeper->ruleset))
+	if (!intercept_routes_there(&keeper->ruleset))
 		routes = intercept_routes_make(&keeper->ruleset, first || err ? &other : problem);
 	if (first)
 		return first;

@@ -22,7 +22,7 @@ enum upkeep_kind {
 	UPKEEP_GONE,
 	UPKEEP_GUARD,	 /* the guard was taken away */
 	UPKEEP_PIN,	 /* a pin was removed by hand */
-	UPKEEP_ROUTES,	 /* the rule or the route of `intercept` was taken away */
+	UPKEEP_ROUTES,	 /* a rule or the route of `intercept` was taken away */
 	UPKEEP_KINDS,
 };
 

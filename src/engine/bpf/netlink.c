@@ -14,7 +14,8 @@ static void socket_close(struct mnl_socket **socket)
 		mnl_socket_close(*socket);
 }
 
-int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+static int dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context,
+		int chosen)
 {
 	cleanup(socket_close) struct mnl_socket *socket = mnl_socket_open(protocol);
 	cleanup_free char *buffer = malloc(BUFFER_SIZE);
@@ -25,6 +26,8 @@ int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void 
 	if (!buffer)
 		return -ENOMEM;
 	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    (chosen && mnl_socket_setsockopt(socket, NETLINK_GET_STRICT_CHK, &chosen,
+					     sizeof(chosen)) < 0) ||
 	    mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
 		return -errno;
 	port = mnl_socket_get_portid(socket);
@@ -37,6 +40,16 @@ int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void 
 			return -errno;
 	}
 	return 0;
+}
+
+int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+{
+	return dump(protocol, request, receive, context, 0);
+}
+
+int netlink_dump_chosen(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+{
+	return dump(protocol, request, receive, context, 1);
 }
 
 bool netlink_has_header(const struct nlmsghdr *message, size_t size)

@@ -269,7 +269,7 @@ int engine_health(struct engine *engine, const struct ruleset *ruleset, struct e
 {
 	struct engine_health result = {
 		.guard = guard_attached(&engine->loaded, &engine->pins),
-		.routes = intercept_routes_work(ruleset),
+		.routes = intercept_routes_there(ruleset),
 		.generation = engine->loaded.control->slot[running_slot(engine)].generation,
 	};
 	struct image image = { 0 };
