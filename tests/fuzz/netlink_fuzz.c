@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as what the kernel says of interfaces, routes, filters, chains and hooks. The functions
+ * Any bytes as what the kernel says of interfaces, routes, rules, filters, chains and hooks. The functions
  * that receive messages are the files' own: so the files are here.
  */
 #include "engine/bpf/hooks_device.c"
+#include "engine/bpf/intercept.c"
 #include "engine/bpf/interfaces.c"
 
 #include "messages.h"
@@ -17,6 +18,8 @@ enum {
 	KIND_CHAIN,
 	KIND_FLOWTABLE,
 	KIND_LIST,
+	KIND_RULE,
+	KIND_TABLE,
 	KINDS,
 };
 
@@ -25,6 +28,7 @@ struct context {
 	struct hooks hooks;
 	struct hook_reading reading;
 	struct filter_reading filters;
+	struct rules_seen rules;
 };
 
 static const struct link device = { .name = "eth0", .ifindex = 2 };
@@ -32,6 +36,7 @@ static const struct link device = { .name = "eth0", .ifindex = 2 };
 static void receive(struct context *context, unsigned kind, struct nlmsghdr *message)
 {
 	struct route_answer answer = { 0 };
+	bool there;
 
 	switch (kind) {
 	case KIND_LINK:
@@ -62,6 +67,14 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 		break;
 	case KIND_LIST:
 		hooks_list_receive(message, &context->reading);
+		break;
+	case KIND_RULE:
+		message->nlmsg_type = RTM_NEWRULE;
+		see_rule(message, &context->rules);
+		break;
+	case KIND_TABLE:
+		message->nlmsg_type = RTM_NEWROUTE;
+		see_route(message, &there);
 		break;
 	}
 }
