@@ -53,7 +53,7 @@
  * and behind it, because it has them as functions of their own or not (in the kernel a program's
  * stack is short, and the verifier looks at each way through it):
  *	int host_translated_search(host_t *, struct flow_key *, struct found *)			translated_search()
- *	int host_nat_begin(host_t *, const struct flow_key *, struct judgement *)		nat_begin()
+ *	int host_nat_begin(host_t *, struct flow_key *, struct judgement *)		nat_begin()
  *	int host_forward(host_t *, __u32 leaves)						judge_forward()
  *	int host_recheck(host_t *, const struct flow_key *, struct found *)			flow_recheck()
  *	int host_related(host_t *, struct judgement *, __u32 from_tag, __u32 to_tag)		judge_related()
@@ -61,7 +61,7 @@
  *	int host_related_translated(host_t *, __u32 *travels)					related_translated()
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
- *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
+ *	void host_rules(host_t *, struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  *	and those of core/intercept.h
  */
@@ -97,7 +97,7 @@ struct found {
 static struct flow_key *host_key(host_t *host);
 static const struct quoted *host_quoted(host_t *host);
 static int host_translated_search(host_t *host, struct flow_key *key, struct found *found);
-static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
+static int host_nat_begin(host_t *host, struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
 static int host_related_translated(host_t *host, __u32 *travels);
 static const struct quoted *host_quoted_read(host_t *host);
@@ -107,7 +107,7 @@ static int host_recheck(host_t *host, const struct flow_key *key, struct found *
 static int host_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
 static int host_fragment_follow(host_t *host, struct judgement *j);
 static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
-static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
+static void host_rules(host_t *host, struct flow_key *key, const struct found *found,
 		       struct judgement *j);
 static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
 
@@ -172,14 +172,14 @@ static __always_inline int translated_search(host_t *host, struct flow_key *key,
 					     struct found *found, __u64 now)
 {
 	struct nat_room *nat = host_nat(host);
-	const struct flow_key *real;
+	const struct translated_tuple *entry;
 
 	if (found->flow && translated_fits(host, key, found))
 		return 1;
-	real = host_translated_find(host, key);
-	if (!real)
+	entry = host_translated_find(host, key);
+	if (!entry)
 		return 0;
-	nat->real = *real;
+	nat->real = entry->real;
 	host_flow_fetch(host, &nat->real);
 	found->flow = host_flow_find(host, &nat->real);
 	found->embryonic = !found->flow;
@@ -615,11 +615,21 @@ static __always_inline void flow_estrange(host_t *host, struct found *found, __u
 		found->taken = TAKEN_BY_ANOTHER;
 }
 
+/* The flow of the packet would have to share its reply tuple with another. */
+static __always_inline void judge_exhausted(host_t *host, struct judgement *j)
+{
+	j->outcome = OUTCOME_DROP;
+	j->by = BY_SANITY;
+	host->packet->sanity = SANITY_EXHAUSTED;
+	host_count(host, STAT_NAT_EXHAUSTED);
+	host_event(host, EVENT_DROP, j);
+}
+
 /*
  * A rule has allowed the packet: makes its flow. Negative when it may not pass without one, or when
  * there is no memory for one.
  */
-static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
+static __always_inline int flow_begin(host_t *host, struct flow_key *key,
 				      const struct found *found, struct judgement *j)
 {
 	__u32 state = flow_first_state(host->packet);
@@ -641,10 +651,7 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 		host_nat(host)->replace = found->replace;
 		translated = host_nat_begin(host, key, j);
 		if (translated < 0) {
-			j->by = BY_SANITY;
-			host->packet->sanity = SANITY_EXHAUSTED;
-			host_count(host, STAT_NAT_EXHAUSTED);
-			host_event(host, EVENT_DROP, j);
+			judge_exhausted(host, j);
 			return -1;
 		}
 	}
@@ -660,6 +667,11 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 			     translated ? host_nat(host)->real_high : found->sender_high,
 			     translated ? &host_nat(host)->to : 0)) {
 		host_count(host, STAT_FLOW_FAILED);
+		return -1;
+	}
+	if (host_translates(host) && !translated && host_nat_taken(host, key)) {
+		host_embryonic_delete(host, key);
+		judge_exhausted(host, j);
 		return -1;
 	}
 	host_count(host, STAT_FLOW_NEW);
@@ -679,7 +691,7 @@ static __always_inline __u32 rule_find(host_t *host, const struct found *found, 
 }
 
 /* Both zones are known and no flow decides: the rules do. */
-static __always_inline void judge_by_rules(host_t *host, const struct flow_key *key,
+static __always_inline void judge_by_rules(host_t *host, struct flow_key *key,
 					   const struct found *found, struct judgement *j)
 {
 	struct packet *p = host->packet;

@@ -211,7 +211,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1); /* the loader's business */
 	__type(key, struct flow_key);
-	__type(value, struct flow_key);
+	__type(value, struct translated_tuple);
 } translations SEC(".maps");
 
 struct {
@@ -633,11 +633,18 @@ static long sweep_one(void *map, const void *key, void *value, void *context)
 
 static long sweep_translated(void *map, const void *key, void *value, void *context)
 {
-	struct flow *flow = bpf_map_lookup_elem(&flows, value);
+	__u64 now = *(__u64 *)context, claimed;
+	struct translated_tuple *entry = value;
+	struct flow *flow;
 
+	claimed = *(volatile __u64 *)&entry->claimed;
+	flow = bpf_map_lookup_elem(&flows, &entry->real);
 	if (!flow)
-		flow = bpf_map_lookup_elem(&embryonic, value);
-	if (!flow || flow_expired(flow, *(__u64 *)context))
+		flow = bpf_map_lookup_elem(&embryonic, &entry->real);
+	if ((flow && !flow_expired(flow, now)) || translated_young(entry, now))
+		return 0;
+	/* Whoever claims it now has it; whom we are ahead of takes another. */
+	if (host_swap(&entry->claimed, claimed, TRANSLATED_GOING))
 		bpf_map_delete_elem(&translations, key);
 	return 0;
 }
@@ -683,25 +690,20 @@ static __always_inline int host_translates(host_t *host)
 	return *(volatile __u32 *)&control.translates;
 }
 
-static __always_inline const struct flow_key *host_translated_find(host_t *host,
-								   const struct flow_key *key)
+static __always_inline struct translated_tuple *host_translated_find(host_t *host,
+							       const struct flow_key *key)
 {
 	return bpf_map_lookup_elem(&translations, key);
 }
 
 static __always_inline int host_translated_add(host_t *host, const struct flow_key *key,
-					       const struct flow_key *real)
+					       const struct translated_tuple *entry)
 {
-	long error = bpf_map_update_elem(&translations, key, real, BPF_NOEXIST);
+	long error = bpf_map_update_elem(&translations, key, entry, BPF_NOEXIST);
 
 	if (error == -7 /* E2BIG: full */)
 		sweep_start();
 	return (int)error;
-}
-
-static __always_inline void host_translated_delete(host_t *host, const struct flow_key *key)
-{
-	bpf_map_delete_elem(&translations, key);
 }
 
 static __always_inline const struct pending *host_pending_find(host_t *host,

@@ -255,7 +255,7 @@ __noinline int step_nat_tuples(void)
 	return room ? nat_tuples(&host, &room->key) : -1;
 }
 
-static __always_inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+static __always_inline int host_nat_tuples(host_t *host, struct flow_key *key)
 {
 	return step_nat_tuples();
 }
@@ -348,7 +348,7 @@ static __always_inline void host_port_search(host_t *host)
 	step_port_search();
 }
 
-static __always_inline int host_nat_begin(host_t *host, const struct flow_key *key,
+static __always_inline int host_nat_begin(host_t *host, struct flow_key *key,
 					  struct judgement *j)
 {
 	return nat_begin(host, &host->room->key, j);
@@ -538,7 +538,7 @@ __noinline int step_rules(struct __sk_buff *skb, struct room *room, __u32 slot, 
 	return 0;
 }
 
-static __always_inline void host_rules(host_t *host, const struct flow_key *key,
+static __always_inline void host_rules(host_t *host, struct flow_key *key,
 				       const struct found *found, struct judgement *j)
 {
 	j->outcome = OUTCOME_DROP; /* whatever happens */

@@ -248,30 +248,31 @@ static inline int host_translates(host_t *host)
 	return host->engine->translates;
 }
 
-static inline const struct flow_key *host_translated_find(host_t *host, const struct flow_key *key)
+static inline struct translated_tuple *host_translated_find(host_t *host, const struct flow_key *key)
 {
-	const union nat_value *value = nat_table_find(&host->engine->translated, key);
+	union nat_value *value = nat_table_find(&host->engine->translated, key);
 
-	return value ? &value->real : NULL;
+	return value ? &value->translated : NULL;
 }
 
 static inline int record_gone(void *context, const struct flow_key *key,
 			      const union nat_value *value)
 {
 	struct user_engine *engine = context;
-	const struct flow *flow = flow_table_look(&engine->flows, &value->real);
+	const struct translated_tuple *entry = &value->translated;
+	const struct flow *flow = flow_table_look(&engine->flows, &entry->real);
 
 	(void)key;
 	if (!flow)
-		flow = flow_table_look(&engine->embryonic, &value->real);
-	return !flow || flow_expired(flow, engine->now);
+		flow = flow_table_look(&engine->embryonic, &entry->real);
+	return (!flow || flow_expired(flow, engine->now)) && !translated_young(entry, engine->now);
 }
 
 static inline int host_translated_add(host_t *host, const struct flow_key *key,
-				      const struct flow_key *real)
+				      const struct translated_tuple *entry)
 {
 	struct user_engine *engine = host->engine;
-	union nat_value value = { .real = *real };
+	union nat_value value = { .translated = *entry };
 
 	if (nat_table_find(&engine->translated, key))
 		return -1;
@@ -280,11 +281,6 @@ static inline int host_translated_add(host_t *host, const struct flow_key *key,
 	if (engine->translated.n >= (engine->flows.max + engine->embryonic.max) * 2)
 		return -1;
 	return nat_table_put(&engine->translated, key, &value);
-}
-
-static inline void host_translated_delete(host_t *host, const struct flow_key *key)
-{
-	nat_table_remove(&host->engine->translated, key);
 }
 
 static inline const struct pending *host_pending_find(host_t *host, const struct flow_key *key)
@@ -488,7 +484,7 @@ static inline void host_clean(host_t *host, host_packet_t *frame, uint32_t ether
 	hygiene_depart(host, frame, ethernet);
 }
 
-static inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+static inline int host_nat_tuples(host_t *host, struct flow_key *key)
 {
 	return nat_tuples(host, key);
 }
@@ -529,7 +525,7 @@ static inline int host_translated_search(host_t *host, struct flow_key *key, str
 	return translated_search(host, key, found, host->engine->now);
 }
 
-static inline int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j)
+static inline int host_nat_begin(host_t *host, struct flow_key *key, struct judgement *j)
 {
 	return nat_begin(host, key, j);
 }
@@ -703,7 +699,7 @@ static inline void host_fragment_note(host_t *host, struct judgement *j, uint32_
 	fragment_note(host, j, from_tag, to_tag);
 }
 
-static inline void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
+static inline void host_rules(host_t *host, struct flow_key *key, const struct found *found,
 			      struct judgement *j)
 {
 	struct found here = *found;
