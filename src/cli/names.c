@@ -116,6 +116,9 @@ static const struct named stats[] = {
 	[STAT_INTERCEPTED] = { "flows-intercepted", "flows handed to a transparent proxy" },
 	[STAT_NO_LISTENER] = { "no-listener", "dropped: nobody listens where `intercept` hands them to", true },
 	[STAT_INTERCEPT_PASSED] = { "intercept-passed", "forwarded past a proxy that does not listen (`on-missing pass`)", true },
+	[STAT_SET_ADDED] = { "sets-added", "addresses added to dynamic sets by rules" },
+	[STAT_SET_FULL] = { "sets-full",
+			    "addresses that a rule could not add, for the set was full", true },
 	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
 	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
 };

@@ -68,6 +68,8 @@ enum statistic {
 	STAT_INTERCEPTED,   /* flows that were handed to a proxy */
 	STAT_NO_LISTENER,   /* dropped: nobody listens where they were to be handed to */
 	STAT_INTERCEPT_PASSED, /* forwarded instead: nobody listens, and `on-missing pass` */
+	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
+	STAT_SET_FULL,	    /* and that they could not, for the set was full */
 	STAT_COUNT,
 };
 

@@ -132,7 +132,8 @@ struct translation {
 enum translated {
 	TRANSLATED_SOURCE = 1,
 	TRANSLATED_DESTINATION = 2,
-	TRANSLATION_STAYS = 4, /* its packets end here, though the routes lead on (core/intercept.h) */
+	TRANSLATED_MASQUERADE = 4, /* the source is an address of this host's, and ends with it */
+	TRANSLATION_STAYS = 8, /* its packets end here, though the routes lead on (core/intercept.h) */
 };
 
 /*

@@ -49,8 +49,8 @@ static __always_inline const struct image_translation *intercept_target(host_t *
 	const struct image_translation *target;
 	const struct image_rule *rule = 0;
 
-	*number = host_walk(host, WALK_INTERCEPT, REF_NONE);
-	if (REF_KIND(*number) == REF_RULE)
+	*number = host_find(host, 0, WALK_INTERCEPT, 0);
+	if (*number != RULE_NONE)
 		rule = host_image_rule(host, *number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;

@@ -18,6 +18,7 @@
 
 #define WORLD_INTERFACES 6
 #define WORLD_IFINDEX 10
+#define WORLD_ADDRESS 0xc0000201 /* 192.0.2.1, of d1 */
 #define WORLD_FRAME_MAX 3200 /* bytes that a test run takes */
 #define WORLD_EVENTS 4
 
@@ -72,12 +73,27 @@ const unsigned char *world_bytes(const struct world *world);
 int world_way_back(void *context, const struct user_frame *frame, const struct packet *packet,
 		   uint32_t *ifindex);
 uint32_t world_mtu(void *context, uint32_t ifindex);
+/*
+ * And what translation asks: by which interface what is forwarded leaves; the address by which this
+ * host speaks, of IPv4 only.
+ */
+uint32_t world_leaves(void *context, const struct user_frame *frame, const struct packet *packet);
+int world_address(void *context, uint32_t ifindex, unsigned family, uint32_t address[4]);
 /* The record of a key; -ENOENT. */
 int world_flow(struct world *world, const struct flow_key *key, struct flow *flow, bool *embryonic);
 /* Forgets all flows and expected DHCP answers. */
 void world_flush(struct world *world);
 /* Forgets what limits have counted. */
 void world_forget(struct world *world);
+/* An entry of a dynamic set, by its number in the policy; `expires` as in core/set.h. */
+int world_set_add(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		  uint32_t prefix, uint64_t expires);
+int world_set_delete(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		     uint32_t prefix);
+void world_set_clear(struct world *world, uint32_t set);
+/* Does it hold just this entry, expired or not? */
+bool world_set_has(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		   uint32_t prefix);
 /* Counts since world_policy, by enum statistic. */
 int world_stats(struct world *world, uint64_t *stats);
 /* The clock of the programs. */
