@@ -205,13 +205,14 @@ uint32_t evaluate_limited(const struct ruleset *ruleset, const struct fields *fi
 	return ruleset->rule_n - 1;
 }
 
+/* `kinds`: a bit for each enum nat_kind. */
 static uint32_t evaluate_nat(const struct ruleset *ruleset, const struct fields *fields,
-			     bool forward)
+			     unsigned kinds)
 {
 	uint32_t i;
 
 	for (i = 0; i < ruleset->nat_n && !fields->word[FIELD_FRAGMENT]; i++)
-		if ((ruleset->nat[i].kind == NAT_FORWARD) == forward &&
+		if (kinds >> ruleset->nat[i].kind & 1 &&
 		    rule_matches(ruleset, &ruleset->nat[i].rule, fields))
 			return i;
 	return ruleset->nat_n;
@@ -219,12 +220,17 @@ static uint32_t evaluate_nat(const struct ruleset *ruleset, const struct fields 
 
 uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields)
 {
-	return evaluate_nat(ruleset, fields, true);
+	return evaluate_nat(ruleset, fields, 1u << NAT_FORWARD);
 }
 
 uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields)
 {
-	return evaluate_nat(ruleset, fields, false);
+	return evaluate_nat(ruleset, fields, 1u << NAT_SOURCE | 1u << NAT_MASQUERADE);
+}
+
+uint32_t evaluate_intercept(const struct ruleset *ruleset, const struct fields *fields)
+{
+	return evaluate_nat(ruleset, fields, 1u << NAT_INTERCEPT);
 }
 
 /* Later fragments are packets like others here. */

@@ -56,6 +56,11 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields);
 uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields);
 /*
+ * Likewise the `intercept` statement that takes a flow which would begin with the packet, and be
+ * forwarded from its from-zone to its to-zone.
+ */
+uint32_t evaluate_intercept(const struct ruleset *ruleset, const struct fields *fields);
+/*
  * The rule of `early`, by its index in ruleset->early, that drops a packet which arrives;
  * ruleset->early_n if none does. Zone and fields as a program sees them that looks at nothing but the
  * packet: no mark. Of each rule with a limit that matches `within` is asked, in order: beyond it

@@ -279,7 +279,10 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 	e->by = by_origin[rule->origin];
 	e->verdict = rule->action;
 	e->reject = rule->action == ACTION_REJECT ? rule->reject : REJECT_DEFAULT;
-	err = e->verdict == ACTION_ALLOW ? explain_source(ruleset, e) : 0;
+	err = e->verdict == ACTION_ALLOW ? explain_intercept(ruleset, e) : 0;
+	/* What is intercepted does not leave. */
+	if (!err && e->verdict == ACTION_ALLOW && !e->intercept.rule)
+		err = explain_source(ruleset, e);
 	if (err)
 		return err;
 	explain_beyond(ruleset, e);

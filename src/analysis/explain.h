@@ -47,7 +47,7 @@ struct explain_near {
 	const char *wants;/* what the rule asks for: "@admins", "22", "syn"; shortened when long */
 };
 
-/* A rule of NAT that the packet meets. */
+/* A rule of NAT, or an `intercept` statement, that the packet meets. */
 struct explain_translation {
 	const struct nat_rule *rule; /* of the ruleset; NULL: none */
 	const char *to; /* "10.77.1.10:80", "the address of the leaving interface" */
@@ -78,6 +78,7 @@ struct explanation {
 	struct explain_translation forward; /* of its destination, before it was judged */
 	const char *forwarded;		    /* the packet that was judged, as a question; or NULL */
 	struct explain_translation source;  /* of its source, when it is allowed and leaves */
+	struct explain_translation intercept; /* it is allowed, and handed to a proxy of this host */
 	bool hairpin; /* forwarded to where it came from: masqueraded without a rule */
 	const struct explain_filled *filled;
 	uint32_t filled_n;

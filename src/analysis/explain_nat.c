@@ -159,3 +159,20 @@ int explain_source(const struct ruleset *ruleset, struct explanation *e)
 	}
 	return e->source.to ? 0 : -ENOMEM;
 }
+
+int explain_intercept(const struct ruleset *ruleset, struct explanation *e)
+{
+	const uint32_t *word = e->fields.word;
+	uint32_t number;
+
+	/* Only flows that begin, and are forwarded. */
+	if (word[FIELD_FROM_ZONE] == ZONE_SELF || word[FIELD_TO_ZONE] == ZONE_SELF ||
+	    word[FIELD_STATE] != STATE_NEW)
+		return 0;
+	number = evaluate_intercept(ruleset, &e->fields);
+	if (number == ruleset->nat_n)
+		return 0;
+	e->intercept.rule = &ruleset->nat[number];
+	e->intercept.to = targets_text(e->intercept.rule, &e->arena);
+	return e->intercept.to ? 0 : -ENOMEM;
+}

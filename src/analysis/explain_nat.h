@@ -16,6 +16,8 @@ int explain_forward(const struct ruleset *ruleset, const struct explain_host *ho
 		    struct filled_vector *filled, struct explanation *e);
 /* Finds the rule that translates the source of the packet, which is allowed. -ENOMEM. */
 int explain_source(const struct ruleset *ruleset, struct explanation *e);
+/* Finds the `intercept` statement that takes the packet, which is allowed. -ENOMEM. */
+int explain_intercept(const struct ruleset *ruleset, struct explanation *e);
 
 /* The packet as a question, in the arena; NULL without memory. explain.c. */
 const char *explain_packet(const struct ruleset *ruleset, const struct fields *fields,

@@ -135,6 +135,20 @@ static void print_translation(struct asked *asked, const struct explain_translat
 	text_putc(out, '\n');
 }
 
+static void print_interception(struct asked *asked, const struct explanation *explanation,
+			       struct text *out)
+{
+	const struct explain_translation *intercept = &explanation->intercept;
+
+	text_puts(out, "proxy   ");
+	print_rule(asked, &intercept->rule->rule, out);
+	text_toned(out, TONE_DIM, "  id %s", intercept->rule->rule.id);
+	text_puts(out, "\n        ");
+	text_toned(out, TONE_PLAIN, "intercepted to %s; where nobody listens it is %s", intercept->to,
+		   intercept->rule->pass ? "forwarded" : "dropped");
+	text_putc(out, '\n');
+}
+
 static void print_verdict(struct asked *asked, const struct explanation *explanation,
 			  struct text *out)
 {
@@ -201,6 +215,8 @@ static void print_explanation(struct asked *asked, const struct explanation *exp
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 
 	print_verdict(asked, explanation, &out);
+	if (explanation->intercept.rule)
+		print_interception(asked, explanation, &out);
 	if (explanation->source.rule)
 		print_translation(asked, &explanation->source, &out);
 	else if (explanation->hairpin)
@@ -313,6 +329,17 @@ static json_t *nat_json(struct asked *asked, const struct explanation *explanati
 			 explanation->hairpin);
 }
 
+static json_t *intercept_json(struct asked *asked, const struct explanation *explanation)
+{
+	const struct explain_translation *intercept = &explanation->intercept;
+
+	if (!intercept->rule)
+		return json_null();
+	return json_pack("{s:o, s:o, s:s}", "rule", rule_json(&asked->places, &intercept->rule->rule),
+			 "to", json_text(intercept->to), "on_missing",
+			 tree_missing_words[intercept->rule->pass]);
+}
+
 static void print_json(struct asked *asked, const struct explanation *explanation)
 {
 	bool sane = explanation->by != EXPLAINED_SANITY;
@@ -338,7 +365,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	for (uint32_t i = 0; i < explanation->note_n; i++)
 		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places,
 					    ruleset_rule(asked->ruleset, explanation->rule))
@@ -348,7 +375,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),
 			  "filled", filled, "near", near, "nat", nat_json(asked, explanation),
-			  "hygiene", notes),
+			  "intercept", intercept_json(asked, explanation), "hygiene", notes),
 		false);
 }
 

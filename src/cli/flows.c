@@ -109,8 +109,13 @@ static void add_row(struct listing *listing, const struct flow_key *key, const s
 	table_take(table, TONE_PLAIN, &protocol);
 	table_take(table, TONE_PLAIN, &from);
 	table_take(table, TONE_PLAIN, &to);
-	table_cell(table, TONE_PLAIN, "%s -> %s", zone_tag_name(ruleset, flow->from_tag),
-		   zone_tag_name(ruleset, flow->to_tag));
+	if (flow->translation.toward)
+		table_cell(table, TONE_PLAIN, "%s -> self, intercepted on its way to %s",
+			   zone_tag_name(ruleset, flow->from_tag),
+			   zone_tag_name(ruleset, flow->translation.toward));
+	else
+		table_cell(table, TONE_PLAIN, "%s -> %s", zone_tag_name(ruleset, flow->from_tag),
+			   zone_tag_name(ruleset, flow->to_tag));
 	table_cell(table, flow->flags & FLOW_REPLIED ? TONE_PLAIN : TONE_YELLOW, "%s",
 		   flow_state_name(flow->state));
 	age_cell(table, since(listing->now, flow->created));
@@ -184,7 +189,7 @@ static json_t *flow_json(const struct listing *listing, const struct flow_key *k
 	flow_ends(key, flow, &ends);
 	text_protocol(&protocol, key->protocol);
 	return json_pack(
-		"{s:o, s:i, s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o, s:o}", "protocol",
+		"{s:o, s:i, s:o, s:o, s:o, s:s, s:b, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "protocol",
 		json_take(&protocol), "family", (int)key->family, "id",
 		protocol_is_icmp(key->protocol) ? json_integer(ends.from_port) : json_null(),
 		"originator",
@@ -198,7 +203,9 @@ static json_t *flow_json(const struct listing *listing, const struct flow_key *k
 		(json_int_t)since(listing->now, flow->created), "idle_ns",
 		(json_int_t)since(listing->now, flow->seen), "original",
 		count_json(&flow->original), "reply", count_json(&flow->reply), "rule",
-		json_text(rule ? rule->id : NULL), "translated", translated_json(key, flow));
+		json_text(rule ? rule->id : NULL), "translated", translated_json(key, flow),
+		"intercepted", json_text(flow->translation.toward ?
+						 zone_tag_name(ruleset, flow->translation.toward) : NULL));
 }
 
 /* --- the listing --- */

@@ -71,6 +71,12 @@ int health_tell(struct health_watch *watch, const struct engine_health *health, 
 			   lost ? "somebody took the guard away; run `reeve sync`, or reeved"
 				: "the guard is back");
 	watch->guard_lost = lost;
+	lost = !health->routes;
+	if (!err && lost != watch->routes_lost)
+		err = tell(watch, NULL, lost ? "routes-lost" : "routes", !lost,
+			   lost ? "what `intercept` needs of the routes was taken away; run `reeve sync`, or reeved"
+				: "what `intercept` needs of the routes is back");
+	watch->routes_lost = lost;
 	interface_vector_free(&watch->seen);
 	for (size_t i = 0; !err && i < health->interfaces.n; i++)
 		err = interface_vector_push(&watch->seen, health->interfaces.items[i]);

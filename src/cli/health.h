@@ -10,7 +10,8 @@
 
 struct health_watch {
 	struct interface_vector seen; /* as last told; owned */
-	bool guard_lost;	      /* told, and not back yet */
+	bool guard_lost;	      /* this and the next: told, and not back yet */
+	bool routes_lost;
 	bool json;
 };
 

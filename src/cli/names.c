@@ -82,6 +82,7 @@ static const struct named sanities[] = {
 	[SANITY_ORPHAN] = { "orphan", "a fragment whose first one was not let pass, or not seen" },
 	[SANITY_OVERLAP] = { "overlap", "a fragment that would write over the first one" },
 	[SANITY_EXHAUSTED] = { "nat-exhausted", "its translation has no free port, no address, or a tuple in use" },
+	[SANITY_NO_LISTENER] = { "no-listener", "nobody listens where `intercept` hands it to" },
 	[SANITY_WINDOW] = { "window", "TCP with sequence numbers outside of the window of its flow" },
 	[SANITY_SPOOFED] = { "spoofed", "the way back to its source does not leave by where it came from (`antispoof`)" },
 };
@@ -115,6 +116,9 @@ static const struct named stats[] = {
 	[STAT_TRANSLATED] = { "flows-translated", "flows begun with a translation" },
 	[STAT_NAT_EXHAUSTED] = { "nat-exhausted",
 				 "dropped: the translation had no free port, no address on the leaving interface, or a tuple in use", true },
+	[STAT_INTERCEPTED] = { "flows-intercepted", "flows handed to a transparent proxy" },
+	[STAT_NO_LISTENER] = { "no-listener", "dropped: nobody listens where `intercept` hands them to", true },
+	[STAT_INTERCEPT_PASSED] = { "intercept-passed", "forwarded past a proxy that does not listen (`on-missing pass`)", true },
 	[STAT_SET_ADDED] = { "sets-added", "addresses added to dynamic sets by rules" },
 	[STAT_SET_FULL] = { "sets-full",
 			    "addresses that a rule could not add, for the set was full", true },

@@ -52,6 +52,18 @@ static void print_guard(const struct engine_status *status, struct text *out)
 	text_putc(out, '\n');
 }
 
+static void print_routes(const struct engine_status *status, struct text *out)
+{
+	if (!status->intercepts)
+		return;
+	text_puts(out, "intercept  ");
+	if (status->routes)
+		text_toned(out, TONE_GREEN, "on");
+	else
+		text_toned(out, TONE_RED, "MISSING: one of its routing rules or its route was taken away; run `reeve sync`, or reeved");
+	text_putc(out, '\n');
+}
+
 static void print_reeved(struct text *out)
 {
 	pid_t pid = single_process();
@@ -223,6 +235,7 @@ static void print_status(const struct running *running)
 		text_puts(&out, "hooks      filters of clsact, for the kernel has no tcx\n");
 	if (running->status.nft_guard && running->status.guard_wanted)
 		text_puts(&out, "           the guard is the nftables table `inet reeve-guard`, for the kernel has no BPF on Netfilter\n");
+	print_routes(&running->status, &out);
 	print_reeved(&out);
 	print_confirm(&out);
 	print_tables(&running->status, &out);
@@ -265,7 +278,7 @@ static void print_json(const struct running *running)
 		json_object_set_new(statistics, stat_name(i),
 				    json_integer((json_int_t)status->stats[i]));
 	output_json_take(
-		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:{s:b, s:b, s:s}, s:o, s:o, s:o, s:o, s:I, s:o}",
+		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:{s:b, s:b, s:s}, s:{s:b, s:b}, s:o, s:o, s:o, s:o, s:I, s:o}",
 			  "running", 1, "policy", json_text(policy_name(running)), "since",
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
@@ -275,7 +288,8 @@ static void print_json(const struct running *running)
 			  "interfaces", interfaces, "hooks",
 			  status->clsact ? "clsact" : "tcx", "guard",
 			  "wanted", status->guard_wanted, "alive", status->guard, "by",
-			  status->nft_guard ? "nftables" : "bpf", "reeved",
+			  status->nft_guard ? "nftables" : "bpf", "intercept", "wanted",
+			  status->intercepts, "routes", status->routes, "reeved",
 			  reeved_json(), "confirm_left_ns", confirm_json(), "flows",
 			  fill_json(status->flows, status->flows_max), "embryonic",
 			  fill_json(status->embryonic, status->embryonic_max), "memory",

@@ -16,9 +16,9 @@
  * then flows share the trees of packets. Flows ask no limits: they are within those of rules that
  * allow, and not held against those that refuse, for they began in spite of them.
  *
- * Rules of NAT stand behind those of the policy, in the same table; their walks see only them, and
- * end in a last one that matches everything and translates nothing. So do those of `early`, whose
- * walk is of whole packets and of later fragments alike.
+ * Rules of NAT and of interception stand behind those of the policy, in the same table; their walks
+ * see only them, and end in a last one that matches everything and translates nothing. So do those
+ * of `early`, whose walk is of whole packets and of later fragments alike.
  */
 #include "compile/compile.h"
 
@@ -172,6 +172,8 @@ static bool walked(const struct work *work, const struct term *term, enum walk_k
 
 	if (!translations_walked(&work->translations, term->rule, kind))
 		return false;
+	if (translations_walk(kind))
+		return true;
 	if (kind == WALK_FLOW && term->limited)
 		return work->ruleset->rules[term->rule].action == ACTION_ALLOW;
 	return kind != WALK_FRAGMENT || term->dims & DIM_BIT(DIM_FRAGMENT) ||
@@ -274,7 +276,7 @@ static int build_walk(struct work *work, enum walk_kind kind, uint32_t family, b
 
 static bool kind_built(const struct work *work, enum walk_kind kind, bool flows)
 {
-	if (kind == WALK_FORWARD || kind == WALK_SOURCE)
+	if (translations_walk(kind))
 		return work->translations.n;
 	if (kind == WALK_EARLY)
 		return work->translations.early_rules < work->ruleset->rule_n;
@@ -427,6 +429,12 @@ static bool asks_hygiene(const struct ruleset *ruleset)
 static void header_fill(const struct work *work, const struct interfaces *interfaces,
 			struct image_header *header)
 {
+	static const uint32_t flags[] = {
+		[NAT_SOURCE] = IMAGE_SOURCES,
+		[NAT_MASQUERADE] = IMAGE_SOURCES,
+		[NAT_FORWARD] = IMAGE_FORWARDS,
+		[NAT_INTERCEPT] = IMAGE_INTERCEPTS,
+	};
 	const struct ruleset *ruleset = work->ruleset;
 	uint32_t i;
 
@@ -473,8 +481,7 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 	if (!ruleset->options.windows)
 		header->flags |= IMAGE_LIBERAL;
 	for (i = 0; i < ruleset->nat_n; i++)
-		header->flags |= ruleset->nat[i].kind == NAT_FORWARD ? IMAGE_FORWARDS :
-								       IMAGE_SOURCES;
+		header->flags |= flags[ruleset->nat[i].kind];
 }
 
 /* Over everything else: the field itself is zero until then. */

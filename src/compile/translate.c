@@ -22,6 +22,7 @@ static const uint8_t kinds[] = {
 	[NAT_SOURCE] = TRANSLATE_SOURCE,
 	[NAT_MASQUERADE] = TRANSLATE_MASQUERADE,
 	[NAT_FORWARD] = TRANSLATE_FORWARD,
+	[NAT_INTERCEPT] = TRANSLATE_INTERCEPT,
 };
 
 static struct image_translation entry_of(const struct nat_rule *rule,
@@ -29,7 +30,8 @@ static struct image_translation entry_of(const struct nat_rule *rule,
 {
 	struct image_translation entry = {
 		.kind = kinds[rule->kind],
-		.flags = rule->full_cone ? TRANSLATE_FULL_CONE : 0,
+		.flags = (uint8_t)((rule->full_cone ? TRANSLATE_FULL_CONE : 0) |
+				   (rule->pass ? TRANSLATE_PASS : 0)),
 		.n = 1,
 	};
 
@@ -119,10 +121,17 @@ void translations_free(struct translations *translations)
 	*translations = (struct translations){ 0 };
 }
 
+static const enum walk_kind walks[] = {
+	[NAT_SOURCE] = WALK_SOURCE,
+	[NAT_MASQUERADE] = WALK_SOURCE,
+	[NAT_FORWARD] = WALK_FORWARD,
+	[NAT_INTERCEPT] = WALK_INTERCEPT,
+};
+
 bool translations_walked(const struct translations *translations, uint32_t rule,
 			 enum walk_kind kind)
 {
-	bool nat = kind == WALK_FORWARD || kind == WALK_SOURCE;
+	bool nat = translations_walk(kind);
 
 	if (rule >= translations->early_rules)
 		return kind == WALK_EARLY;
@@ -133,7 +142,7 @@ bool translations_walked(const struct translations *translations, uint32_t rule,
 	rule -= translations->policy_rules;
 	if (rule >= translations->nat_n)
 		return true;
-	return (translations->nat[rule].kind == NAT_FORWARD) == (kind == WALK_FORWARD);
+	return walks[translations->nat[rule].kind] == kind;
 }
 
 void translations_number(const struct translations *translations, uint32_t number,

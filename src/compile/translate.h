@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Rules of NAT and of `early` as the compiler wants them: one list with the rules of the policy, and
- * the table of translations that those of NAT name.
+ * Rules of NAT, interception and `early` as the compiler wants them: one list with the rules of the
+ * policy, and the table of translations that the former name.
  */
 #ifndef REEVE_COMPILE_TRANSLATE_H
 #define REEVE_COMPILE_TRANSLATE_H
@@ -27,6 +27,12 @@ struct translations {
 /* The ruleset must outlive them. -ENOMEM, -E2BIG; freed in any case. */
 int translations_make(const struct ruleset *ruleset, struct translations *translations);
 void translations_free(struct translations *translations);
+
+/* Of NAT or interception? */
+static inline bool translations_walk(enum walk_kind kind)
+{
+	return kind == WALK_FORWARD || kind == WALK_SOURCE || kind == WALK_INTERCEPT;
+}
 
 /* Does a walk of this kind look at rules like the one with this number: whose is it? */
 bool translations_walked(const struct translations *translations, uint32_t rule,

@@ -38,14 +38,26 @@ static void host_clean(host_t *host, host_packet_t *skb, __u32 ethernet);
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
 
-/* Writes the rule's mark and reeve's two bits; the rule may not touch the latter. */
+/* The bits of the mark that are the policy's, not its rules'. */
+static __always_inline __u32 mark_own(const struct image_header *header)
+{
+	__u32 own = 3u << (header->mark_shift & 31);
+
+	if (header->flags & IMAGE_INTERCEPTS)
+		own |= image_intercept_mark(header->mark_shift & 31);
+	return own;
+}
+
+/* Writes the rule's mark and reeve's own bits; the rule may not touch the latter. */
 static __always_inline void mark_write(host_packet_t *skb, const struct image_header *header,
 				       const struct judgement *j, __u32 state)
 {
 	__u32 shift = header->mark_shift & 31, mark = skb->mark;
 
 	mark = (mark & ~j->mark_mask) | (j->mark_value & j->mark_mask);
-	mark = (mark & ~(3u << shift)) | state << shift;
+	mark = (mark & ~mark_own(header)) | state << shift;
+	if (j->stays && (header->flags & IMAGE_INTERCEPTS))
+		mark |= image_intercept_mark(shift);
 	if (mark != skb->mark)
 		skb->mark = mark;
 }
@@ -114,7 +126,7 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		j->by = BY_ANSWER; /* it keeps its marks: others may translate it and send it on */
 		return;
 	}
-	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	p->fields.word[FIELD_MARK] = skb->mark & ~mark_own(host->header);
 	if (host_translates(host))
 		nat_reset(host_nat(host));
 	j->hook = HOOK_ARRIVE;
@@ -129,6 +141,8 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	}
 	judge_arrive(host, j);
 	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
+		return;
+	if (j->stays && host_hand_over(host, j))
 		return;
 	mark_write(skb, host->header, j, j->mark);
 	tag = IMAGE_TAG_SELF;
@@ -192,7 +206,7 @@ static __always_inline int checkpoint_leave(host_t *host, host_packet_t *skb, st
 		taken_in = (host_packet_proof(host) | PROOF_TAKEN_IN) == skb->hash ||
 			   /* A reply has no proof; where tc_index is lost the mark tells. */
 			   (tag != TAG_DEFERRED && (skb->mark >> shift & 3) == MARK_REPLY);
-	p->fields.word[FIELD_MARK] = skb->mark & ~(3u << shift);
+	p->fields.word[FIELD_MARK] = skb->mark & ~mark_own(host->header);
 	if (host_translates(host))
 		nat_reset(host_nat(host));
 	j->hook = HOOK_DEPART;

@@ -35,6 +35,7 @@ enum sanity {
 	SANITY_WINDOW,		/* TCP: numbers outside of the window of the connection it claims to be of */
 	SANITY_SPOOFED,		/* no way back to the source, or not the one it came by (`antispoof`) */
 	SANITY_EXHAUSTED,	/* no port or address was free for its translation */
+	SANITY_NO_LISTENER,	/* intercepted, and nobody listens at the target */
 	SANITY_KINDS,
 };
 
@@ -65,6 +66,9 @@ enum statistic {
 	STAT_NO_POLICY,	    /* dropped: no image could be read (never in a healthy state) */
 	STAT_TRANSLATED,    /* flows that began with a translation */
 	STAT_NAT_EXHAUSTED, /* dropped: no port, or no address, was free for the translation */
+	STAT_INTERCEPTED,   /* flows that were handed to a proxy */
+	STAT_NO_LISTENER,   /* dropped: nobody listens where they were to be handed to */
+	STAT_INTERCEPT_PASSED, /* forwarded instead: nobody listens, and `on-missing pass` */
 	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
 	STAT_SET_FULL,	    /* and that they could not, for the set was full */
 	STAT_COUNT,

@@ -61,7 +61,7 @@ enum flow_flags {
 	FLOW_ORIGIN_HIGH = 1, /* the originator is key.high */
 	FLOW_REPLIED = 2,     /* a packet came back */
 	FLOW_PICKED_UP = 4,   /* it began in mid-stream */
-	FLOW_MARKS = 8,	      /* mark_mask is not 0 */
+	FLOW_MARKS = 8,	      /* mark_mask is not 0, or TRANSLATION_STAYS: its packets' marks are written to */
 	FLOW_LIBERAL = 16,    /* TCP: of the sequence numbers only those of resets are checked */
 	FLOW_TRANSLATED = 64, /* `translation` holds: the responder sees another tuple */
 	FLOW_SEEDED = 32,     /* it was there before the first apply; picked up, but it began as any other */
@@ -125,13 +125,15 @@ struct translation {
 	__u32 src[4], dst[4];
 	__u16 src_port, dst_port;
 	__u8 flags; /* enum translated */
-	__u8 zero[3];
+	__u8 zero;
+	__u16 toward; /* intercepted: tag of the zone to which it was to be forwarded; else 0 */
 };
 
 enum translated {
 	TRANSLATED_SOURCE = 1,
 	TRANSLATED_DESTINATION = 2,
 	TRANSLATED_MASQUERADE = 4, /* the source is an address of this host's, and ends with it */
+	TRANSLATION_STAYS = 8, /* its packets end here, though the routes lead on (core/intercept.h) */
 };
 
 /*
@@ -152,7 +154,7 @@ struct flow {
 	struct flow_end ends[2]; /* originator, responder */
 	__u32 from_ifindex, to_ifindex; /* of the first packet; 0 for this host */
 	__u32 mark_mask, mark_value; /* of the rule's `mark set` */
-	struct translation translation; /* FLOW_TRANSLATED; else zero */
+	struct translation translation; /* FLOW_TRANSLATED; else zero but for TRANSLATION_STAYS and `toward` */
 };
 
 /*

@@ -10,9 +10,10 @@
  *
  * A node belongs to the rules or to a set tree, never to both: the trees of the rules end in
  * REF_RULE, those of sets in REF_MEMBER, and a set tree holds no REF_SET. In the same way a node
- * belongs to the trees of the policy, of forwarding, of source translation or of `early`, which end
- * in rules of their own; set trees may be shared. Units that nothing refers to are never read by a
- * walk and may hold anything, and so may tables overlap: that is wasteful, but harmless.
+ * belongs to the trees of the policy, of forwarding, of source translation, of `early` or of
+ * interception, which end in rules of their own; set trees may be shared. Units that nothing refers
+ * to are never read by a walk and may hold anything, and so may tables overlap: that is wasteful,
+ * but harmless.
  *
  * This file runs on hosts with a C library only; the builtins below are its allocator, for the core
  * includes no libc.
@@ -33,7 +34,8 @@ enum mark {
 	MARK_FORWARD = 16,
 	MARK_SOURCE = 32,
 	MARK_EARLY = 64,
-	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE | MARK_EARLY,
+	MARK_INTERCEPT = 128,
+	MARK_ENDS = MARK_MEMBER | MARK_FORWARD | MARK_SOURCE | MARK_EARLY | MARK_INTERCEPT,
 };
 
 struct check {
@@ -104,7 +106,7 @@ static bool check_header(struct check *check, size_t size)
 					  (header->zones + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE))
 		return refuse(check, "hygiene of zones out of bounds");
 	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL |
-				   IMAGE_FORWARDS | IMAGE_SOURCES))
+				   IMAGE_FORWARDS | IMAGE_SOURCES | IMAGE_INTERCEPTS))
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");
@@ -334,6 +336,13 @@ static bool check_interfaces(struct check *check)
 /* May a tree of this kind (of MARK_ENDS) end in the rule? */
 static bool check_end(struct check *check, uint32_t number, unsigned ends)
 {
+	/* The entries are known to be sound. */
+	static const unsigned sides[] = {
+		[TRANSLATE_SOURCE] = MARK_SOURCE,
+		[TRANSLATE_MASQUERADE] = MARK_SOURCE,
+		[TRANSLATE_FORWARD] = MARK_FORWARD,
+		[TRANSLATE_INTERCEPT] = MARK_INTERCEPT,
+	};
 	const struct image_header *header = check->header;
 	const struct image_translation *entry;
 	const struct image_rule *rule;
@@ -352,7 +361,7 @@ static bool check_end(struct check *check, uint32_t number, unsigned ends)
 	if (!ends || rule->action != ACTION_TRANSLATE)
 		return true;
 	entry = unit_at(check, header->translations + rule->mark_value * IMAGE_TRANSLATION_UNITS);
-	if ((entry->kind == TRANSLATE_FORWARD) != (ends == MARK_FORWARD))
+	if (sides[entry->kind] != ends)
 		return refuse(check, "a walk of NAT ends in a translation of the other side");
 	return true;
 }
@@ -434,6 +443,7 @@ static bool check_dispatch(struct check *check)
 		[WALK_FORWARD] = MARK_FORWARD,
 		[WALK_SOURCE] = MARK_SOURCE,
 		[WALK_EARLY] = MARK_EARLY,
+		[WALK_INTERCEPT] = MARK_INTERCEPT,
 	};
 	const struct image_header *header = check->header;
 	const uint32_t *dispatch = unit_at(check, header->dispatch);

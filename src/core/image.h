@@ -25,12 +25,12 @@
  * walk, counted in nodes visited (those of set trees included, and REF_MEMBER as one more), is
  * header.walk_max and at most IMAGE_WALK_MAX.
  *
- * The walks of NAT end in rules of NAT, those of `early` in its rules, all others in those of the
- * policy: all are in one table, so that counters know one numbering. A rule of NAT is
- * ACTION_TRANSLATE, and mark_value is then the number of its first translation, or ACTION_ALLOW:
- * nothing is translated. One of `early` is ACTION_DROP, or ACTION_ALLOW: the packet goes on to be
- * judged. Where the image has no translations, or no rules of `early`, the words of their walks in
- * the dispatch table are zero.
+ * The walks of NAT and of interception end in rules of their own, those of `early` in its rules, all
+ * others in those of the policy: all are in one table, so that counters know one numbering. A rule
+ * of NAT or interception is ACTION_TRANSLATE, and mark_value is then the number of its first
+ * translation, or ACTION_ALLOW: nothing is translated. One of `early` is ACTION_DROP, or
+ * ACTION_ALLOW: the packet goes on to be judged. Where the image has no translations, or no rules of
+ * `early`, the words of their walks in the dispatch table are zero.
  *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
@@ -87,6 +87,7 @@ enum image_flags {
 	IMAGE_LIBERAL = 4, /* new flows are FLOW_LIBERAL */
 	IMAGE_FORWARDS = 8, /* destinations are translated: WALK_FORWARD is to be asked */
 	IMAGE_SOURCES = 16, /* sources are translated: WALK_SOURCE is to be asked */
+	IMAGE_INTERCEPTS = 32, /* flows are handed to proxies of this host: WALK_INTERCEPT is to be asked */
 };
 
 /* For what a rule is looked for. */
@@ -97,6 +98,7 @@ enum walk_kind {
 	WALK_FORWARD,  /* the destination of a new packet, before it is judged */
 	WALK_SOURCE,   /* the source of a new flow that leaves */
 	WALK_EARLY,    /* before anything else: every packet that arrives, from its zone to zone 0 */
+	WALK_INTERCEPT, /* the proxy that gets a new flow, which was to be forwarded */
 	WALK_KINDS,
 };
 
@@ -237,6 +239,7 @@ enum translation_kind {
 	TRANSLATE_SOURCE,
 	TRANSLATE_MASQUERADE, /* source: the address of the leaving interface */
 	TRANSLATE_FORWARD,    /* destination */
+	TRANSLATE_INTERCEPT,  /* nothing: the flow goes to who listens at this address and port */
 };
 
 enum translation_flags {
@@ -244,6 +247,7 @@ enum translation_flags {
 	TRANSLATE_PREFIX = 1,
 	TRANSLATE_FULL_CONE = 2,
 	TRANSLATE_PORTS = 4, /* port_lo..port_hi were given */
+	TRANSLATE_PASS = 8,  /* intercept: where nobody listens the flow goes its way, instead of being dropped */
 };
 
 struct image_translation { /* 2 units, aligned to 2 units */
@@ -303,6 +307,15 @@ struct image_hygiene { /* IMAGE_UNIT_HYGIENE of them a unit */
 struct image_bucket { /* 1 unit */
 	struct image_interface entry[4];
 };
+
+/*
+ * A policy that intercepts has a third bit of the mark, the one below its two, or above where there
+ * is none below: it sends packets to the routing table in which everything is local.
+ */
+static __always_inline __u32 image_intercept_mark(__u32 mark_shift)
+{
+	return 1u << (mark_shift ? (mark_shift - 1) & 31 : 2);
+}
 
 static __always_inline __u32 image_hash(__u32 ifindex)
 {

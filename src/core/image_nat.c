@@ -76,9 +76,32 @@ static const char *ports_wrong(const struct image_translation *entry)
 			       NULL;
 	if (!entry->port_lo || entry->port_lo > entry->port_hi || entry->flags & TRANSLATE_PREFIX)
 		return "ports of a translation out of range";
+	if (entry->kind == TRANSLATE_INTERCEPT && span)
+		return "ports of a translation out of range";
 	if (entry->match_port_lo + span > UINT16_MAX ||
 	    (entry->kind != TRANSLATE_FORWARD && entry->match_port_lo))
 		return "matched ports of a translation out of range";
+	return NULL;
+}
+
+/* Which flags each kind may have. */
+static const uint8_t flags_of[] = {
+	[TRANSLATE_SOURCE] = TRANSLATE_PREFIX | TRANSLATE_FULL_CONE | TRANSLATE_PORTS,
+	[TRANSLATE_MASQUERADE] = TRANSLATE_PREFIX | TRANSLATE_FULL_CONE | TRANSLATE_PORTS,
+	[TRANSLATE_FORWARD] = TRANSLATE_PREFIX | TRANSLATE_PORTS,
+	[TRANSLATE_INTERCEPT] = TRANSLATE_PORTS | TRANSLATE_PASS,
+};
+
+/* Flows are handed to one listener. */
+static const char *interception_wrong(const struct image_translation *entry)
+{
+	if (entry->kind != TRANSLATE_INTERCEPT)
+		return NULL;
+	if (entry->n != 1 || !(entry->flags & TRANSLATE_PORTS))
+		return "an interception has no target, or several";
+	for (unsigned i = 0; i < 4; i++)
+		if (entry->lo[i] != entry->hi[i])
+			return "an interception has no target, or several";
 	return NULL;
 }
 
@@ -88,10 +111,9 @@ static const char *entry_wrong(const struct image_translation *entry, uint32_t l
 	const char *why;
 	uint32_t i;
 
-	if (entry->kind == TRANSLATE_NONE || entry->kind > TRANSLATE_FORWARD)
+	if (entry->kind == TRANSLATE_NONE || entry->kind > TRANSLATE_INTERCEPT)
 		return "unknown kind of translation";
-	if (entry->flags & ~(TRANSLATE_PREFIX | TRANSLATE_FULL_CONE | TRANSLATE_PORTS) ||
-	    (entry->kind == TRANSLATE_FORWARD && entry->flags & TRANSLATE_FULL_CONE))
+	if (entry->flags & ~flags_of[entry->kind])
 		return "unknown flag of a translation";
 	if (!entry->n || entry->n > left)
 		return "alternatives of a translation out of bounds";
@@ -104,7 +126,9 @@ static const char *entry_wrong(const struct image_translation *entry, uint32_t l
 	}
 	if (entry->reserved)
 		return "reserved part of a translation is not zero";
-	why = addresses_wrong(entry);
+	why = interception_wrong(entry);
+	if (!why)
+		why = addresses_wrong(entry);
 	if (!why)
 		why = prefix_wrong(entry);
 	return why ? why : ports_wrong(entry);

@@ -65,6 +65,7 @@
  *	void host_rules(host_t *, struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)		rule_find()
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
+ *	and those of core/intercept.h
  */
 #ifndef REEVE_CORE_JUDGE_H
 #define REEVE_CORE_JUDGE_H
@@ -72,6 +73,7 @@
 #include "core/ask.h"
 #include "core/classify.h"
 #include "core/hygiene.h"
+#include "core/intercept.h"
 #include "core/judgement.h"
 #include "core/nat.h"
 #include "core/limit.h"
@@ -288,6 +290,14 @@ static __always_inline int flow_of_echo(const struct flow *flow)
 	return flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6;
 }
 
+/* Would the policy that runs now intercept the packet? */
+static __always_inline int intercepts(host_t *host)
+{
+	__u32 number;
+
+	return (host->header->flags & IMAGE_INTERCEPTS) && intercept_target(host, &number);
+}
+
 /* The fields of a packet that are not those of its flow's first one; addresses go with ports. */
 static __always_inline void fields_keep(const __u32 *word, __u32 *kept)
 {
@@ -320,7 +330,8 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 
 	fields_keep(word, kept);
 	word[FIELD_FROM_ZONE] = host_zone(host, flow->from_tag);
-	word[FIELD_TO_ZONE] = host_zone(host, flow->to_tag);
+	word[FIELD_TO_ZONE] = host_zone(host, flow->translation.toward ? flow->translation.toward :
+									 flow->to_tag);
 	word[FIELD_STATE] = (flow->flags & (FLOW_PICKED_UP | FLOW_SEEDED)) == FLOW_PICKED_UP ?
 				    STATE_UNTRACKED : STATE_NEW;
 	*number = RULE_NONE;
@@ -334,6 +345,8 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 			packet_turn(p, echo);
 		/* A flow's recheck asks no limits: there are none in this kind of walk. */
 		*number = host_find(host, 0, WALK_FLOW, 0);
+		if (flow->translation.toward && !intercepts(host))
+			*number = RULE_NONE;
 		if (flow->flags & FLOW_TRANSLATED)
 			nat_as_it_is(host_nat(host), p);
 		else if (reply)
@@ -360,7 +373,9 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 		flow->mark_mask = rule->mark_mask;
 		flow->mark_value = rule->mark_value;
 		flow->flags = (__u8)((flow->flags & ~(FLOW_MARKS | FLOW_COUNTED)) |
-				     (rule->mark_mask ? FLOW_MARKS : 0) |
+				     (rule->mark_mask ||
+						      (flow->translation.flags & TRANSLATION_STAYS) ?
+					      FLOW_MARKS : 0) |
 				     (rule->limit && flow_of_echo(flow) ? FLOW_COUNTED : 0));
 		flow->timeout = rule->timeout & FLOW_TIMEOUT_MAX;
 		flow->policy = (__u16)host_generation(host);
@@ -483,6 +498,8 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	if (translated && sender != IMAGE_TAG_SELF && host_nat(host)->departs)
 		j->mark = MARK_DEFERRED;
 	j->leave_tag = (__u16)sender;
+	if (sender == IMAGE_TAG_SELF && (flow->translation.flags & TRANSLATION_STAYS))
+		j->stays = STAYS;
 	host_count(host, STAT_BY_FLOW);
 	return 1;
 }
@@ -890,10 +907,13 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					if (translated && host_nat(host)->rewrite)
 						translation_apply(host_nat(host), p);
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
-					if (there == IMAGE_TAG_SELF)
+					if (there == IMAGE_TAG_SELF) {
 						j->mark = MARK_SELF;
-					else if (translated && host_nat(host)->departs)
+						if (host->header->flags & IMAGE_INTERCEPTS)
+							host_stays(host, key, j, found.direction);
+					} else if (translated && host_nat(host)->departs) {
 						j->mark = MARK_DEFERRED;
+					}
 					j->leave_tag = there;
 					if (first_fragment(p) && j->outcome == OUTCOME_PASS)
 						host_fragment_note(host, j, here, there);
@@ -912,12 +932,32 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 		return;
 	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
 		host_fragment_translate(host, from.tag);
+	/* The first one may have been of an intercepted flow: the routes are not asked then. */
+	if (p->fields.word[FIELD_FRAGMENT] && (host->header->flags & IMAGE_INTERCEPTS)) {
+		j->to_tag = IMAGE_TAG_SELF;
+		j->mark = MARK_SELF;
+		j->stays = STAYS;
+		if (host_fragment_follow(host, j))
+			return;
+		j->to_tag = 0;
+		j->mark = MARK_NONE;
+		j->stays = STAYS_NOT;
+	}
 	if (!(p->flags & PACKET_GROUP)) {
 		if (host_route(host, &leaves) != ROUTE_FORWARD)
 			leaves = 0;
 		if ((host->header->flags & IMAGE_FORWARDS) && !found.taken && forwardable(p) &&
 		    host_forward(host, leaves) && host_route(host, &leaves) != ROUTE_FORWARD)
 			leaves = 0;
+	}
+	if (leaves && (host->header->flags & IMAGE_INTERCEPTS) && !found.taken && forwardable(p)) {
+		switch (host_intercept(host, j, leaves)) {
+		case INTERCEPT_HANDED:
+			host_rules(host, key, &found, j);
+			return;
+		case INTERCEPT_NOBODY:
+			return;
+		}
 	}
 	if (leaves) {
 		j->outcome = OUTCOME_PASS;

@@ -17,6 +17,13 @@ enum route {
 	ROUTE_FORWARD,
 };
 
+/* Do the routes lead on, and does the packet stay all the same (core/intercept.h)? */
+enum stays {
+	STAYS_NOT,
+	STAYS,
+	STAYS_FROM_NOW, /* an intercepted flow begins with it */
+};
+
 /* How a judgement ends. */
 enum outcome {
 	OUTCOME_PASS,	/* go on, with `mark` */
@@ -32,7 +39,9 @@ struct judgement {
 	__u8 reject;  /* enum reject */
 	__u8 action;  /* enum action, when by == BY_RULE */
 	__u8 flow_flags; /* for a flow that begins: FLOW_LIBERAL, FLOW_COUNTED */
+	__u8 stays;	 /* enum stays */
 	__u16 leave_tag; /* MARK_REPLY: tag of the zone by which the reply must leave */
+	__u16 toward;	 /* `stays`: tag of the zone to which an intercepted one was to leave; 0: it is not intercepted */
 	__u32 rule;
 	__u32 mark_mask, mark_value; /* of `mark set` */
 	__u16 from_tag, to_tag;
@@ -72,6 +81,11 @@ static __always_inline void flow_fill(struct flow *flow, const struct packet *p,
 		flow->flags |= FLOW_MARKS;
 	flow->mark_mask = j->mark_mask;
 	flow->mark_value = j->mark_value;
+	if (j->stays) {
+		flow->flags |= FLOW_MARKS;
+		flow->translation.flags |= TRANSLATION_STAYS;
+		flow->translation.toward = j->toward;
+	}
 	if (j->from_tag != IMAGE_TAG_SELF)
 		flow->from_ifindex = j->in_ifindex;
 	if (j->to_tag != IMAGE_TAG_SELF)

@@ -58,7 +58,7 @@ struct nat_room {
 	__u32 own_known;
 	__u32 port_lo, port_span; /* of the pool: port_lo..port_lo + port_span */
 	__u32 found;
-	__u32 rule; /* of NAT, that matches the source; or RULE_NONE */
+	__u32 rule; /* of NAT, that matches the source, or of interception; or RULE_NONE */
 	__u32 replace; /* the flow that has the tuple may be replaced */
 	__u32 own[4];	  /* of the leaving interface */
 	struct flow_key real, key; /* of the record, of T */

@@ -301,6 +301,14 @@ void format_nat_rule(const struct tree_nat_rule *rule, struct text *out)
 	print_nat_rule(&layout, rule);
 }
 
+void format_intercept(const struct tree_intercept *intercept, struct text *out)
+{
+	struct layout layout = { .out = out, .flat = true };
+
+	text_puts(out, tree_statement_words[TREE_INTERCEPT]);
+	print_intercept(&layout, intercept);
+}
+
 void format_default(const struct tree_policy *policy, struct text *out)
 {
 	struct layout layout = { .out = out, .flat = true };

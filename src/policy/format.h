@@ -23,6 +23,9 @@ void format_rule(const struct tree_rule *rule, struct text *out);
 /* The same of a rule in a `nat` block: "forward 8080/tcp to 10.0.0.1:80". */
 void format_nat_rule(const struct tree_nat_rule *rule, struct text *out);
 
+/* The same of an `intercept` statement, without its pair: "intercept 80/tcp to 127.0.0.1:3129". */
+void format_intercept(const struct tree_intercept *intercept, struct text *out);
+
 /* "default drop", "default reject with admin-prohibited". The policy has a default. */
 void format_default(const struct tree_policy *policy, struct text *out);
 

@@ -525,6 +525,15 @@ static void print_assert(struct layout *layout, const struct tree_assert *assert
 	}
 }
 
+void print_intercept(struct layout *layout, const struct tree_intercept *intercept)
+{
+	print_match(layout, &intercept->match);
+	text_puts(layout->out, " to ");
+	print_target(layout, &intercept->to);
+	if (intercept->pass)
+		text_printf(layout->out, " on-missing %s", tree_missing_words[1]);
+}
+
 void print_head(struct layout *layout, const struct tree_statement *statement)
 {
 	text_puts(layout->out, tree_statement_words[statement->kind]);
@@ -563,9 +572,7 @@ void print_head(struct layout *layout, const struct tree_statement *statement)
 	case TREE_INTERCEPT:
 		text_putc(layout->out, ' ');
 		print_pair(layout, &statement->intercept.pair);
-		print_match(layout, &statement->intercept.match);
-		text_puts(layout->out, " to ");
-		print_target(layout, &statement->intercept.to);
+		print_intercept(layout, &statement->intercept);
 		break;
 	case TREE_ANTISPOOF:
 		text_putc(layout->out, ' ');

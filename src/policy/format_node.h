@@ -67,6 +67,7 @@ void print_service(struct layout *layout, const struct tree_service *service);
 void print_match(struct layout *layout, const struct tree_match *match);
 void print_rule(struct layout *layout, const struct tree_rule *rule);
 void print_nat_rule(struct layout *layout, const struct tree_nat_rule *rule);
+void print_intercept(struct layout *layout, const struct tree_intercept *intercept);
 void print_default(struct layout *layout, const struct tree_policy *policy);
 /* A statement up to its block, if it has one. */
 void print_head(struct layout *layout, const struct tree_statement *statement);

@@ -191,7 +191,7 @@ static int parse_options_statement(struct parser *parser, struct tree_statement 
 static int parse_intercept(struct parser *parser, struct tree_statement *statement)
 {
 	struct tree_intercept *intercept = &statement->intercept;
-	int err = parse_pair(parser, &intercept->pair);
+	int err = parse_pair(parser, &intercept->pair), found;
 
 	if (!err)
 		err = parse_match(parser, 0, &intercept->match);
@@ -199,7 +199,13 @@ static int parse_intercept(struct parser *parser, struct tree_statement *stateme
 		err = expected(parser, "`to` and where to", NULL);
 	if (!err)
 		err = parse_target(parser, &intercept->to);
-	return err;
+	if (err || !accept_word(parser, "on-missing"))
+		return err;
+	found = accept_one_of(parser, tree_missing_words, 2);
+	if (found < 0)
+		return unknown_word(parser, "way to go on", tree_missing_words, 2);
+	intercept->pass = found;
+	return 0;
 }
 
 static int parse_antispoof_statement(struct parser *parser, struct tree_statement *statement)

@@ -361,7 +361,7 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;
-		err = resolve_intercept(resolver, statements);
+		err = resolve_intercept(resolver, statements, &others.nat);
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;
@@ -454,6 +454,8 @@ int resolve_question(const struct ruleset *ruleset, const struct question *quest
 	resolver.zones = ruleset->zones;
 	resolver.zone_n = ruleset->zone_n;
 	resolver.mark_shift = ruleset->options.mark_shift;
+	for (uint32_t i = 0; i < ruleset->nat_n; i++)
+		resolver.intercepts |= ruleset->nat[i].kind == NAT_INTERCEPT;
 	err = borrow_scope(ruleset, arena, &scope);
 	if (!err)
 		err = lend_services(ruleset, sources);

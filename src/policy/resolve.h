@@ -101,6 +101,7 @@ struct resolver {
 	const struct zone *zones;
 	uint32_t zone_n;
 	uint8_t mark_shift;
+	bool intercepts; /* the policy has `intercept` statements */
 	struct services services;
 	const char *chain[REFERENCE_DEPTH_MAX + 1]; /* names being resolved, to show a loop */
 	uint32_t chain_n;
@@ -229,6 +230,9 @@ int resolve_nat(struct resolver *resolver, const struct statement_vector *statem
 /* What rules of NAT do to each other: forwards that overlap, or whose target is forwarded again. */
 int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
 
+/* An `intercept` statement that is never reached is an error. */
+int resolve_intercept_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
+
 /* --- resolve_early.c ---------------------------------------------------------- */
 
 #define EARLY_RULES_MAX 8192
@@ -239,8 +243,17 @@ int resolve_early(struct resolver *resolver, const struct statement_vector *stat
 
 /* --- resolve_intercept.c ----------------------------------------------------- */
 
-/* Are the `intercept` statements sound? -EINVAL even if so: nobody carries them out yet. */
-int resolve_intercept(struct resolver *resolver, const struct statement_vector *statements);
+/* The rules of the `intercept` statements among the statements, without ids, behind those of NAT. */
+int resolve_intercept(struct resolver *resolver, const struct statement_vector *statements,
+		      struct nat_rule_vector *rules);
+
+/* --- bits of the mark ---------------------------------------------------- */
+
+/* Those that are reeve's own, which no rule may ask for or set. */
+uint32_t resolve_own_marks(const struct resolver *resolver);
+/* Reports that `asked` has some of them: "bits 30 and 31 of the mark are reeve's own" and `more`. */
+int resolve_own_marks_error(struct resolver *resolver, struct position position, uint32_t asked,
+			    const char *more);
 
 /* --- questions ------------------------------------------------------------ */
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * `intercept` statements: whether what is written can be meant. No engine carries them out yet, so
- * one that is sound is refused, after its own errors.
+ * `intercept` statements: whether what is written can be meant, and the rule that comes of each. A
+ * rule is about the family of its target, and about TCP and UDP, only.
  */
 #include "policy/resolve.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+
+#include "policy/format.h"
 
 /* Packets of this host never arrive, and those for it need nobody to hand them over. */
 static int check_sides(struct resolver *resolver, const struct tree_intercept *tree)
@@ -82,11 +84,84 @@ static int check_match(struct resolver *resolver, const struct tree_statement *s
 	return 0;
 }
 
-static int resolve_one(struct resolver *resolver, const struct tree_statement *statement)
+/* What is matched without a protocol. */
+static const struct range handed[] = { { IPPROTO_TCP, IPPROTO_TCP }, { IPPROTO_UDP, IPPROTO_UDP } };
+
+/* The clauses of the target's family, as the rule has them. */
+static int keep_clauses(struct resolver *resolver, const struct clauses *clauses, unsigned family,
+			struct rule *rule)
+{
+	uint8_t bit = family == 4 ? FAMILY_BIT_4 : FAMILY_BIT_6;
+	struct clause *kept = arena_array(resolver->arena, clauses->n + 1, sizeof(*kept));
+	uint32_t n = 0;
+
+	if (!kept)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < clauses->n; i++) {
+		if (!(clauses->items[i].families & bit))
+			continue;
+		kept[n] = clauses->items[i];
+		kept[n].families = bit;
+		if (!kept[n].field[FIELD_PROTOCOL].n)
+			kept[n].field[FIELD_PROTOCOL] =
+				(struct ranges){ handed, sizeof(handed) / sizeof(handed[0]) };
+		n++;
+	}
+	rule->clauses = kept;
+	rule->clause_n = n;
+	return 0;
+}
+
+static int keep_target(struct resolver *resolver, const struct tree_target *tree,
+		       struct nat_rule *rule)
+{
+	struct nat_target *target = arena_new(resolver->arena, struct nat_target);
+
+	if (!target)
+		return -ENOMEM;
+	*target = (struct nat_target){ .family = tree->address.family,
+				       .port_lo = tree->lo,
+				       .port_hi = tree->hi };
+	memcpy(target->addresses.lo, tree->address.lo, sizeof(target->addresses.lo));
+	memcpy(target->addresses.hi, tree->address.hi, sizeof(target->addresses.hi));
+	rule->targets = target;
+	rule->target_n = 1;
+	return 0;
+}
+
+static int keep_rule(struct resolver *resolver, const struct tree_statement *statement,
+		     const struct zone_pair *pair, const struct clauses *clauses,
+		     struct nat_rule_vector *rules)
+{
+	const struct tree_intercept *tree = &statement->intercept;
+	struct nat_rule rule = { .rule = { .origin = RULE_FILE,
+					   .from = pair->from,
+					   .to = pair->to,
+					   .action = ACTION_TRANSLATE,
+					   .log_sample = 1,
+					   .pair = pair->text,
+					   .position = statement->position },
+				 .kind = NAT_INTERCEPT,
+				 .pass = tree->pass };
+	int err = keep_clauses(resolver, clauses, tree->to.address.family, &rule.rule);
+
+	if (!err)
+		err = keep_target(resolver, &tree->to, &rule);
+	if (!err && statement->trivia)
+		err = resolve_copy(resolver, statement->trivia->trailing, &rule.rule.comment);
+	if (err)
+		return err;
+	format_intercept(tree, resolve_fresh_text(resolver));
+	err = resolve_keep_text(resolver, &rule.rule.text);
+	return err ? err : nat_rule_vector_push(rules, rule);
+}
+
+static int resolve_one(struct resolver *resolver, const struct tree_statement *statement,
+		       struct nat_rule_vector *rules)
 {
 	const struct tree_intercept *tree = &statement->intercept;
 	struct clauses clauses = { 0 };
-	struct zone_pair pair;
+	struct zone_pair pair = { 0 };
 	int result = check_sides(resolver, tree);
 	int err = result ? 0 : resolve_pair(resolver, &tree->pair, &pair);
 
@@ -99,24 +174,27 @@ static int resolve_one(struct resolver *resolver, const struct tree_statement *s
 	if (!err)
 		err = check_match(resolver, statement, &clauses);
 	result = err ? err : result;
-	if (result)
-		return result;
-	return resolve_error(resolver, statement->position, "not-supported", NULL,
-			     "`intercept` is not supported yet");
+	return result ? result : keep_rule(resolver, statement, &pair, &clauses, rules);
 }
 
-int resolve_intercept(struct resolver *resolver, const struct statement_vector *statements)
+int resolve_intercept(struct resolver *resolver, const struct statement_vector *statements,
+		      struct nat_rule_vector *rules)
 {
 	int result = 0;
 
 	for (size_t i = 0; i < statements->n; i++) {
 		int err = statements->items[i]->kind == TREE_INTERCEPT ?
-				  resolve_one(resolver, statements->items[i]) :
+				  resolve_one(resolver, statements->items[i], rules) :
 				  0;
 
 		if (err == -ENOMEM)
 			return err;
+		if (rules->n > NAT_RULES_MAX)
+			return resolve_error(resolver, statements->items[i]->position,
+					     "too-many-rules", NULL,
+					     "more than %d rules of NAT and `intercept` by this one",
+					     NAT_RULES_MAX);
 		result = result ? result : err;
 	}
-	return result;
+	return result ? result : resolve_intercept_check(resolver, rules->items, (uint32_t)rules->n);
 }

@@ -201,13 +201,11 @@ static int constrain(struct plan *plan, enum field field, uint32_t lo, uint32_t 
 
 static int plan_mark(struct plan *plan, const struct tree_condition *condition)
 {
-	uint32_t own = UINT32_C(3) << plan->resolver->mark_shift;
+	uint32_t own = resolve_own_marks(plan->resolver);
 
 	if (condition->masked.value & own)
-		return resolve_error(plan->resolver, condition->position, "mark-bits",
-				     "`options { mark-bits N }` moves them",
-				     "bits %d and %d of the mark are reeve's own and never match",
-				     plan->resolver->mark_shift, plan->resolver->mark_shift + 1);
+		return resolve_own_marks_error(plan->resolver, condition->position,
+					       condition->masked.value, " and never match");
 	plan->base.mark = (struct masked){ .mask = condition->masked.mask & ~own,
 					   .value = condition->masked.value };
 	return 0;

@@ -10,6 +10,7 @@
  */
 #include "policy/resolve.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* --- ranges -------------------------------------------------------------------- */
@@ -254,6 +255,35 @@ int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, u
 				break;
 			}
 		}
+	}
+	return result;
+}
+
+/* --- interceptions ------------------------------------------------------------------------ */
+
+static bool hidden_by(const struct nat_rule *later, const struct nat_rule *earlier)
+{
+	return earlier->kind == NAT_INTERCEPT && !same_targets(earlier, later) &&
+	       rule_within(&later->rule, &earlier->rule);
+}
+
+int resolve_intercept_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n)
+{
+	int result = 0;
+
+	for (uint32_t j = 0; j < n; j++) {
+		uint32_t i = 0;
+
+		while (i < j && rules[j].kind == NAT_INTERCEPT && !hidden_by(&rules[j], &rules[i]))
+			i++;
+		if (rules[j].kind != NAT_INTERCEPT || i == j)
+			continue;
+		resolve_error(resolver, rules[j].rule.position, "intercept-overlap",
+			      "first match wins: an exception stands before what is wider",
+			      "never reached: `%s` at %s takes all of this and hands it elsewhere",
+			      rules[i].rule.text,
+			      resolve_place(resolver, rules[i].rule.position));
+		result = -EINVAL;
 	}
 	return result;
 }

@@ -151,6 +151,28 @@ static int resolve_block(struct resolver *resolver, const struct tree_settings *
 	return result;
 }
 
+uint32_t resolve_own_marks(const struct resolver *resolver)
+{
+	uint32_t own = UINT32_C(3) << resolver->mark_shift;
+
+	return resolver->intercepts ? own | image_intercept_mark(resolver->mark_shift) : own;
+}
+
+int resolve_own_marks_error(struct resolver *resolver, struct position position, uint32_t asked,
+			    const char *more)
+{
+	uint32_t mark = image_intercept_mark(resolver->mark_shift);
+	const char *hint = "`options { mark-bits N }` moves them";
+
+	if (asked & UINT32_C(3) << resolver->mark_shift)
+		return resolve_error(resolver, position, "mark-bits", hint,
+				     "bits %d and %d of the mark are reeve's own%s",
+				     resolver->mark_shift, resolver->mark_shift + 1, more);
+	return resolve_error(resolver, position, "mark-bits", hint,
+			     "bit %d of the mark is reeve's own, for the policy intercepts",
+			     __builtin_ctz(mark));
+}
+
 int resolve_options(struct resolver *resolver, const struct statement_vector *statements,
 		    struct policy_options *options)
 {
@@ -162,6 +184,8 @@ int resolve_options(struct resolver *resolver, const struct statement_vector *st
 		if (statements->items[i]->kind == TREE_OPTIONS &&
 		    resolve_block(resolver, &statements->items[i]->settings, seen, options))
 			result = -EINVAL;
+		else if (statements->items[i]->kind == TREE_INTERCEPT)
+			resolver->intercepts = true;
 	resolver->mark_shift = options->mark_shift;
 	return result;
 }

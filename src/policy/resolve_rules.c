@@ -60,14 +60,12 @@ int resolve_pair(struct resolver *resolver, const struct tree_pair *tree, struct
 static int resolve_mark_set(struct resolver *resolver, const struct tree_option *option,
 			    struct rule *rule)
 {
-	uint32_t own = UINT32_C(3) << resolver->mark_shift;
+	uint32_t own = resolve_own_marks(resolver), asked;
 	const struct tree_masked *masked = &option->masked;
 
-	if ((masked->value | (masked->has_mask ? masked->mask : 0)) & own)
-		return resolve_error(resolver, option->position, "mark-bits",
-				     "`options { mark-bits N }` moves them",
-				     "bits %d and %d of the mark are reeve's own",
-				     resolver->mark_shift, resolver->mark_shift + 1);
+	asked = masked->value | (masked->has_mask ? masked->mask : 0);
+	if (asked & own)
+		return resolve_own_marks_error(resolver, option->position, asked, "");
 	rule->mark_set = (struct masked){ .mask = masked->mask & ~own, .value = masked->value };
 	return 0;
 }

@@ -136,7 +136,7 @@ struct hygiene {
 	bool no_df, random_id;
 };
 
-enum nat_kind { NAT_SOURCE, NAT_MASQUERADE, NAT_FORWARD };
+enum nat_kind { NAT_SOURCE, NAT_MASQUERADE, NAT_FORWARD, NAT_INTERCEPT };
 
 /* To where a rule of NAT translates. */
 struct nat_target {
@@ -158,14 +158,16 @@ struct nat_target {
 };
 
 /*
- * A rule of a `nat` block. Its clauses, pair, text, id are those of `rule`, whose action is
- * ACTION_TRANSLATE. First match wins among the rules of NAT_FORWARD, and among the others.
+ * A rule of a `nat` block, or an `intercept` statement. Its clauses, pair, text, id are those of
+ * `rule`, whose action is ACTION_TRANSLATE. First match wins among the rules of NAT_FORWARD, among
+ * those of NAT_INTERCEPT, and among the others.
  */
 struct nat_rule {
 	struct rule rule;
 	enum nat_kind kind;
 	bool full_cone;
-	const struct nat_target *targets; /* of one family; none: masquerade */
+	bool pass; /* NAT_INTERCEPT: `on-missing pass` */
+	const struct nat_target *targets; /* of one family; none: masquerade. NAT_INTERCEPT: one, of one address and port */
 	uint32_t target_n;
 };
 

@@ -8,6 +8,8 @@ const char *const tree_action_words[] = {
 	[TREE_LIMIT] = "limit",
 };
 
+const char *const tree_missing_words[2] = { "drop", "pass" };
+
 const char *const tree_outcome_words[] = {
 	[TREE_ALLOWED] = "allowed",
 	[TREE_DROPPED] = "dropped",

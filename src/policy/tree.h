@@ -343,6 +343,7 @@ struct tree_intercept {
 	struct tree_pair pair;
 	struct tree_match match; /* service, from and from_ports only */
 	struct tree_target to;
+	bool pass; /* `on-missing pass` */
 };
 
 struct tree_antispoof {
@@ -458,6 +459,7 @@ struct question {
 /* Tables of words, for messages and printing. Each is indexed by its enum. */
 extern const char *const tree_action_words[];	 /* enum tree_action */
 extern const char *const tree_outcome_words[];	 /* enum tree_outcome */
+extern const char *const tree_missing_words[2];	 /* what happens where nobody listens: `drop`, `pass` */
 extern const char *const tree_statement_words[]; /* enum tree_statement_kind */
 extern const char *const tree_scrub_words[];	 /* enum tree_scrub_word, in the order in which they are printed */
 extern const char *const tree_condition_words[]; /* enum tree_condition_kind */

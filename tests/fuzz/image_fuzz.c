@@ -59,30 +59,36 @@ static void add_nat(struct ruleset *ruleset, const struct addresses *four)
 		  .port_hi = 89,
 		  .match_port_lo = 8000 },
 		{ .family = 4, .addresses = { { 0x0a000101 }, { 0x0a000101 } } },
+		{ .family = 4,
+		  .addresses = { { 0x7f000001 }, { 0x7f000001 } },
+		  .port_lo = 3129,
+		  .port_hi = 3129 },
 		{ .family = 6,
 		  .prefix_to_prefix = true,
 		  .prefix = 48,
 		  .from_lo = { 0xfd000000 },
 		  .addresses = { { 0x20010db8 }, { 0x20010db8, 0xffff, ~0u, ~0u } } },
 	};
-	static struct clause clauses[3] = { { .families = FAMILY_BIT_4 },
+	static struct clause clauses[4] = { { .families = FAMILY_BIT_4 },
 					    { .families = FAMILY_BIT_6 },
-					    { .families = FAMILY_BIT_4, .flags = { 2, 2 } } };
+					    { .families = FAMILY_BIT_4, .flags = { 2, 2 } },
+					    { .families = FAMILY_BIT_4 } };
 	static struct nat_rule nat[] = {
 		{ .kind = NAT_FORWARD, .targets = targets, .target_n = 2 },
-		{ .kind = NAT_SOURCE, .targets = &targets[2], .target_n = 1 },
+		{ .kind = NAT_SOURCE, .targets = &targets[3], .target_n = 1 },
 		{ .kind = NAT_MASQUERADE, .full_cone = true },
+		{ .kind = NAT_INTERCEPT, .pass = true, .targets = &targets[2], .target_n = 1 },
 	};
 
 	clauses[0].src = four;
-	for (uint32_t i = 0; i < 3; i++)
+	for (uint32_t i = 0; i < 4; i++)
 		nat[i].rule = (struct rule){ .from = UINT64_MAX,
 					     .to = UINT64_MAX,
 					     .action = ACTION_TRANSLATE,
 					     .clauses = &clauses[i],
 					     .clause_n = 1 };
 	ruleset->nat = nat;
-	ruleset->nat_n = 3;
+	ruleset->nat_n = 4;
 }
 
 /* A set is dropped, and of the rest what is beyond a rate. */
@@ -254,7 +260,7 @@ static void check_end(const unsigned char *bytes, size_t size, uint32_t kind,
 	const struct image_translation *entry;
 	uint32_t i;
 
-	if (kind != WALK_FORWARD && kind != WALK_SOURCE) {
+	if (kind != WALK_FORWARD && kind != WALK_SOURCE && kind != WALK_INTERCEPT) {
 		need(rule->action <= ACTION_REJECT);
 		need(kind != WALK_EARLY || header->early_rules == header->rules ||
 		     rule->action <= ACTION_DROP);
@@ -274,6 +280,8 @@ static void check_end(const unsigned char *bytes, size_t size, uint32_t kind,
 							       IMAGE_TRANSLATION_UNITS,
 				IMAGE_TRANSLATION_UNITS);
 		need((entry->kind == TRANSLATE_FORWARD) == (kind == WALK_FORWARD));
+		need((entry->kind == TRANSLATE_INTERCEPT) == (kind == WALK_INTERCEPT));
+		need(kind != WALK_INTERCEPT || (entry->n == 1 && entry->port_lo));
 		need(entry->port_lo <= entry->port_hi && entry->n);
 		if (i + 1 >= (entry - i)->n)
 			break;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as what the kernel says of interfaces, addresses, routes, filters, chains and hooks.
- * The functions that receive messages are the files' own: so the files are here.
+ * Any bytes as what the kernel says of interfaces, addresses, routes, rules, filters, chains and
+ * hooks. The functions that receive messages are the files' own: so the files are here.
  */
 #include "engine/bpf/addresses.c"
 #include "engine/bpf/hooks_device.c"
+#include "engine/bpf/intercept.c"
 #include "engine/bpf/interfaces.c"
 
 #include "messages.h"
@@ -20,6 +21,8 @@ enum {
 	KIND_LIST,
 	KIND_ADDRESS,
 	KIND_SOURCE,
+	KIND_RULE,
+	KIND_TABLE,
 	KINDS,
 };
 
@@ -29,6 +32,7 @@ struct context {
 	struct hooks hooks;
 	struct hook_reading reading;
 	struct filter_reading filters;
+	struct rules_seen rules;
 };
 
 static const struct link device = { .name = "eth0", .ifindex = 2 };
@@ -37,6 +41,7 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 {
 	struct route_answer answer = { 0 };
 	struct source_answer source = { 0 };
+	bool there;
 
 	switch (kind) {
 	case KIND_LINK:
@@ -75,6 +80,14 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 	case KIND_SOURCE:
 		message->nlmsg_type = RTM_NEWROUTE;
 		source_receive(message, &source);
+		break;
+	case KIND_RULE:
+		message->nlmsg_type = RTM_NEWRULE;
+		see_rule(message, &context->rules);
+		break;
+	case KIND_TABLE:
+		message->nlmsg_type = RTM_NEWROUTE;
+		see_route(message, &there);
 		break;
 	}
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The same translation everywhere: random policies with rules of NAT. For packets near what these
- * rules say, the walks of NAT through the image must end in the rule that the reference evaluator
- * finds, and the entries of the image must say what the rule says.
+ * The same translation everywhere: random policies with rules of NAT and `intercept`. For packets
+ * near what these rules say, their walks through the image must end in the rule that the reference
+ * evaluator finds, and the entries of the image must say what the rule says.
  *
  * REEVE_SEED repeats a run, REEVE_POLICIES makes it longer.
  */
@@ -104,11 +104,23 @@ static void add_source(struct random *r, struct text *out)
 		text_puts(out, " full-cone");
 }
 
-/* One block with one rule, which the language may refuse beside the others. */
+static void add_intercept(struct random *r, struct text *out)
+{
+	text_printf(out, "intercept %s -> %s", random_pick(r, zones), random_pick(r, zones));
+	add_match(r, out);
+	text_printf(out, " to %s:%u%s\n", random_chance(r, 50) ? "127.0.0.1" : "[::1]",
+		    1 + random_below(r, 65535), random_chance(r, 30) ? " on-missing pass" : "");
+}
+
+/* One block with one rule, or one statement, which the language may refuse beside the others. */
 static void add_block(struct random *r, struct text *out)
 {
 	bool forward = random_chance(r, 50);
 
+	if (random_chance(r, 25)) {
+		add_intercept(r, out);
+		return;
+	}
 	text_printf(out, "nat %s -> ", random_pick(r, zones));
 	if (forward && random_chance(r, 70))
 		text_puts(out, "self { ");
@@ -265,7 +277,8 @@ static void compare_rule(const struct ruleset *ruleset, const struct image *imag
 {
 	static const uint8_t kinds[] = { [NAT_SOURCE] = TRANSLATE_SOURCE,
 					 [NAT_MASQUERADE] = TRANSLATE_MASQUERADE,
-					 [NAT_FORWARD] = TRANSLATE_FORWARD };
+					 [NAT_FORWARD] = TRANSLATE_FORWARD,
+					 [NAT_INTERCEPT] = TRANSLATE_INTERCEPT };
 	const struct image_header *header = (const void *)image->bytes;
 	const struct image_rule *rule =
 		unit_at(image, header->rule_table + ruleset->rule_n + number);
@@ -281,6 +294,7 @@ static void compare_rule(const struct ruleset *ruleset, const struct image *imag
 	entry = unit_at(image, header->translations + rule->mark_value * IMAGE_TRANSLATION_UNITS);
 	assert_int_equal(entry->kind, kinds[nat->kind]);
 	assert_int_equal(!!(entry->flags & TRANSLATE_FULL_CONE), nat->full_cone);
+	assert_int_equal(!!(entry->flags & TRANSLATE_PASS), nat->pass);
 	assert_int_equal(entry->n, nat->target_n ? nat->target_n : 1);
 	for (uint32_t i = 0; i < nat->target_n; i++)
 		compare_target(&nat->targets[i], &entry[i]);
@@ -289,16 +303,23 @@ static void compare_rule(const struct ruleset *ruleset, const struct image *imag
 static void compare_packet(const struct ruleset *ruleset, const struct image *image,
 			   const struct fields *fields, const char *policy, uint64_t *translated)
 {
-	static const char *const names[] = { "forward", "source" };
+	static const struct {
+		const char *name;
+		uint32_t (*evaluate)(const struct ruleset *ruleset, const struct fields *fields);
+		enum walk_kind kind;
+	} ways[] = {
+		{ "forward", evaluate_forward, WALK_FORWARD },
+		{ "source", evaluate_source, WALK_SOURCE },
+		{ "intercept", evaluate_intercept, WALK_INTERCEPT },
+	};
 
-	for (unsigned i = 0; i < 2; i++) {
-		uint32_t expected = i ? evaluate_source(ruleset, fields) :
-					evaluate_forward(ruleset, fields);
-		uint32_t got = walk(image, fields, i ? WALK_SOURCE : WALK_FORWARD);
+	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		uint32_t expected = ways[i].evaluate(ruleset, fields);
+		uint32_t got = walk(image, fields, ways[i].kind);
 
 		if (got != ruleset->rule_n + expected)
 			fail_msg("REEVE_SEED=%llu: %s: rule %u, but the image says %u, of\n%s",
-				 (unsigned long long)seed, names[i], expected,
+				 (unsigned long long)seed, ways[i].name, expected,
 				 got - ruleset->rule_n, policy);
 		compare_rule(ruleset, image, expected);
 		*translated += expected < ruleset->nat_n;

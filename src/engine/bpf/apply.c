@@ -16,6 +16,7 @@
 #include "engine/bpf/early.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
+#include "engine/bpf/intercept.h"
 #include "engine/bpf/limits.h"
 #include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
@@ -148,6 +149,9 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 	const struct control *control = loaded->control;
 	int err = 0;
 
+	err = intercept_routes_make(ruleset, problem);
+	if (err)
+		return err;
 	if (report->first)
 		report->flows_seeded = seed_flows(loaded, links, ruleset, 0);
 	else if (control->slot[slot].mark_shift != control->slot[control->active & 1].mark_shift)
@@ -197,8 +201,10 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err && !report->first && options->take_over)
 		report->flows_seeded =
 			seed_flows(loaded, links, ruleset, slots_generation(loaded) - 1);
-	if (!err)
+	if (!err) {
 		attach_tidy(loaded, pins, links, ruleset);
+		intercept_routes_tidy(ruleset);
+	}
 	if (!err)
 		limits_forget(loaded, image);
 	report->flip_ns = now_ns() - start;
@@ -274,6 +280,7 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	/* A first apply that failed leaves nothing behind, not even the mount. */
 	if (err && report->first && !options->dry_run && !filtering) {
 		detach_all(pins);
+		intercept_routes_tidy(NULL);
 		pins_clear(pins, &ignored);
 	}
 	return err;
@@ -356,6 +363,7 @@ static int down_unpinned(struct pins *pins, struct problem *problem)
 		return 0;
 	err = guard_take_away(pins, problem);
 	detach_all(pins);
+	intercept_routes_tidy(NULL);
 	pins_clear_home(pins);
 	return err ? err : -ENOENT;
 }
@@ -376,6 +384,7 @@ int engine_down(struct problem *problem)
 	if (!err) {
 		stop(&pins);
 		detach_all(&pins);
+		intercept_routes_tidy(NULL);
 		err = pins_clear(&pins, problem);
 	}
 	pins_close(&pins);

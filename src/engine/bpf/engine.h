@@ -177,6 +177,8 @@ struct engine_status {
 	struct interface_vector interfaces; /* with what is wrong */
 	bool guard;			    /* its links are alive */
 	bool guard_wanted;
+	bool intercepts;		    /* the policy does */
+	bool routes;			    /* likewise as in engine_health */
 	bool nft_guard;			    /* the guard is an nftables table: the kernel has no BPF on Netfilter */
 	bool clsact;			    /* programs are filters of clsact: the kernel has no tcx */
 	uint64_t generation;		    /* counts applies */
@@ -194,6 +196,7 @@ struct engine_status {
 struct engine_health {
 	struct interface_vector interfaces;
 	bool guard;
+	bool routes; /* the routing rules and the route that `intercept` needs are there; true where none are needed */
 	uint64_t generation; /* when it is not the ruleset's, look again with the right one */
 };
 

@@ -39,6 +39,7 @@
 #include "engine/bpf/early.h"
 #include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
+#include "engine/bpf/intercept.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/slots.h"
 
@@ -73,6 +74,7 @@ static const struct {
 	[UPKEEP_GONE] = { "gone", "%1$s: gone" },
 	[UPKEEP_EARLY] = { "early", "%1$s: the program of `early` was not in place; it is attached again" },
 	[UPKEEP_GUARD] = { "guard", "the guard was taken away; it is attached again" },
+	[UPKEEP_ROUTES] = { "routes", "the routing rules and the route of `intercept` were not in place; they are there again" },
 	[UPKEEP_PIN] = { "pin", "the pin `%1$s` was removed; it is there again" },
 	[UPKEEP_ADDRESS] = { "address", "%1$s: masquerade takes %4$s now" },
 	[UPKEEP_FLOWS] = { "flows", "masqueraded flows whose address has gone: %4$s ended" },
@@ -292,6 +294,8 @@ static int look_at_all(const struct keeper *keeper, struct look *look, struct up
 		err = look_for_gone(keeper, look, report);
 	if (!err && !guard_attached(&keeper->loaded, &keeper->pins))
 		err = note(report, UPKEEP_GUARD, 0, NULL, NULL, NULL);
+	if (!err && !intercept_routes_there(&keeper->ruleset))
+		err = note(report, UPKEEP_ROUTES, 0, NULL, NULL, NULL);
 	if (err)
 		return problem_set(problem, err, "out of memory");
 	return look_at_addresses(keeper, look, report, problem);
@@ -364,7 +368,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 		     struct problem *problem)
 {
 	struct problem other;
-	int err = 0, told, first;
+	int err = 0, told, routes = 0, first;
 	uint32_t last;
 
 	if (look->zones_differ) {
@@ -384,7 +388,12 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 	if (look->zones_differ)
 		err = slots_reimage_done(&keeper->loaded, first ? &other : problem);
 	attach_tidy(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
-	return first ? first : err ? err : told;
+	if (!intercept_routes_there(&keeper->ruleset))
+		routes = intercept_routes_make(&keeper->ruleset,
+					       first || err || told ? &other : problem);
+	if (first)
+		return first;
+	return err ? err : told ? told : routes;
 }
 
 /* --- finding what runs --- */

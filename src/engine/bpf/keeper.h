@@ -23,6 +23,7 @@ enum upkeep_kind {
 	UPKEEP_EARLY,	 /* the XDP program of `early` was not there, or is not wanted any more */
 	UPKEEP_GUARD,	 /* the guard was taken away */
 	UPKEEP_PIN,	 /* a pin was removed by hand */
+	UPKEEP_ROUTES,	 /* a rule or the route of `intercept` was taken away */
 	UPKEEP_ADDRESS,	 /* masquerade takes another address of the interface */
 	UPKEEP_FLOWS,	 /* masqueraded flows whose address has gone were ended */
 	UPKEEP_KINDS,

@@ -15,7 +15,8 @@ static void socket_close(struct mnl_socket **socket)
 		mnl_socket_close(*socket);
 }
 
-int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+static int dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context,
+		int chosen)
 {
 	cleanup(socket_close) struct mnl_socket *socket = mnl_socket_open(protocol);
 	cleanup_free char *buffer = malloc(BUFFER_SIZE);
@@ -26,6 +27,8 @@ int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void 
 	if (!buffer)
 		return -ENOMEM;
 	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
+	    (chosen && mnl_socket_setsockopt(socket, NETLINK_GET_STRICT_CHK, &chosen,
+					     sizeof(chosen)) < 0) ||
 	    mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
 		return -errno;
 	port = mnl_socket_get_portid(socket);
@@ -38,6 +41,16 @@ int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void 
 			return -errno;
 	}
 	return 0;
+}
+
+int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+{
+	return dump(protocol, request, receive, context, 0);
+}
+
+int netlink_dump_chosen(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context)
+{
+	return dump(protocol, request, receive, context, 1);
 }
 
 struct nlmsghdr *netlink_request(char *buffer, uint16_t type, size_t header, unsigned char family)

@@ -14,6 +14,8 @@
  * 0, the kernel's -errno, or what `receive` left in errno when it returned MNL_CB_ERROR.
  */
 int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context);
+/* The same, where the kernel is to look at what the request asks for (of routes: at the table). */
+int netlink_dump_chosen(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context);
 
 /*
  * A request for all of a kind, in `buffer` (256 bytes do): `header` is the size of the kind's own

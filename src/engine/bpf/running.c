@@ -7,6 +7,7 @@
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/guard_nft.h"
+#include "engine/bpf/intercept.h"
 #include "engine/bpf/open.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/programs.h"
@@ -275,6 +276,7 @@ int engine_health(struct engine *engine, const struct ruleset *ruleset, struct e
 {
 	struct engine_health result = {
 		.guard = guard_attached(&engine->loaded, &engine->pins),
+		.routes = intercept_routes_there(ruleset),
 		.generation = engine->loaded.control->slot[running_slot(engine)].generation,
 	};
 	struct image image = { 0 };
@@ -306,8 +308,10 @@ static int health_read(struct engine *engine, struct engine_status *status, stru
 	if (err)
 		return err;
 	err = engine_health(engine, &ruleset, &health, problem);
+	status->intercepts = intercept_asked(&ruleset);
 	ruleset_free(&ruleset);
 	if (!err) {
+		status->routes = health.routes;
 		status->interfaces = health.interfaces;
 		status->guard = health.guard;
 	}

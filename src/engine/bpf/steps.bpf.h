@@ -437,6 +437,7 @@ static __always_inline int host_forward(host_t *host, __u32 leaves)
 	return step_forward(host->room, host->slot, leaves);
 }
 
+#include "engine/bpf/intercept.bpf.h"
 
 /* An error that quotes a packet is read by a function of its own: the stack is short. */
 __noinline int step_quoted(struct __sk_buff *skb, struct room *room)

@@ -44,6 +44,12 @@ struct user_options {
 			   const struct packet *packet);
 	/* The address of an interface, words as in FIELD_SRC; -ENOENT without one. NULL: none has. */
 	int (*address)(void *context, uint32_t ifindex, unsigned family, uint32_t address[4]);
+	/*
+	 * Does a transparent proxy listen there, for the protocol of this packet? Words as in
+	 * FIELD_SRC. NULL: always.
+	 */
+	bool (*listens)(void *context, const uint32_t address[4], uint16_t port,
+			const struct packet *packet);
 	/* Called for every event, while it happens. NULL: nobody listens. */
 	void (*event)(void *context, const struct event *event);
 	void *context; /* of all */

@@ -257,6 +257,23 @@ static inline enum route host_route(host_t *host, uint32_t *leaves)
 	return ROUTE_FORWARD;
 }
 
+/* Frames in memory belong to no socket. */
+static inline int host_socket_own(host_t *host)
+{
+	(void)host;
+	return 0;
+}
+
+static inline int host_socket_listens(host_t *host, uint32_t hand)
+{
+	const struct user_options *options = &host->engine->options;
+	const struct pending *target = &host->nat.asked;
+
+	(void)hand;
+	return !options->listens || options->listens(options->context, target->dst, target->port,
+						     host->packet);
+}
+
 static inline struct nat_room *host_nat(host_t *host)
 {
 	return &host->nat;
@@ -563,6 +580,22 @@ static inline int host_nat_begin(host_t *host, struct flow_key *key, struct judg
 static inline int host_forward(host_t *host, uint32_t leaves)
 {
 	return judge_forward(host, leaves);
+}
+
+static inline int host_intercept(host_t *host, struct judgement *j, uint32_t leaves)
+{
+	return judge_intercept(host, j, leaves);
+}
+
+static inline void host_stays(host_t *host, const struct flow_key *key, struct judgement *j,
+			      uint32_t reply)
+{
+	flow_stays(host, key, j, reply);
+}
+
+static inline int host_hand_over(host_t *host, struct judgement *j)
+{
+	return hand_over(host, j);
 }
 
 /* Writes `n` 16-bit words, and brings the checksums at `sums` in step; 0: there is none. */

@@ -130,6 +130,7 @@ static void make(union sample *sample)
 		dispatch[8 * WALK_FORWARD + i] = REF_MAKE(REF_RULE, i % 2 + 2);
 		dispatch[8 * WALK_SOURCE + i] = REF_MAKE(REF_RULE, 3);
 		dispatch[8 * WALK_EARLY + i] = REF_MAKE(REF_RULE, i % 2 + 4);
+		dispatch[8 * WALK_INTERCEPT + i] = REF_MAKE(REF_RULE, 3);
 	}
 	rules[0].flags = IMAGE_RULE_LOG;
 	rules[0].log_sample = 1;
@@ -434,6 +435,8 @@ static void test_nat_rules(void **state)
 		  "one unit is used as two kinds of node" },
 		{ WALK_FORWARD, 6, NO_RULE },
 		{ WALK_SOURCE, 2, "a walk of NAT ends in a translation of the other side" },
+		{ WALK_INTERCEPT, 2, "a walk of NAT ends in a translation of the other side" },
+		{ WALK_INTERCEPT, 0, "a walk of NAT ends in a rule of the policy" },
 		{ WALK_KINDS, ACTION_DROP,
 		  "a rule of NAT neither translates nor leaves things alone" },
 		{ WALK_KINDS, ACTION_TRANSLATE | IMAGE_RULE_STATELESS << 16,
@@ -531,7 +534,7 @@ static void test_no_nat(void **state)
 	sample.header.translations = sample.header.translation_n = 0;
 	assert_int_equal(image_validate(&sample, sizeof(sample), &why), -EBADMSG);
 	assert_string_equal(why, "a walk of NAT without translations");
-	memset(&dispatch[8 * WALK_FORWARD], 0, 2 * IMAGE_UNIT);
+	memset(&dispatch[8 * WALK_FORWARD], 0, 3 * IMAGE_UNIT);
 	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
 }
 
@@ -549,7 +552,16 @@ static void test_translations(void **state)
 			  .from_lo = { 9, 5 } }, "" },
 		{ true, { 3, 4, 1, 0, .n = 1, .hi = { ~0u } }, "" },
 		{ false, { 0, 4, 0, 0, .n = 1 }, "unknown kind of translation" },
-		{ false, { 4, 4, 0, 0, .n = 1 }, "unknown kind of translation" },
+		{ false, { 5, 4, 0, 0, .n = 1 }, "unknown kind of translation" },
+		{ false, { 4, 4, 5, 0, 9, 9, .n = 1 }, "unknown flag of a translation" },
+		{ false, { 4, 4, 8, 0, .n = 1, .lo = { 7 }, .hi = { 7 } },
+		  "an interception has no target, or several" },
+		{ false, { 4, 4, 4, 0, 9, 9, .n = 1, .lo = { 7 }, .hi = { 8 } },
+		  "an interception has no target, or several" },
+		{ false, { 4, 6, 4, 0, 9, 10, .n = 1, .lo = { 7 }, .hi = { 7 } },
+		  "ports of a translation out of range" },
+		{ false, { 4, 4, 12, 0, 9, 9, .n = 2, .lo = { 7 }, .hi = { 7 } },
+		  "alternatives of a translation differ in kind" },
 		{ false, { 3, 4, 8, 0, .n = 1 }, "unknown flag of a translation" },
 		{ false, { 3, 4, 2, 0, .n = 1 }, "unknown flag of a translation" },
 		{ false, { 3, 4, .n = 0 }, "alternatives of a translation out of bounds" },

@@ -152,6 +152,8 @@ static const struct {
 	  "    limit 5/m log\n    limit 22/tcp fragment 6 per 7s\n}\n",
 	  NULL },
 	{ "intercept a -> b 80/tcp from 10.0.0.0/8 to 127.0.0.1:3129\n", NULL },
+	{ "intercept a -> b 80/tcp to [::1]:3129 on-missing pass\n", NULL },
+	{ "intercept a -> b to 127.0.0.1:3129 on-missing drop\n", "intercept a -> b to 127.0.0.1:3129\n" },
 	{ "assert a -> b is allowed\n", NULL },
 	{ "assert a -> b 22/tcp from 10.0.0.1 is dropped except from @x\n", NULL },
 	{ "options { ipv6-nd off; flows 5 }\n", "options {\n    ipv6-nd off\n    flows 5\n}\n" },

@@ -131,6 +131,9 @@ static const struct {
 	{ "early a { allow ssh }", "allow", "unknown-word", "`drop`" },
 	{ "early a { limit tcp syn }", "}", "syntax", NULL },
 	{ "intercept a -> b 80/tcp", "\n", "syntax", NULL },
+	{ "intercept a -> b 80/tcp to 127.0.0.1:9 on-missing", "\n", "syntax", NULL },
+	{ "intercept a -> b 80/tcp to 127.0.0.1:9 on-missing reject", "reject", "unknown-word", "`drop`" },
+	{ "intercept a -> b 80/tcp to 127.0.0.1:9 log", "log", "syntax", NULL },
 	{ "assert a -> b ssh is blocked", "blocked", "unknown-word", "`dropped`" },
 	{ "assert a -> b ssh", "\n", "syntax", NULL },
 	{ "assert a -> b ssh is dropped except", "\n", "syntax", NULL },
@@ -544,7 +547,7 @@ static void test_small_arena(void **state)
 		"service w = { 80, icmp }\ninclude \"x\"\n"
 		"policy a -> b default drop {\n # c\n allow ssh from @s ttl 5 log \"x\"\n}\n"
 		"nat a -> b { forward 80/tcp to 10.0.0.1:80 }\noptions { guard on }\n"
-		"intercept a -> b 80 to 127.0.0.1:3129\nassert a -> b is dropped\n# z\n";
+		"intercept a -> b 80 to 127.0.0.1:3129 on-missing pass\nassert a -> b is dropped\n# z\n";
 	bool done = false;
 
 	(void)state;

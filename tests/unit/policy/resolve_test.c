@@ -374,8 +374,15 @@ static const struct row policies[] = {
 	  "t.reeve:1:17 error option-value: `on` is neither required nor optional (say `required` or `optional`)\n" },
 	{ "assert any -> self 22/tcp is dropped\n",
 	  "t.reeve:1:1 warning not-proved: `assert` is not proved yet\n" },
-	{ "intercept any -> any 80/tcp to 127.0.0.1:3129\n",
-	  "t.reeve:1:1 error not-supported: `intercept` is not supported yet\n" },
+	{ "intercept any -> any 80/tcp to 127.0.0.1:3129\n", "" },
+	{ "intercept any -> any 80/tcp to 127.0.0.1:3129\n"
+	  "policy any -> self { allow mark set 0x20000000/0x20000000 }\n",
+	  "t.reeve:2:28 error mark-bits: bit 29 of the mark is reeve's own, for the policy intercepts (`options { mark-bits N }` moves them)\n" },
+	{ "intercept any -> any 80/tcp to 127.0.0.1:3129; options { mark-bits 0 }\n"
+	  "policy any -> self { allow mark 0x4 }\n",
+	  "t.reeve:2:28 error mark-bits: bit 2 of the mark is reeve's own, for the policy intercepts (`options { mark-bits N }` moves them)\n" },
+	{ "policy any -> self { allow mark set 0x20000000/0x20000000 }\n",
+	  "2>1 allow mark(20000000/20000000) [46]\n" },
 	{ "options { ipv6-nd off; guard off; mark-bits 8; flows 1000 }\n",
 	  "" },
 	{ "options { ipv6nd off }\n",
