@@ -55,6 +55,7 @@ static const char *const blocks[][4] = {
 	  "nat wan -> self { forward to 10.0.0.2 to 198.51.100.7; forward to fd00::2 to 2001:db8:1::7 }" },
 	{ "nat { wan, lan } -> self { forward 80-89 to 198.51.100.9:8080-8089 }",
 	  "nat lan -> wan { source to 203.0.113.5 }" },
+	{ "nat wan -> self { forward 80-89 to 198.51.100.9:8080; forward 80-89 to [2001:db8:1::9]:8080 }" },
 	{ "nat wan -> self { forward to 10.0.0.1 to 198.51.100.7; forward to 10.0.0.2 to 198.51.100.8 }",
 	  "nat wan -> self { forward to fd00::1 to 2001:db8:1::7; forward to fd00::2 to 2001:db8:1::8 }",
 	  "nat wan -> lan { source to 10.0.0.9; source to fd00::9 }" },
@@ -134,12 +135,34 @@ static struct tuple tuple_of(const uint8_t *frame, const struct tuple *like)
 	return tuple;
 }
 
+/* Has somebody this tuple, with that port? */
+static bool used(const struct round *round, const struct tuple *tuple, unsigned port)
+{
+	struct tuple other = *tuple;
+
+	other.dst_port = (uint16_t)port;
+	for (unsigned i = 0; i + 1 < round->n; i++)
+		if (!memcmp(&round->talks[i].sent, &other, sizeof(other)))
+			return true;
+	return false;
+}
+
 static void choose_tuple(struct round *round, struct tuple *tuple)
 {
 	static const uint8_t protocols[] = { TCP, TCP, TCP, UDP, UDP, ICMP4, GRE, SCTP };
 	struct random *r = &round->r;
 	bool outward = random_chance(r, 50), hairpin = !outward && random_chance(r, 20);
 
+	/* A sender may use its port for several destinations. */
+	if (round->n > 1 && random_chance(r, 15)) {
+		*tuple = round->talks[random_below(r, round->n - 1)].sent;
+		tuple->dst_port = (uint16_t)(100 + round->n);
+		if (!echo(tuple) && tuple->protocol != GRE) {
+			if (random_chance(r, 70) && !used(round, tuple, 80 + round->n % 10))
+				tuple->dst_port = (uint16_t)(80 + round->n % 10);
+			return;
+		}
+	}
 	memset(tuple, 0, sizeof(*tuple));
 	tuple->family = hairpin || random_chance(r, 60) ? 4 : 6;
 	tuple->protocol = random_pick(r, protocols);
@@ -287,8 +310,8 @@ static bool pass(struct round *round, struct user_frame *frame, const struct cra
 /* --- packets --------------------------------------------------------------------- */
 
 /*
- * Through the router, from this side. True when it comes out, *out is then as whom; `lost`: not as
- * far as departure. For this host: false.
+ * Through the router, from this side. True when it comes out, *out is then as whom; behind arrival
+ * only where it is for this host, or `lost`; zero where it was dropped there.
  */
 static bool travel(struct round *round, const struct craft *craft, const struct tuple *like,
 		   unsigned in, bool lost, struct tuple *out)
@@ -299,6 +322,7 @@ static bool travel(struct round *round, const struct craft *craft, const struct 
 	struct craft made = *craft;
 	struct user_verdict verdict;
 
+	memset(out, 0, sizeof(*out));
 	world_mac(in, made.target_mac);
 	frame.len = craft_build(&made, round->bytes);
 	if (!pass(round, &frame, craft, false, &verdict))
@@ -412,8 +436,9 @@ static void give_up(struct round *round, struct conversation *talk)
 	unsigned in = side_of(&like, like.src);
 
 	craft_of(talk, false, &craft);
-	if (travel(round, &craft, &like, in, true, &out) || own(&out, out.dst))
-		return;
+	travel(round, &craft, &like, in, true, &out);
+	if (!out.family || own(&out, out.dst))
+		return; /* it did not come that far, or is for this host */
 	quoted = craft;
 	memcpy(quoted.dst, out.dst, 16);
 	if (!echo(&like))
