@@ -117,7 +117,7 @@ def sshd(at, port):
 def ssh(at, address, port, *command, **options):
     return at.run("ssh", "-F", "/dev/null", "-i", f"{at.world.folder}/key", "-p", str(port),
                   "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                  "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+                  "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30",
                   "-o", "KexAlgorithms=curve25519-sha256",
                   f"root@{address}", *command, **options)
 

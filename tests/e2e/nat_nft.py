@@ -53,6 +53,7 @@ table inet judge {{
     {{ip}} daddr {{wan}} tcp dport 8080 dnat {{ip}} to {{_inner}}:{WEB}
     {{ip}} daddr {{wan}} udp dport 8080 dnat {{ip}} to {{_inner}}:{WEB}
     {{ip}} daddr {{wan}} udp dport 8081 dnat {{ip}} to {{_inner}}:{CLOSED}
+    {{ip}} daddr {{wan}} udp dport 8083 dnat {{ip}} to {{_inner}}:{CLOSED}
     {{ip}} daddr {{wan}} udp dport 8082 dnat {{ip}} to {{_dead}}:{WEB}
     {{ip}} daddr {{wan}} tcp dport 2222 dnat {{ip}} to {{_wan}}:{LOCAL}
     {{ip}} daddr {{whole}} dnat {{ip}} to {{inner}}
@@ -90,6 +91,7 @@ nat {{ wan, lan }} -> self {{
     forward 8080/tcp to {{wan}} to {{_inner}}:{WEB}
     forward 8080/udp to {{wan}} to {{_inner}}:{WEB}
     forward 8081/udp to {{wan}} to {{_inner}}:{CLOSED}
+    forward 8083/udp to {{wan}} to {{_inner}}:{CLOSED}
     forward 8082/udp to {{wan}} to {{_dead}}:{WEB}
     forward 2222/tcp to {{wan}} to {{_wan}}:{LOCAL}
     forward {RANGE}-{RANGE + 4}/udp to {{wan}} to {{_inner}}:{INNER_RANGE}-{INNER_RANGE + 4}
@@ -100,6 +102,8 @@ nat {{ wan, lan }} -> self {{
 
 NPT = "IPv6 prefixes are exchanged so that checksums stay (RFC 6296): a word of the host bits changes"
 AMID = "what allows TCP allows a connection to begin; conntrack takes up one in its middle"
+MIDDLE = ("between the checkpoints both would have one tuple, for the source is translated last: the second "
+          "does not begin, and is counted")
 QUERY = "of ICMP only echo has flows, and what has no flow is not translated: it leaves as it came"
 
 
@@ -113,6 +117,8 @@ DIFFERENT = {
         (prefixed("2001:db8:99:3::5"), prefixed("2001:db8:99:cf40::5"), NPT),
     "a segment amid a connection that nobody knows, IPv4": (WAN[4], "dropped", AMID),
     "a segment amid a connection that nobody knows, IPv6": (WAN[6], "dropped", AMID),
+    **{f"one port of a client, to two ports that are forwarded to the same one, IPv{family}":
+       ([True, True, True], [True, "timeout", True], MIDDLE) for family in (4, 6)},
     "masquerade: an ICMP timestamp request, IPv4": (WAN[4], "10.77.1.10", QUERY),
 }
 
@@ -320,6 +326,23 @@ def _(world, family):
             far.sendto(data, peer)
             seen.append((peer[0], near.recv(100), peer[1]))
         return [row[:2] for row in seen], seen[0][2] == port, seen[0][2] != seen[1][2]
+
+
+@conversation("one port of a client, to two ports that are forwarded to the same one")
+def _(world, family):
+    found = []
+    with world.inner.socket(inet(family), socket.SOCK_DGRAM) as far, \
+            world.server.socket(inet(family), socket.SOCK_DGRAM) as near:
+        far.bind((world.inner.address[family], CLOSED))
+        near.bind((world.server.address[family], next(ports)))
+        for port in (8081, 8083, 8081):
+            near.sendto(b"x", (WAN[family], port))
+            try:
+                far.sendto(b"y", far.recvfrom(100)[1])
+                found.append(near.recvfrom(100)[1][:2] == (WAN[family], port))
+            except OSError as error:
+                found.append(word_for(error))
+    return found
 
 
 @conversation("somebody else sends to the outer end of a UDP flow")

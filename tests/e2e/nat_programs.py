@@ -117,11 +117,11 @@ def _(world):
     every(world, one)
 
 
-@test("ssh: a session with data in both directions, from the address that it should be")
+@test("ssh: a session with data in both directions, from the address that it should be", 90)
 def _(world):
     def one(way, family):
         said = ssh(way.at, way.to[family], way.ssh_port, "echo $SSH_CONNECTION; sha256sum",
-                   input="x" * 500_000)
+                   input="x" * 500_000, timeout=60)
         connection, digest = said.splitlines()
         same(connection.split()[0], way.seen[family])
         same(digest.split()[0], hashlib.sha256(b"x" * 500_000).hexdigest())
