@@ -40,6 +40,20 @@ static bool addresses_match(const struct addresses *addresses, const struct fiel
 					    &fields->word[first_word]);
 }
 
+bool membership_holds(const struct ruleset *ruleset, const struct membership *sets,
+		      uint32_t family, const uint32_t address[4])
+{
+	const struct set_contents *contents = &ruleset->contents;
+	bool in = false;
+
+	if (!sets->sets)
+		return true;
+	for (uint32_t i = 0; i < ruleset->set_n && !in; i++)
+		in = sets->sets >> i & 1 && contents->holds &&
+		     contents->holds(contents->context, &ruleset->sets[i], family, address);
+	return in != sets->none;
+}
+
 static bool mac_matches(const struct clause *clause, const struct fields *fields)
 {
 	const uint8_t *mac = clause->mac;
@@ -57,8 +71,11 @@ static bool family_matches(const struct clause *clause, uint32_t family)
 	       (family == 6 && clause->families & FAMILY_BIT_6);
 }
 
-bool clause_matches(const struct clause *clause, const struct fields *fields)
+bool clause_matches(const struct ruleset *ruleset, const struct clause *clause,
+		    const struct fields *fields)
 {
+	uint32_t family = fields->word[FIELD_FAMILY];
+
 	if (!family_matches(clause, fields->word[FIELD_FAMILY]))
 		return false;
 	for (unsigned field = 0; field < FIELD_SRC; field++)
@@ -66,6 +83,8 @@ bool clause_matches(const struct clause *clause, const struct fields *fields)
 			return false;
 	return addresses_match(clause->src, fields, FIELD_SRC) &&
 	       addresses_match(clause->dst, fields, FIELD_DST) &&
+	       membership_holds(ruleset, &clause->src_sets, family, &fields->word[FIELD_SRC]) &&
+	       membership_holds(ruleset, &clause->dst_sets, family, &fields->word[FIELD_DST]) &&
 	       (fields->word[FIELD_TCP_FLAGS] & clause->flags.mask) == clause->flags.value &&
 	       (fields->word[FIELD_MARK] & clause->mark.mask) == clause->mark.value &&
 	       mac_matches(clause, fields);
@@ -89,14 +108,15 @@ static bool clause_meets(const struct rule *rule, const struct clause *clause,
 	return !fields->word[FIELD_FRAGMENT] || clause->field[FIELD_FRAGMENT].n || built_in(rule);
 }
 
-bool rule_matches(const struct rule *rule, const struct fields *fields)
+bool rule_matches(const struct ruleset *ruleset, const struct rule *rule,
+		  const struct fields *fields)
 {
 	if (!zone_in(rule->from, fields->word[FIELD_FROM_ZONE]) ||
 	    !zone_in(rule->to, fields->word[FIELD_TO_ZONE]))
 		return false;
 	for (uint32_t i = 0; i < rule->clause_n; i++)
 		if (clause_meets(rule, &rule->clauses[i], fields) &&
-		    clause_matches(&rule->clauses[i], fields))
+		    clause_matches(ruleset, &rule->clauses[i], fields))
 			return true;
 	return false;
 }
@@ -152,7 +172,7 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 		for (uint32_t j = 0; j < rule->clause_n; j++) {
 			struct clause clause = clause_of_flow(&rule->clauses[j]);
 
-			if (clause_matches(&clause, fields))
+			if (clause_matches(ruleset, &clause, fields))
 				return i;
 		}
 	}
@@ -175,7 +195,7 @@ uint32_t evaluate_limited(const struct ruleset *ruleset, const struct fields *fi
 			  bool (*within)(void *context, uint32_t rule), void *context)
 {
 	for (uint32_t i = 0; i < ruleset->rule_n; i++)
-		if (rule_matches(&ruleset->rules[i], fields) &&
+		if (rule_matches(ruleset, &ruleset->rules[i], fields) &&
 		    (!rule_limited(&ruleset->rules[i]) || within(context, i)))
 			return i;
 	/*
@@ -192,7 +212,7 @@ static uint32_t evaluate_nat(const struct ruleset *ruleset, const struct fields 
 
 	for (i = 0; i < ruleset->nat_n && !fields->word[FIELD_FRAGMENT]; i++)
 		if ((ruleset->nat[i].kind == NAT_FORWARD) == forward &&
-		    rule_matches(&ruleset->nat[i].rule, fields))
+		    rule_matches(ruleset, &ruleset->nat[i].rule, fields))
 			return i;
 	return ruleset->nat_n;
 }

@@ -8,9 +8,17 @@
 
 #include "policy/rule.h"
 
-/* Does one clause match these fields? (Zones are the rule's business.) */
-bool clause_matches(const struct clause *clause, const struct fields *fields);
-bool rule_matches(const struct rule *rule, const struct fields *fields);
+/*
+ * Does one clause match these fields? (Zones are the rule's business.) What dynamic sets hold,
+ * ruleset->contents tells.
+ */
+bool clause_matches(const struct ruleset *ruleset, const struct clause *clause,
+		    const struct fields *fields);
+bool rule_matches(const struct ruleset *ruleset, const struct rule *rule,
+		  const struct fields *fields);
+/* Is the address in any of these dynamic sets, or with sets->none in none of them? */
+bool membership_holds(const struct ruleset *ruleset, const struct membership *sets,
+		      uint32_t family, const uint32_t address[4]);
 /*
  * The number of the first rule that matches. There is always one when family is 4 or 6 and zones
  * are the ruleset's.

@@ -9,6 +9,7 @@
 #include "analysis/explain_fill.h"
 #include "analysis/explain_nat.h"
 #include "analysis/explain_near.h"
+#include "analysis/explain_sets.h"
 #include "policy/parser.h"
 #include "policy/protocols.h"
 
@@ -269,6 +270,9 @@ static int answer(const struct ruleset *ruleset, const struct explain_host *host
 		e->packet = explain_packet(ruleset, &e->fields, &e->arena);
 		err = e->packet ? judge(ruleset, host, &filled, e) : -ENOMEM;
 	}
+	/* Of what is malformed no set is asked. */
+	if (!err && (e->sanity == SANITY_OK || e->sanity == SANITY_MID_STREAM))
+		err = explain_sets(ruleset, &e->fields, &e->arena, &filled);
 	if (!err)
 		err = note(ruleset, e);
 	if (!err) {
@@ -299,6 +303,8 @@ int explain_on(const struct ruleset *ruleset, const struct explain_host *host,
 
 	if (!err)
 		err = resolve_question(ruleset, parsed, sources, &scratch, diagnostics, &meaning);
+	if (!err)
+		err = explain_no_sets(parsed, &meaning, diagnostics);
 	if (!err && !meaning.clauses.n) {
 		diagnose(diagnostics, DIAGNOSTIC_ERROR, parsed->position, "empty-question", NULL,
 			 "no packet is like this");

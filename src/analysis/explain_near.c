@@ -60,9 +60,11 @@ static struct clause without(const struct clause *clause, enum field field)
 		break;
 	case FIELD_SRC:
 		rest.src = NULL;
+		rest.src_sets = (struct membership){ 0 };
 		break;
 	case FIELD_DST:
 		rest.dst = NULL;
+		rest.dst_sets = (struct membership){ 0 };
 		break;
 	default:
 		rest.field[field].n = 0;
@@ -71,7 +73,8 @@ static struct clause without(const struct clause *clause, enum field field)
 	return rest;
 }
 
-static enum field only_difference(const struct clause *clause, const struct fields *fields)
+static enum field only_difference(const struct ruleset *ruleset, const struct clause *clause,
+				  const struct fields *fields)
 {
 	for (unsigned field = 0; field < FIELD_WORDS; field++) {
 		struct clause rest;
@@ -79,7 +82,7 @@ static enum field only_difference(const struct clause *clause, const struct fiel
 		if (!part_names[field])
 			continue;
 		rest = without(clause, (enum field)field);
-		if (clause_matches(&rest, fields))
+		if (clause_matches(ruleset, &rest, fields))
 			return (enum field)field;
 	}
 	return NO_FIELD;
@@ -108,6 +111,25 @@ static void put_addresses(const struct addresses *addresses, struct text *out)
 	}
 	if (addresses->n > RANGES_SHOWN)
 		text_printf(out, " and %u more", addresses->n - RANGES_SHOWN);
+}
+
+/* Addresses, dynamic sets, or addresses that are in none of these. */
+static void put_side(const struct ruleset *ruleset, const struct addresses *addresses,
+		     const struct membership *sets, struct text *out)
+{
+	bool first = true;
+
+	if (addresses)
+		put_addresses(addresses, out);
+	if (addresses && sets->sets)
+		text_puts(out, ", and ");
+	for (uint32_t i = 0; i < ruleset->set_n; i++) {
+		if (!(sets->sets >> i & 1))
+			continue;
+		text_printf(out, "%s%s@%s", first ? "" : ", ", sets->none ? "!" : "",
+			    ruleset->sets[i].name);
+		first = false;
+	}
 }
 
 /*
@@ -188,8 +210,8 @@ static void put_is(const struct fields *fields, enum field field, struct text *o
 	}
 }
 
-static void put_wants(const struct clause *clause, const struct fields *fields, enum field field,
-		      struct text *out)
+static void put_wants(const struct ruleset *ruleset, const struct clause *clause,
+		      const struct fields *fields, enum field field, struct text *out)
 {
 	const uint8_t *mac = clause->mac;
 
@@ -198,10 +220,10 @@ static void put_wants(const struct clause *clause, const struct fields *fields, 
 		text_puts(out, clause->families == FAMILY_BIT_4 ? "IPv4" : "IPv6");
 		break;
 	case FIELD_SRC:
-		put_addresses(clause->src, out);
+		put_side(ruleset, clause->src, &clause->src_sets, out);
 		break;
 	case FIELD_DST:
-		put_addresses(clause->dst, out);
+		put_side(ruleset, clause->dst, &clause->dst_sets, out);
 		break;
 	case FIELD_TCP_FLAGS:
 		explain_flags(clause->flags.value, out);
@@ -230,13 +252,13 @@ static const char *keep(struct arena *arena, struct text *text)
 	return kept;
 }
 
-static int tell(struct arena *arena, const struct fields *fields, const struct clause *clause,
-		enum field field, struct explain_near *near)
+static int tell(const struct ruleset *ruleset, struct arena *arena, const struct fields *fields,
+		const struct clause *clause, enum field field, struct explain_near *near)
 {
 	struct text is = TEXT_INIT(4096), wants = TEXT_INIT(4096);
 
 	put_is(fields, field, &is);
-	put_wants(clause, fields, field, &wants);
+	put_wants(ruleset, clause, fields, field, &wants);
 	near->field = field;
 	near->what = part_names[field];
 	near->is = keep(arena, &is);
@@ -248,13 +270,13 @@ static int tell(struct arena *arena, const struct fields *fields, const struct c
  * The clause that says most: another family says least, for the rule has a clause for this family
  * too.
  */
-static const struct clause *nearest_clause(const struct rule *rule, const struct fields *fields,
-					   enum field *field)
+static const struct clause *nearest_clause(const struct ruleset *ruleset, const struct rule *rule,
+					   const struct fields *fields, enum field *field)
 {
 	const struct clause *found = NULL;
 
 	for (uint32_t i = 0; i < rule->clause_n; i++) {
-		enum field difference = only_difference(&rule->clauses[i], fields);
+		enum field difference = only_difference(ruleset, &rule->clauses[i], fields);
 
 		if (difference == NO_FIELD || (found && difference == FIELD_FAMILY))
 			continue;
@@ -285,11 +307,11 @@ static int collect(const struct ruleset *ruleset, const struct fields *fields, u
 		    !(rule->from >> fields->word[FIELD_FROM_ZONE] & 1) ||
 		    !(rule->to >> fields->word[FIELD_TO_ZONE] & 1))
 			continue;
-		clause = nearest_clause(rule, fields, &field);
+		clause = nearest_clause(ruleset, rule, fields, &field);
 		if (!clause || is_port(field) != ports)
 			continue;
 		near[*n].rule = i;
-		if (tell(arena, fields, clause, field, &near[*n]))
+		if (tell(ruleset, arena, fields, clause, field, &near[*n]))
 			return -ENOMEM;
 		(*n)++;
 	}

@@ -10,6 +10,7 @@
 #include "cli/names.h"
 #include "cli/running.h"
 #include "cli/session.h"
+#include "engine/bpf/sets.h"
 
 /* What goes on after a refused apply. */
 static const char *untouched(void)
@@ -76,6 +77,9 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 	if (report->flows_left)
 		say(context, "flows-left",
 		    "the policy runs, but not all live flows could be ended: `reeve flows kill all` tries again");
+	if (report->addresses_unfollowed)
+		say(context, "masquerade-unfollowed",
+		    "this kernel does not tell programs by which address packets leave (Linux 6.7 does), and reeved does not run: masquerade takes another address only after `reeve sync`");
 	if (report->xfrm_policies)
 		say(context, "ipsec",
 		    "IPsec policies exist: departure sees packets encrypted, and transport mode is not filtered inside");
@@ -247,6 +251,20 @@ static int not_the_session(void *context, const struct flow_key *key, const stru
 	return !context || !session_has_flow(context, key);
 }
 
+/* Dynamic sets go on with what those of the same names hold now. */
+static void judge_session(struct ruleset *ruleset, const struct session *session,
+			  struct session_fate *fate)
+{
+	struct engine *engine = NULL;
+	struct problem ignored;
+
+	if (ruleset->set_n && !engine_open(&engine, &ignored))
+		ruleset->contents = (struct set_contents){ engine_set_holds, engine };
+	session_judge(ruleset, session, fate);
+	ruleset->contents = (struct set_contents){ 0 };
+	engine_close(engine);
+}
+
 /* Would the policy cut the session? *problem then says which rule does, and what to do. */
 static bool session_cut(struct loaded *loaded, const struct session *session, enum flows_how how,
 			struct problem *problem)
@@ -257,7 +275,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	struct session_fate fate;
 	char question[256];
 
-	session_judge(&loaded->ruleset, session, &fate);
+	judge_session(&loaded->ruleset, session, &fate);
 	if (!fate.here || (fate.opens && (fate.lives || how == FLOWS_KEEP)))
 		return false;
 	rule = ruleset_rule(&loaded->ruleset, fate.rule);
@@ -307,10 +325,12 @@ static int may_apply(const struct arguments *arguments, struct loaded *loaded,
 static int apply_it(const struct ruleset *ruleset, const struct apply_options *options,
 		    uint32_t seconds, struct apply_report *report, struct problem *problem)
 {
+	struct apply_options for_a_time = *options;
 	struct trial trial = { 0 };
 	struct problem other;
 	int err;
 
+	for_a_time.trial = true;
 	if (options->dry_run)
 		return engine_apply(ruleset, options, report, problem);
 	if (!seconds) {
@@ -322,7 +342,7 @@ static int apply_it(const struct ruleset *ruleset, const struct apply_options *o
 	err = confirm_prepare(seconds, &trial, problem);
 	if (err)
 		return err;
-	err = engine_apply(ruleset, options, report, problem);
+	err = engine_apply(ruleset, &for_a_time, report, problem);
 	if (err)
 		confirm_undo(&trial);
 	else if (confirm_begin(&trial, &other))

@@ -25,6 +25,7 @@ enum option_id {
 	OPTION_LIMIT,
 	OPTION_COUNT,
 	OPTION_FILE,
+	OPTION_ENTRIES,
 	OPTION_BUILTIN,
 	OPTION_IMAGE,
 	OPTION_GONE,
@@ -88,6 +89,7 @@ int command_sync(const struct arguments *arguments);
 int command_status(const struct arguments *arguments);
 int command_rules(const struct arguments *arguments);
 int command_flows(const struct arguments *arguments);
+int command_set(const struct arguments *arguments);
 int command_sweep(const struct arguments *arguments);
 int command_explain(const struct arguments *arguments);
 int command_watch(const struct arguments *arguments);

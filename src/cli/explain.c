@@ -9,6 +9,7 @@
 #include "cli/load.h"
 #include "cli/names.h"
 #include "cli/running.h"
+#include "engine/bpf/sets.h"
 #include "policy/protocols.h"
 #include "policy/tree.h"
 
@@ -17,8 +18,24 @@ struct asked {
 	struct loaded loaded;
 	struct running running;
 	const struct ruleset *ruleset;
+	struct engine *sets; /* of a file's policy; NULL: nothing runs */
 	struct places places;
 };
+
+/* What runs here tells what dynamic sets hold, also those of a policy that does not run yet. */
+static void ask_sets(struct asked *asked)
+{
+	struct problem ignored;
+
+	if (!asked->running.engine && engine_open(&asked->sets, &ignored))
+		asked->sets = NULL;
+	if (asked->running.engine)
+		asked->running.ruleset.contents =
+			(struct set_contents){ engine_set_holds, asked->running.engine };
+	else if (asked->sets)
+		asked->loaded.ruleset.contents =
+			(struct set_contents){ engine_set_holds, asked->sets };
+}
 
 /* STATUS_DONE, or what is to be returned after the reason was printed. */
 static int asked_open(const struct arguments *arguments, struct asked *asked)
@@ -45,11 +62,14 @@ static int asked_open(const struct arguments *arguments, struct asked *asked)
 		asked->ruleset = &asked->running.ruleset;
 	}
 	asked->places.sources = &asked->ruleset->sources;
+	if (!err && asked->ruleset->set_n)
+		ask_sets(asked);
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 
 static void asked_close(struct asked *asked)
 {
+	engine_close(asked->sets);
 	places_free(&asked->places);
 	loaded_free(&asked->loaded);
 	running_close(&asked->running);

@@ -29,6 +29,7 @@ const struct option_row option_table[OPTIONS] = {
 	[OPTION_LIMIT] = { "limit", 'l', "N", "at most N flows" },
 	[OPTION_COUNT] = { "count", 'c', "N", "end after N events" },
 	[OPTION_FILE] = { "file", 'f', "FILE", "ask this policy instead of the running one" },
+	[OPTION_ENTRIES] = { "file", 'f', "FILE", "entries out of a file, one a line" },
 	[OPTION_BUILTIN] = { "builtin", 'b', NULL, "the built-in rules instead of the file's text" },
 	[OPTION_IMAGE] = { "image", 'i', NULL, "figures of the compiled policy instead of its text" },
 	[OPTION_FLOWS] = { "flows", 0, "HOW", "what becomes of live flows: recheck (the default), keep, kill" },
@@ -100,9 +101,23 @@ const struct command command_table[] = {
 	  JSON_BIT | OPTION_BIT(OPTION_LIMIT) | OPTION_BIT(OPTION_DRY_RUN) |
 		  OPTION_BIT(OPTION_FORCE),
 	  0, -1, false, command_flows },
-	{ "sweep", "", "remove flows that are over from the tables",
+	{ "set", "list [NAME] | add|del|replace NAME ENTRIES | flush NAME",
+	  "what the dynamic sets hold, and changing it",
+	  "ENTRIES are addresses, prefixes and ranges; or -f FILE, or `-` for standard input, with one a\n"
+	  "line. Behind each may stand how long it stays: `timeout 10m`, or `forever`; else it stays for as\n"
+	  "long as the set says. A change holds at once for the packets that meet the rules; live flows go\n"
+	  "on. When one entry is wrong nothing is changed, and every wrong one is named.\n"
+	  "  list         the sets, with how much they hold\n"
+	  "  list NAME    what one holds, as `replace` takes it; with --json each line is one object\n"
+	  "  add          puts entries in, or gives those that are there another time\n"
+	  "  del          takes them out, just as they were put in\n"
+	  "  replace      from now on these and no others, in one step\n"
+	  "  flush        nothing any more\n",
+	  JSON_BIT | OPTION_BIT(OPTION_ENTRIES), 1, -1, false, command_set },
+	{ "sweep", "", "remove flows and entries of sets that are over",
 	  "A flow that was silent for longer than its timeout is over: no packet passes by it, and `flows`\n"
-	  "does not list it. Its record goes when a packet meets it, when the table is full, or now.\n",
+	  "does not list it. Its record goes when a packet meets it, when the table is full, or now. So do\n"
+	  "entries of dynamic sets whose time is over.\n",
 	  JSON_BIT, 0, 0, false, command_sweep },
 	{ "explain", "QUESTION", "what happens to a packet, and why",
 	  "QUESTION is a packet, said as a rule says it, in quotes:\n"

@@ -112,6 +112,9 @@ static const struct named stats[] = {
 	[STAT_TRANSLATED] = { "flows-translated", "flows begun with a translation" },
 	[STAT_NAT_EXHAUSTED] = { "nat-exhausted",
 				 "dropped: the translation had no free port, no address on the leaving interface, or a tuple in use", true },
+	[STAT_SET_ADDED] = { "sets-added", "addresses added to dynamic sets by rules" },
+	[STAT_SET_FULL] = { "sets-full",
+			    "addresses that a rule could not add, for the set was full", true },
 	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
 	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
 };

@@ -225,6 +225,7 @@ static void show_image_text(const struct image_header *header, const struct comp
 		{ "set trees", stats->set_trees, "trees of addresses, each there once" },
 		{ "set switches", stats->set_switches, "nodes in these trees" },
 		{ "limits", stats->limited, "nodes that ask the limits of a rule" },
+		{ "dynamic sets", stats->dynamic, "nodes that ask a dynamic set" },
 		{ "longest walk", header->walk_max, "nodes for the slowest packet" },
 		{ "longest chain", stats->chain_max, "matches tried one after the other" },
 	};
@@ -259,7 +260,7 @@ static void show_image_json(const struct image_header *header, const struct comp
 
 	snprintf(digest, sizeof(digest), "%08x%08x", header->digest[1], header->digest[0]);
 	output_json_take(
-		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
+		json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "bytes",
 			  (json_int_t)header->units * IMAGE_UNIT, "format",
 			  (json_int_t)header->version, "digest", digest, "rules",
 			  (json_int_t)header->rules, "zones", (json_int_t)header->zones,
@@ -267,7 +268,8 @@ static void show_image_json(const struct image_header *header, const struct comp
 			  (json_int_t)stats->switches, "tests", (json_int_t)stats->tests, "sets",
 			  (json_int_t)stats->set_nodes, "set_trees", (json_int_t)stats->set_trees,
 			  "set_switches", (json_int_t)stats->set_switches, "limits",
-			  (json_int_t)stats->limited, "walk_max", (json_int_t)header->walk_max,
+			  (json_int_t)stats->limited, "dynamic_sets",
+			  (json_int_t)stats->dynamic, "walk_max", (json_int_t)header->walk_max,
 			  "chain_max", (json_int_t)stats->chain_max, "programs", programs_json(programs, n)),
 		false);
 }

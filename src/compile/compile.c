@@ -3,8 +3,8 @@
  * The compiler: clauses to terms (term.c), terms to decision trees (tree.c, cut.c, span.c) of nodes
  * (node.c), and here the frame: which pairs of zones share a tree, and the image around the nodes.
  *
- * Layout: header, nodes, rule table, dispatch table, zone tags, limits, hygiene of zones,
- * translations, interface buckets.
+ * Layout: header, nodes, rule table, dispatch table, zone tags, limits, dynamic sets, hygiene of
+ * zones, translations, interface buckets.
  *
  * Pairs are sorted into classes: two pairs are of one class if the same rules are about both. Each
  * class gets a tree for each family. Where many classes have many rules in common, that would
@@ -364,6 +364,8 @@ static struct image_rule image_rule_make(const struct rule *rule)
 		.timeout = rule->timeout,
 	};
 
+	if (rule->add)
+		made.add = IMAGE_ADD(rule->add - 1, rule->add_destination ? FIELD_DST : FIELD_SRC);
 	if (rule->log) {
 		made.flags |= IMAGE_RULE_LOG;
 		made.log_sample = rule->log_sample ? rule->log_sample : 1;
@@ -375,6 +377,17 @@ static struct image_rule image_rule_make(const struct rule *rule)
 	if (rule->origin == RULE_DEFAULT || rule->origin == RULE_BUILTIN_DEFAULT)
 		made.flags |= IMAGE_RULE_DEFAULT;
 	return made;
+}
+
+static struct image_dynamic_set image_set_make(const struct dynamic_set *set)
+{
+	uint64_t tag = dynamic_set_name_tag(set->name);
+
+	return (struct image_dynamic_set){
+		.tag = { (uint32_t)tag, (uint32_t)(tag >> 32) },
+		.timeout = set->timeout,
+		.max = set->max,
+	};
 }
 
 static struct image_hygiene image_hygiene_make(const struct hygiene *hygiene)
@@ -427,7 +440,9 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 	header->limits = header->zone_tags +
 			 (ruleset->zone_n + IMAGE_UNIT_TAGS - 1) / IMAGE_UNIT_TAGS;
 	header->limit_n = limits_count(ruleset);
-	header->interfaces = header->limits + header->limit_n;
+	header->sets = header->limits + header->limit_n;
+	header->set_n = ruleset->set_n;
+	header->interfaces = header->sets + header->set_n;
 	if (asks_hygiene(ruleset)) {
 		header->hygiene = header->interfaces;
 		header->interfaces += (ruleset->zone_n + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE;
@@ -493,6 +508,9 @@ static int image_write(const struct work *work, const struct interfaces *interfa
 	}
 	limits_write(work->ruleset, (void *)(bytes + (size_t)header.rule_table * IMAGE_UNIT),
 		     (void *)(bytes + (size_t)header.limits * IMAGE_UNIT));
+	for (i = 0; i < header.set_n; i++)
+		((struct image_dynamic_set *)(void *)(bytes + (size_t)header.sets * IMAGE_UNIT))[i] =
+			image_set_make(&work->ruleset->sets[i]);
 	memcpy(bytes + (size_t)header.dispatch * IMAGE_UNIT, work->dispatch,
 	       dispatch_words(work->ruleset) * sizeof(*work->dispatch));
 	for (i = 0; i < header.zones; i++)
@@ -568,6 +586,8 @@ int image_compile(const struct ruleset *ruleset, const struct compile_interface 
 		*why = "the compiled policy is too large, or a walk through it too long";
 	else if (err == -EMLINK)
 		*why = "one packet can meet more than 32 rules with `limit` or `max flows`";
+	else if (err == -EXFULL)
+		*why = "dynamic sets would be asked more than 128 times for one packet";
 	else if (err == -EINVAL)
 		*why = "the rules do not decide every packet, or name a zone that does not exist";
 	else if (err)

@@ -18,6 +18,7 @@ struct compile_stats {
 	uint32_t set_nodes, set_trees; /* REF_SET; the trees they walk */
 	uint32_t set_switches;	       /* in set trees; not counted in switches */
 	uint32_t limited; /* REF_LIMIT */
+	uint32_t dynamic; /* REF_MEMBER_OF */
 	uint32_t walk_max;
 	uint32_t chain_max; /* longest list of clauses left to be tested one after the other */
 	size_t bytes;
@@ -31,7 +32,7 @@ struct image {
 
 /*
  * `interfaces` may be in any order; those of ZONE_OTHER need not be listed. -ENOMEM; -E2BIG or
- * -EMLINK when a limit of the image is passed; -EINVAL when the rules leave a packet undecided or an interface
+ * -EMLINK or -EXFULL when a limit of the image is passed; -EINVAL when the rules leave a packet undecided or an interface
  * names a zone that does not exist. *why is then a static text for the person.
  */
 int image_compile(const struct ruleset *ruleset, const struct compile_interface *interfaces,

@@ -18,7 +18,7 @@
  * memory: their factor is charged by its logarithm.
  *
  * Besides there is the answer to a condition that many entries share (a large address set, TCP
- * flags): two children.
+ * flags, a dynamic set): two children.
  *
  * All of it is integer arithmetic, so that an image does not depend on a machine's floating point.
  * Beyond SAMPLE_MAX entries only every k-th is looked at.
@@ -29,6 +29,7 @@
 
 #define VISIT 256u	 /* the unit of estimates: a node visit */
 #define WEIGHT_VISIT 8u	 /* the same, in weights */
+#define WEIGHT_SET 32u	 /* to ask a dynamic set */
 #define CHAIN_WEIGHT 24u /* up to here a child is thought to be a chain */
 #define RATE 205u	 /* estimate for each halving beyond */
 #define COPY_LEAST 64u	 /* penalty for each doubling of entries, at least */
@@ -52,6 +53,8 @@ uint32_t constraint_cost(const struct constraint *constraint)
 {
 	uint32_t cost = WEIGHT_VISIT, n = constraint->n;
 
+	if (constraint->sets.sets)
+		return WEIGHT_SET * (uint32_t)__builtin_popcountll(constraint->sets.sets);
 	if (n <= 7)
 		return cost;
 	for (cost += WEIGHT_VISIT; n > 1; n /= 16)

@@ -62,7 +62,8 @@ void cutter_free(struct cutter *cutter);
 static inline bool constraint_same(const struct constraint *a, const struct constraint *b)
 {
 	return a->items == b->items && a->masked.mask == b->masked.mask &&
-	       a->masked.value == b->masked.value;
+	       a->masked.value == b->masked.value && a->sets.sets == b->sets.sets &&
+	       a->sets.none == b->sets.none;
 }
 
 /* What one test of a constraint costs, in eighths of a node visit. */

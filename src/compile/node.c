@@ -15,10 +15,10 @@ int nodes_init(struct nodes *nodes)
 	*nodes = (struct nodes){ .used = NODES_FIRST, .room = UNITS_FIRST };
 	nodes->bytes = calloc(UNITS_FIRST, IMAGE_UNIT);
 	nodes->walks = calloc(UNITS_FIRST, sizeof(*nodes->walks));
-	nodes->limited = calloc(UNITS_FIRST, sizeof(*nodes->limited));
+	nodes->asks = calloc(UNITS_FIRST, sizeof(*nodes->asks));
 	nodes->slots = calloc(SLOTS_FIRST, sizeof(*nodes->slots));
 	nodes->slot_mask = SLOTS_FIRST - 1;
-	if (nodes->bytes && nodes->walks && nodes->limited && nodes->slots)
+	if (nodes->bytes && nodes->walks && nodes->asks && nodes->slots)
 		return 0;
 	nodes_free(nodes);
 	return -ENOMEM;
@@ -28,7 +28,7 @@ void nodes_free(struct nodes *nodes)
 {
 	free(nodes->bytes);
 	free(nodes->walks);
-	free(nodes->limited);
+	free(nodes->asks);
 	free(nodes->slots);
 	*nodes = (struct nodes){ 0 };
 }
@@ -105,7 +105,7 @@ static int units_grow(struct nodes *nodes, uint32_t need)
 {
 	uint32_t *walks, room = nodes->room;
 	unsigned char *bytes;
-	uint8_t *limited;
+	struct node_asks *asks;
 
 	if (need > IMAGE_UNITS_MAX)
 		return -E2BIG;
@@ -121,11 +121,11 @@ static int units_grow(struct nodes *nodes, uint32_t need)
 	if (!walks)
 		return -ENOMEM;
 	nodes->walks = walks;
-	limited = realloc(nodes->limited, room);
-	if (!limited)
+	asks = reallocarray(nodes->asks, room, sizeof(*asks));
+	if (!asks)
 		return -ENOMEM;
-	nodes->limited = limited;
-	memset(limited + nodes->room, 0, room - nodes->room);
+	nodes->asks = asks;
+	memset(asks + nodes->room, 0, (room - nodes->room) * sizeof(*asks));
 	memset(node_at(nodes, nodes->room), 0, (size_t)(room - nodes->room) * IMAGE_UNIT);
 	memset(walks + nodes->room, 0, (size_t)(room - nodes->room) * sizeof(*walks));
 	nodes->room = room;
@@ -190,25 +190,36 @@ static void youngest_of(uint32_t ref, uint32_t *youngest)
 		*youngest = REF_INDEX(ref);
 }
 
-static uint8_t limited_of(const struct nodes *nodes, uint32_t ref)
+static struct node_asks asks_of(const struct nodes *nodes, uint32_t ref)
 {
 	uint32_t kind = REF_KIND(ref);
 
-	return kind == REF_RULE || kind == REF_MEMBER ? 0 : nodes->limited[REF_INDEX(ref)];
+	if (kind == REF_RULE || kind == REF_MEMBER)
+		return (struct node_asks){ 0 };
+	return nodes->asks[REF_INDEX(ref)];
 }
 
-/* What is made of `ref` leads to as many limited rules as `child` at least. */
-static void limited_raise(struct nodes *nodes, uint32_t ref, uint32_t child, uint8_t more)
+/* What is made of `ref` asks as much as `child` at least, and that itself besides. */
+static void asks_raise(struct nodes *nodes, uint32_t ref, uint32_t child, struct node_asks own)
 {
-	uint8_t most = (uint8_t)(limited_of(nodes, child) + more);
+	struct node_asks most = asks_of(nodes, child), *asks;
 
 	if (nodes->error || REF_KIND(ref) == REF_RULE || REF_KIND(ref) == REF_MEMBER)
 		return;
-	if (most > nodes->limited[REF_INDEX(ref)])
-		nodes->limited[REF_INDEX(ref)] = most;
-	if (most > IMAGE_LIMITED_MAX)
+	most.limited = (uint8_t)(most.limited + own.limited);
+	most.sets = (uint8_t)(most.sets + own.sets);
+	asks = &nodes->asks[REF_INDEX(ref)];
+	if (most.limited > asks->limited)
+		asks->limited = most.limited;
+	if (most.sets > asks->sets)
+		asks->sets = most.sets;
+	if (most.limited > IMAGE_LIMITED_MAX)
 		fail(nodes, -EMLINK);
+	if (most.sets > IMAGE_ASKED_MAX)
+		fail(nodes, -EXFULL);
 }
+
+static const struct node_asks none = { 0 };
 
 static uint32_t longer(uint32_t a, uint32_t b)
 {
@@ -234,8 +245,8 @@ uint32_t nodes_test(struct nodes *nodes, uint32_t field, uint32_t mask, uint32_t
 	youngest_of(no, &youngest);
 	ref = node_make(nodes, REF_TEST, &node, youngest,
 			longer(nodes_walk(nodes, yes), nodes_walk(nodes, no)) + 1);
-	limited_raise(nodes, ref, yes, 0);
-	limited_raise(nodes, ref, no, 0);
+	asks_raise(nodes, ref, yes, none);
+	asks_raise(nodes, ref, no, none);
 	nodes->stats.tests += nodes->slot_n - before;
 	return ref;
 }
@@ -255,9 +266,27 @@ uint32_t nodes_set(struct nodes *nodes, uint32_t root, uint32_t yes, uint32_t no
 	ref = node_make(nodes, REF_SET, &node, youngest,
 			longer(nodes_walk(nodes, yes), nodes_walk(nodes, no)) +
 				nodes_walk(nodes, root) + 1);
-	limited_raise(nodes, ref, yes, 0);
-	limited_raise(nodes, ref, no, 0);
+	asks_raise(nodes, ref, yes, none);
+	asks_raise(nodes, ref, no, none);
 	nodes->stats.set_nodes += nodes->slot_n - before;
+	return ref;
+}
+
+uint32_t nodes_member_of(struct nodes *nodes, uint32_t set, uint32_t field, uint32_t yes,
+			 uint32_t no)
+{
+	struct image_member_of node = { .set = set, .field = field, .yes = yes, .no = no };
+	uint32_t before = nodes->slot_n, youngest = 0, ref;
+
+	if (yes == no)
+		return yes;
+	youngest_of(yes, &youngest);
+	youngest_of(no, &youngest);
+	ref = node_make(nodes, REF_MEMBER_OF, &node, youngest,
+			longer(nodes_walk(nodes, yes), nodes_walk(nodes, no)) + 1);
+	asks_raise(nodes, ref, yes, (struct node_asks){ .sets = 1 });
+	asks_raise(nodes, ref, no, (struct node_asks){ .sets = 1 });
+	nodes->stats.dynamic += nodes->slot_n - before;
 	return ref;
 }
 
@@ -268,7 +297,7 @@ uint32_t nodes_limited(struct nodes *nodes, uint32_t rule, uint32_t beyond)
 
 	youngest_of(beyond, &youngest);
 	ref = node_make(nodes, REF_LIMIT, &node, youngest, nodes_walk(nodes, beyond) + 1);
-	limited_raise(nodes, ref, beyond, 1);
+	asks_raise(nodes, ref, beyond, (struct node_asks){ .limited = 1 });
 	nodes->stats.limited += nodes->slot_n - before;
 	return ref;
 }
@@ -304,7 +333,7 @@ uint32_t nodes_switch(struct nodes *nodes, uint32_t field, const uint32_t *keys,
 	}
 	ref = node_make(nodes, REF_SWITCH, &node, youngest, walk + 1);
 	for (i = 0; i <= used; i++)
-		limited_raise(nodes, ref, node.child[i], 0);
+		asks_raise(nodes, ref, node.child[i], none);
 	nodes->stats.switches += nodes->slot_n - before;
 	return ref;
 }

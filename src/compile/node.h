@@ -18,10 +18,16 @@
 
 #define NODES_FIRST IMAGE_HEADER_UNITS
 
+/* What a walk from a node may come to, at most. */
+struct node_asks {
+	uint8_t limited; /* rules with limits */
+	uint8_t sets;	 /* dynamic sets, asked so often */
+};
+
 struct nodes {
 	unsigned char *bytes;  /* of the image from unit 0 on; the header's units are zero */
 	uint32_t *walks;       /* by unit: longest walk from the node there */
-	uint8_t *limited;      /* by unit: how many limited rules a walk from there may come to */
+	struct node_asks *asks; /* by unit */
 	uint32_t used, room;   /* units */
 	uint32_t hole, hole_n; /* units that the alignment of a switch left free */
 	uint32_t *slots;       /* hash table of references, 0 is empty */
@@ -46,7 +52,10 @@ uint32_t nodes_set(struct nodes *nodes, uint32_t root, uint32_t yes, uint32_t no
  */
 uint32_t nodes_switch(struct nodes *nodes, uint32_t field, const uint32_t *keys,
 		      const uint32_t *children, uint32_t n);
-/* The rule, if its limits admit the packet; else `beyond`. -E2BIG behind too many of the same. */
+/* yes if the dynamic set holds the address in that field, else no. */
+uint32_t nodes_member_of(struct nodes *nodes, uint32_t set, uint32_t field, uint32_t yes,
+			 uint32_t no);
+/* The rule, if its limits admit the packet; else `beyond`. */
 uint32_t nodes_limited(struct nodes *nodes, uint32_t rule, uint32_t beyond);
 /* The longest walk from a reference on. */
 uint32_t nodes_walk(const struct nodes *nodes, uint32_t ref);

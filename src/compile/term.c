@@ -25,6 +25,8 @@ static const struct {
 	[DIM_TO] = { FIELD_TO_ZONE, ZONES_MAX - 1 },
 	[DIM_FLAGS] = { FIELD_TCP_FLAGS, 0 },
 	[DIM_MARK] = { FIELD_MARK, 0 },
+	[DIM_DST_SETS] = { FIELD_DST, 0 },
+	[DIM_SRC_SETS] = { FIELD_SRC, 0 },
 };
 
 uint32_t dimension_field(enum dimension dim)
@@ -221,6 +223,14 @@ static int add_masked(struct terms *terms, struct term *term, enum dimension dim
 	return add_constraint(terms, term, dim, (struct constraint){ .masked = masked });
 }
 
+static int add_sets(struct terms *terms, struct term *term, enum dimension dim,
+		    struct membership sets)
+{
+	if (!sets.sets)
+		return 0;
+	return add_constraint(terms, term, dim, (struct constraint){ .sets = sets });
+}
+
 static int add_mac(struct terms *terms, struct term *term, const struct clause *clause)
 {
 	const uint8_t *mac = clause->mac;
@@ -282,6 +292,9 @@ static int add_term(struct terms *terms, const struct rule *rule, uint32_t numbe
 		else if (dim == DIM_FLAGS || dim == DIM_MARK)
 			err = add_masked(terms, &term, dim,
 					 dim == DIM_FLAGS ? clause->flags : clause->mark);
+		else if (DIM_BIT(dim) & DIM_SETS)
+			err = add_sets(terms, &term, dim,
+				       dim == DIM_DST_SETS ? clause->dst_sets : clause->src_sets);
 		else {
 			ranges = &clause->field[dimensions[dim].field];
 			err = add_ranges(terms, &term, dim, ranges->items, ranges->n);

@@ -4,7 +4,7 @@
  *
  * A term is a rule number and a set of constraints, at most one a dimension. Dimensions are what a
  * clause can speak about: most are ranged (ports, protocol, addresses, zones: a list of ranges),
- * two are masked (TCP flags, mark).
+ * two are masked (TCP flags, mark), and two ask dynamic sets.
  */
 #ifndef REEVE_COMPILE_TERM_H
 #define REEVE_COMPILE_TERM_H
@@ -36,6 +36,8 @@ enum dimension {
 	DIM_RANGED, /* dimensions below are lists of ranges */
 	DIM_FLAGS = DIM_RANGED,
 	DIM_MARK,
+	DIM_DST_SETS,
+	DIM_SRC_SETS,
 	DIM_COUNT,
 };
 
@@ -45,6 +47,7 @@ enum dimension {
 	(DIM_BIT(DIM_MAC_LOW) | DIM_BIT(DIM_MAC_HIGH) | DIM_BIT(DIM_DSCP) | DIM_BIT(DIM_TTL) |     \
 	 DIM_BIT(DIM_LENGTH) | DIM_BIT(DIM_EXPECTED) | DIM_BIT(DIM_FLAGS) | DIM_BIT(DIM_MARK))
 #define DIM_ADDRESSES (DIM_BIT(DIM_DST) | DIM_BIT(DIM_SRC))
+#define DIM_SETS (DIM_BIT(DIM_DST_SETS) | DIM_BIT(DIM_SRC_SETS))
 
 struct constraint {
 	const struct address_range
@@ -52,6 +55,7 @@ struct constraint {
 	uint32_t n;
 	uint32_t list; /* number of the list, below terms.list_n */
 	struct masked masked;
+	struct membership sets;
 };
 
 struct term {

@@ -152,6 +152,18 @@ static uint32_t range_tests(struct tree *tree, uint32_t field, const struct addr
 	return yes;
 }
 
+/* Dynamic sets are asked one after the other, by ascending number. */
+static uint32_t sets_nodes(struct tree *tree, const struct membership *sets, uint32_t field,
+			   uint32_t yes, uint32_t no)
+{
+	uint32_t in = sets->none ? no : yes, ref = sets->none ? yes : no, i = IMAGE_SETS_MAX;
+
+	while (i--)
+		if (sets->sets >> i & 1)
+			ref = nodes_member_of(tree->nodes, i, field, in, ref);
+	return ref;
+}
+
 /* Nodes that go to `yes` if the constraint holds, else to `no`. */
 static uint32_t constraint_nodes(struct tree *tree, const struct constraint *constraint,
 				 enum dimension dim, const struct box *box, uint32_t yes,
@@ -162,6 +174,8 @@ static uint32_t constraint_nodes(struct tree *tree, const struct constraint *con
 	struct address_range part;
 	struct slice slice;
 
+	if (DIM_BIT(dim) & DIM_SETS)
+		return sets_nodes(tree, &constraint->sets, field, yes, no);
 	if (dim >= DIM_RANGED)
 		return nodes_test(tree->nodes, field, constraint->masked.mask,
 				  constraint->masked.value, 0, yes, no);
@@ -241,6 +255,14 @@ static uint32_t chain_build(struct tree *tree, const struct entry *entries, uint
 	return start;
 }
 
+/* Whatever the sets hold. */
+static bool sets_within(const struct membership *inner, const struct membership *outer)
+{
+	uint64_t more = outer->none ? outer->sets & ~inner->sets : inner->sets & ~outer->sets;
+
+	return inner->none == outer->none && !more;
+}
+
 /* Does whatever passes `inner` in this dimension, within the box, pass `outer`? */
 static bool constraint_within(const struct constraint *inner, const struct constraint *outer,
 			      enum dimension dim, const struct box *box)
@@ -249,6 +271,8 @@ static bool constraint_within(const struct constraint *inner, const struct const
 	struct slice in, out;
 	struct address_range part;
 
+	if (DIM_BIT(dim) & DIM_SETS)
+		return sets_within(&inner->sets, &outer->sets);
 	if (dim >= DIM_RANGED)
 		return (inner->masked.mask & outer->masked.mask) == outer->masked.mask &&
 		       (inner->masked.value & outer->masked.mask) == outer->masked.value;

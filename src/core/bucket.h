@@ -8,6 +8,7 @@
 #include "core/field.h"
 #include "core/flow.h"
 #include "core/image.h"
+#include "core/prefix.h"
 
 /* How many there are of each; of rates for all together as many as an image can have. */
 #define BUCKETS_MAX 65536u
@@ -43,16 +44,6 @@ struct admission {
 	__u32 found;
 	__u32 reserved;
 };
-
-/* The upper `prefix` bits of an address. */
-static __always_inline __u32 prefix_word(__u32 word, __u32 prefix, __u32 i)
-{
-	__u32 bits = prefix > i * 32 ? prefix - i * 32 : 0;
-
-	if (bits >= 32)
-		return word;
-	return bits ? word & ~(0xffffffffu >> bits) : 0;
-}
 
 static __always_inline void limit_key_make(const struct image_limit *limit,
 					   const struct fields *fields, struct limit_key *key)

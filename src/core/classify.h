@@ -47,9 +47,17 @@ static __always_inline __u32 switch_rank(const struct image_switch *node, __u32 
 }
 
 /*
- * One step. 0: go on; 1: walk->ref is a rule, or one with limits (REF_LIMIT), which to ask is the
- * judge's business; negative: the image is damaged.
+ * Is this where a walk ends? At a rule; or where something is asked that is the judge's business:
+ * the limits of a rule (REF_LIMIT), a dynamic set (REF_MEMBER_OF).
  */
+static __always_inline int walk_ends(__u32 ref)
+{
+	__u32 kind = REF_KIND(ref);
+
+	return kind == REF_RULE || kind == REF_LIMIT || kind == REF_MEMBER_OF;
+}
+
+/* One step. 0: go on; 1: the walk ends at walk->ref; negative: the image is damaged. */
 static __always_inline int walk_step(host_image_t *image, const struct fields *fields,
 				     struct walk *walk)
 {
@@ -80,7 +88,7 @@ static __always_inline int walk_step(host_image_t *image, const struct fields *f
 				    node->yes : node->no;
 		return 0;
 	}
-	if (kind == REF_RULE || kind == REF_LIMIT)
+	if (walk_ends(ref))
 		return 1;
 	if (kind == REF_MEMBER) {
 		walk->ref = index ? walk->yes : walk->no;

@@ -64,6 +64,8 @@ enum statistic {
 	STAT_NO_POLICY,	    /* dropped: no image could be read (never in a healthy state) */
 	STAT_TRANSLATED,    /* flows that began with a translation */
 	STAT_NAT_EXHAUSTED, /* dropped: no port, or no address, was free for the translation */
+	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
+	STAT_SET_FULL,	    /* and that they could not, for the set was full */
 	STAT_COUNT,
 };
 

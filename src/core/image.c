@@ -41,7 +41,10 @@ struct check {
 	const struct image_header *header;
 	uint8_t *marks;	 /* by unit */
 	uint32_t *walks; /* by unit: longest walk from here */
-	uint8_t *limited; /* by unit: how many rules with limits a walk from here may come to */
+	struct asks {
+		uint8_t limited; /* rules with limits, */
+		uint8_t sets;	 /* dynamic sets that a walk from here may come to */
+	} *asks; /* by unit */
 	const char *why;
 };
 
@@ -118,7 +121,10 @@ static bool check_header(struct check *check, size_t size)
 	if (header->limit_n > IMAGE_LIMITS_MAX ||
 	    (header->limit_n && !in_bounds(check, header->limits, header->limit_n)))
 		return refuse(check, "table of limits out of bounds");
-	if (!all_zero(header->reserved, 11))
+	if (header->set_n > IMAGE_SETS_MAX ||
+	    (header->set_n && !in_bounds(check, header->sets, header->set_n)))
+		return refuse(check, "table of dynamic sets out of bounds");
+	if (!all_zero(header->reserved, 9))
 		return refuse(check, "reserved word of the header is not zero");
 	return true;
 }
@@ -127,7 +133,7 @@ static bool check_nat_rule(struct check *check, const struct image_rule *rule)
 {
 	if (rule->action != ACTION_TRANSLATE && rule->action != ACTION_ALLOW)
 		return refuse(check, "a rule of NAT neither translates nor leaves things alone");
-	if (rule->flags & IMAGE_RULE_STATELESS || rule->mark_mask || rule->reject)
+	if (rule->flags & IMAGE_RULE_STATELESS || rule->mark_mask || rule->reject || rule->add)
 		return refuse(check, "a rule of NAT does more than translate");
 	if (rule->action == ACTION_TRANSLATE ? rule->mark_value >= check->header->translation_n :
 					       rule->mark_value)
@@ -175,6 +181,34 @@ static bool check_limit_ref(struct check *check, uint32_t number, bool rate)
 	return true;
 }
 
+/* An address of the packet and a dynamic set. */
+static bool check_set_ref(struct check *check, uint32_t set, uint32_t field)
+{
+	if (set >= check->header->set_n)
+		return refuse(check, "a dynamic set that does not exist");
+	if (field != FIELD_SRC && field != FIELD_DST)
+		return refuse(check, "a set of something that is no address");
+	return true;
+}
+
+static bool check_sets(struct check *check)
+{
+	const struct image_header *header = check->header;
+	const struct image_dynamic_set *sets = unit_at(check, header->sets);
+	uint32_t i, j;
+
+	for (i = 0; i < header->set_n; i++) {
+		if (!sets[i].max || sets[i].max > IMAGE_SET_ENTRIES_MAX)
+			return refuse(check, "size of a dynamic set out of range");
+		if (!all_zero(sets[i].reserved, 4))
+			return refuse(check, "reserved part of a dynamic set is not zero");
+		for (j = 0; j < i; j++)
+			if (dynamic_set_tag(&sets[i]) == dynamic_set_tag(&sets[j]))
+				return refuse(check, "two dynamic sets have one tag");
+	}
+	return true;
+}
+
 static bool check_rules(struct check *check)
 {
 	uint32_t i;
@@ -195,12 +229,14 @@ static bool check_rules(struct check *check)
 			return refuse(check, "unknown flag of a rule");
 		if ((rule->flags & IMAGE_RULE_LOG) && !rule->log_sample)
 			return refuse(check, "a logging rule samples none");
-		if (rule->reserved0 || !all_zero(rule->reserved, 1))
+		if (rule->reserved0)
 			return refuse(check, "reserved part of a rule is not zero");
 		if (rule->timeout > FLOW_TIMEOUT_MAX)
 			return refuse(check, "timeout of a rule out of range");
 		if (!check_limit_ref(check, rule->limit, true) ||
-		    !check_limit_ref(check, rule->flows, false))
+		    !check_limit_ref(check, rule->flows, false) ||
+		    (rule->add && !check_set_ref(check, IMAGE_ADD_SET(rule->add),
+						 IMAGE_ADD_FIELD(rule->add))))
 			return false;
 	}
 	return true;
@@ -313,8 +349,9 @@ static bool check_ref(struct check *check, uint32_t ref, uint32_t parent, unsign
 		return true;
 	}
 	if (kind != REF_SWITCH && kind != REF_TEST &&
-	    ((kind != REF_SET && kind != REF_LIMIT) || member))
-		return refuse(check, kind == REF_SET   ? "a set inside a set tree" :
+	    ((kind != REF_SET && kind != REF_LIMIT && kind != REF_MEMBER_OF) || member))
+		return refuse(check, kind == REF_SET || kind == REF_MEMBER_OF ?
+					     "a set inside a set tree" :
 				     kind == REF_LIMIT ? "a limit inside a set tree" :
 							 "unknown kind of node");
 	if (index < 2 || index >= parent)
@@ -400,6 +437,16 @@ static bool check_limited(struct check *check, uint32_t unit, unsigned ends)
 	return check_ref(check, node->beyond, unit, ends);
 }
 
+static bool check_member_of(struct check *check, uint32_t unit, unsigned ends)
+{
+	const struct image_member_of *node = unit_at(check, unit);
+
+	if (!all_zero(node->reserved, 4))
+		return refuse(check, "reserved part of a dynamic set's node is not zero");
+	return check_set_ref(check, node->set, node->field) &&
+	       check_ref(check, node->yes, unit, ends) && check_ref(check, node->no, unit, ends);
+}
+
 /* Downwards: every node after its parents. */
 static bool check_nodes(struct check *check)
 {
@@ -418,6 +465,8 @@ static bool check_nodes(struct check *check)
 			good = check_set(check, i, ends);
 		else if ((mark & MARK_KIND) == REF_LIMIT)
 			good = check_limited(check, i, ends);
+		else if ((mark & MARK_KIND) == REF_MEMBER_OF)
+			good = check_member_of(check, i, ends);
 		if (!good)
 			return false;
 	}
@@ -460,6 +509,10 @@ static uint32_t walk_from(const struct check *check, uint32_t unit, uint32_t kin
 		const struct image_limited *node = unit_at(check, unit);
 
 		longest = walk_of(check, node->beyond);
+	} else if (kind == REF_MEMBER_OF) {
+		const struct image_member_of *node = unit_at(check, unit);
+
+		longest = larger(walk_of(check, node->yes), walk_of(check, node->no));
 	} else {
 		const struct image_set *node = unit_at(check, unit);
 
@@ -469,39 +522,51 @@ static uint32_t walk_from(const struct check *check, uint32_t unit, uint32_t kin
 	return longest + 1;
 }
 
-/* Likewise how many limited rules it may come to. */
-static uint8_t limited_of(const struct check *check, uint32_t ref)
+/* Likewise what it may ask. */
+static struct asks asks_of(const struct check *check, uint32_t ref)
 {
 	uint32_t kind = REF_KIND(ref);
 
-	return kind == REF_RULE || kind == REF_MEMBER ? 0 : check->limited[REF_INDEX(ref)];
+	return kind == REF_RULE || kind == REF_MEMBER ? (struct asks){ 0 } :
+							check->asks[REF_INDEX(ref)];
 }
 
-static uint8_t limited_from(const struct check *check, uint32_t unit, uint32_t kind)
+static struct asks asks_most(struct asks a, struct asks b)
 {
-	uint8_t most = 0, one;
+	return (struct asks){
+		.limited = a.limited > b.limited ? a.limited : b.limited,
+		.sets = a.sets > b.sets ? a.sets : b.sets,
+	};
+}
+
+static struct asks asks_from(const struct check *check, uint32_t unit, uint32_t kind)
+{
+	const struct image_switch *node = unit_at(check, unit);
+	const struct image_test *test = unit_at(check, unit);
+	const struct image_set *set = unit_at(check, unit);
+	const struct image_limited *limited = unit_at(check, unit);
+	const struct image_member_of *member = unit_at(check, unit);
+	struct asks most = { 0 };
 	unsigned i;
 
-	if (kind == REF_SWITCH) {
-		const struct image_switch *node = unit_at(check, unit);
-
-		for (i = 0; i <= IMAGE_SWITCH_KEYS; i++) {
-			one = limited_of(check, node->child[i]);
-			most = one > most ? one : most;
-		}
-	} else if (kind == REF_LIMIT) {
-		const struct image_limited *node = unit_at(check, unit);
-
-		most = (uint8_t)(limited_of(check, node->beyond) + 1);
-	} else {
-		const struct image_test *test = unit_at(check, unit);
-		const struct image_set *set = unit_at(check, unit);
-		uint8_t no = limited_of(check, kind == REF_TEST ? test->no : set->no);
-
-		most = limited_of(check, kind == REF_TEST ? test->yes : set->yes);
-		most = no > most ? no : most;
+	switch (kind) {
+	case REF_SWITCH:
+		for (i = 0; i <= IMAGE_SWITCH_KEYS; i++)
+			most = asks_most(most, asks_of(check, node->child[i]));
+		return most;
+	case REF_LIMIT:
+		most = asks_of(check, limited->beyond);
+		most.limited++;
+		return most;
+	case REF_MEMBER_OF:
+		most = asks_most(asks_of(check, member->yes), asks_of(check, member->no));
+		most.sets++;
+		return most;
+	case REF_SET:
+		return asks_most(asks_of(check, set->yes), asks_of(check, set->no));
+	default:
+		return asks_most(asks_of(check, test->yes), asks_of(check, test->no));
 	}
-	return most;
 }
 
 /* Upwards: every node after its children. */
@@ -518,9 +583,11 @@ static bool check_walks(struct check *check)
 		check->walks[i] = walk_from(check, i, kind);
 		if (check->walks[i] > header->walk_max)
 			return refuse(check, "a walk is longer than the header says");
-		check->limited[i] = limited_from(check, i, kind);
-		if (check->limited[i] > IMAGE_LIMITED_MAX)
+		check->asks[i] = asks_from(check, i, kind);
+		if (check->asks[i].limited > IMAGE_LIMITED_MAX)
 			return refuse(check, "a walk may come to too many rules with limits");
+		if (check->asks[i].sets > IMAGE_ASKED_MAX)
+			return refuse(check, "a walk may ask dynamic sets too often");
 	}
 	return true;
 }
@@ -544,19 +611,19 @@ int image_validate(const void *image, size_t size, const char **why)
 	}
 	check.marks = __builtin_calloc(check.header->units, sizeof(*check.marks));
 	check.walks = __builtin_calloc(check.header->units, sizeof(*check.walks));
-	check.limited = __builtin_calloc(check.header->units, sizeof(*check.limited));
-	if (!check.marks || !check.walks || !check.limited) {
-		__builtin_free(check.limited);
+	check.asks = __builtin_calloc(check.header->units, sizeof(*check.asks));
+	if (!check.marks || !check.walks || !check.asks) {
+		__builtin_free(check.asks);
 		__builtin_free(check.marks);
 		__builtin_free(check.walks);
 		*why = "out of memory";
 		return -ENOMEM;
 	}
-	good = check_limits(&check) && check_rules(&check) && check_translations(&check) &&
-	       check_zone_tags(&check) && check_hygiene(&check) && check_interfaces(&check) && check_dispatch(&check) &&
-	       check_nodes(&check) &&
+	good = check_limits(&check) && check_sets(&check) && check_rules(&check) &&
+	       check_translations(&check) && check_zone_tags(&check) && check_hygiene(&check) &&
+	       check_interfaces(&check) && check_dispatch(&check) && check_nodes(&check) &&
 	       check_walks(&check);
-	__builtin_free(check.limited);
+	__builtin_free(check.asks);
 	__builtin_free(check.marks);
 	__builtin_free(check.walks);
 	if (!good) {

@@ -16,6 +16,9 @@
  *	REF_LIMIT   a rule with limits, all of whose conditions hold: if it admits the packet
  *		    (core/limit.h), that rule; else go on at `beyond`. Not in set trees; at most
  *		    IMAGE_LIMITED_MAX on any way down
+ *	REF_MEMBER_OF  a dynamic set and an address of the packet: go on at yes if the set holds it
+ *		    (core/set.h), else at no. Not in set trees; at most IMAGE_ASKED_MAX on any way
+ *		    down
  *	REF_TUPLES  reserved
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest
@@ -31,6 +34,9 @@
  *
  * Hygiene: 8 entries a unit, by zone number; behind the last zone zero. It is there only when some
  * zone asks for some.
+ *
+ * Dynamic sets: one unit each. What they hold is no part of the image: it is found by the tag, and
+ * so outlives it.
  *
  * Interfaces: a hash table of buckets, one unit each, of four {ifindex, zone, tag} entries; the
  * bucket of an ifindex is image_hash(ifindex) & interface_mask. An ifindex of 0 is an empty entry.
@@ -52,8 +58,11 @@
 #define IMAGE_WALK_MAX (1u << 18)
 #define IMAGE_RULES_MAX (1u << 18)
 #define IMAGE_LIMITED_MAX 32u	     /* rules with limits that one packet may come to */
+#define IMAGE_ASKED_MAX 128u	     /* times that a dynamic set is asked for one packet */
 #define IMAGE_LIMITS_MAX (1u << 14)
 #define IMAGE_BURST_NS_MAX (1ull << 62) /* interval times burst */
+#define IMAGE_SETS_MAX 64u		     /* dynamic ones: some of them are bits of a word */
+#define IMAGE_SET_ENTRIES_MAX (1u << 24)
 
 #define REF_KIND(ref) ((ref) >> 28)
 #define REF_INDEX(ref) ((ref) & 0x0fffffffu)
@@ -67,6 +76,7 @@ enum ref_kind {
 	REF_MEMBER = 4, /* index 0 or 1; only inside set trees */
 	REF_TUPLES = 5, /* reserved: comes with large rule sets */
 	REF_LIMIT = 6,
+	REF_MEMBER_OF = 7,
 };
 
 enum image_flags {
@@ -107,7 +117,9 @@ struct image_header { /* IMAGE_HEADER_UNITS */
 	__u32 policy_rules;    /* rules below are the policy's, those from here on NAT's */
 	__u32 limits;	       /* unit of the first limit */
 	__u32 limit_n;
-	__u32 reserved[11];    /* zero */
+	__u32 sets;	       /* unit of the first dynamic set */
+	__u32 set_n;
+	__u32 reserved[9];     /* zero */
 };
 
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_UNITS * IMAGE_UNIT, "header");
@@ -141,6 +153,25 @@ struct image_limited { /* 1 unit: REF_LIMIT */
 	__u32 beyond;
 	__u32 reserved[6];
 };
+
+struct image_member_of { /* 1 unit: REF_MEMBER_OF */
+	__u32 set;   /* number of a dynamic set */
+	__u32 field; /* FIELD_SRC or FIELD_DST */
+	__u32 yes, no;
+	__u32 reserved[4];
+};
+
+struct image_dynamic_set { /* 1 unit */
+	__u32 tag[2];  /* from its name; unlike those of the others */
+	__u32 timeout; /* seconds that an address stays; 0: until it is taken out */
+	__u32 max;     /* entries, 1 to IMAGE_SET_ENTRIES_MAX */
+	__u32 reserved[4];
+};
+
+static __always_inline __u64 dynamic_set_tag(const struct image_dynamic_set *set)
+{
+	return (__u64)set->tag[1] << 32 | set->tag[0];
+}
 
 enum limit_each {
 	LIMIT_EACH_NONE, /* one for all */
@@ -185,8 +216,16 @@ struct image_rule { /* 1 unit */
 	__u32 timeout; /* seconds that its flows may be silent, at most FLOW_TIMEOUT_MAX; 0: as usual */
 	__u32 limit;   /* number of its limit, + 1; 0: none */
 	__u32 flows;   /* likewise of the one that counts flows */
-	__u32 reserved[1];
+	/*
+	 * An address of what it decides goes into a dynamic set: number of the set, + 1, and the
+	 * address's field << 16. 0: none.
+	 */
+	__u32 add;
 };
+
+#define IMAGE_ADD(set, field) (((set) + 1) | (__u32)(field) << 16)
+#define IMAGE_ADD_SET(add) (((add) & 0xffff) - 1)
+#define IMAGE_ADD_FIELD(add) ((add) >> 16)
 
 enum translation_kind {
 	TRANSLATE_NONE,

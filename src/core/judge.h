@@ -27,8 +27,8 @@
  * host_t and:
  *	host_t		  has the members `packet` (struct packet *), `header` (const struct image_header *), `image` (host_image_t)
  *	__u64 host_now(host_t *)
- *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	  the reference to the rule, with limits or not, at which the walk
- *							  ends that begins at `from` (REF_NONE: at the pair's); or REF_NONE
+ *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	  where the walk ends (walk_ends()) that begins at `from`
+ *							  (REF_NONE: at the pair's); or REF_NONE
  *	__u32 host_zone(host_t *, __u32 tag)		  by zone_search_step(); ZONE_UNKNOWN when there is none
  *	const struct image_rule *host_image_rule(host_t *, __u32 rule)	  or NULL
  *	struct flow_key *host_key(host_t *)		  room for the packet's
@@ -45,6 +45,7 @@
  *	const struct fragment *host_fragment_find(host_t *, const struct fragment_key *)
  *	void host_fragment_put(host_t *, const struct fragment_key *, const struct fragment *)   may be lost
  *	enum route host_route(host_t *, __u32 *leaves)	  for this host, or to be forwarded, and by which interface?
+ *	void host_set_add(host_t *, __u32 add)		  an address of the packet into a dynamic set, as image_rule.add says
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_event(host_t *, enum event_kind, const struct judgement *)
@@ -67,6 +68,7 @@
 #ifndef REEVE_CORE_JUDGE_H
 #define REEVE_CORE_JUDGE_H
 
+#include "core/ask.h"
 #include "core/classify.h"
 #include "core/hygiene.h"
 #include "core/judgement.h"
@@ -97,6 +99,7 @@ static const struct quoted *host_quoted(host_t *host);
 static int host_translated_search(host_t *host, struct flow_key *key, struct found *found);
 static int host_nat_begin(host_t *host, struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
+static void host_set_add(host_t *host, __u32 add);
 static int host_related_translated(host_t *host, __u32 *travels);
 static const struct quoted *host_quoted_read(host_t *host);
 static void host_fragment_translate(host_t *host, __u32 from_tag);
@@ -284,16 +287,37 @@ static __always_inline int flow_of_echo(const struct flow *flow)
 	return flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6;
 }
 
-/* Would the policy that runs now have let the flow begin? Its rule, or NULL. */
+/* The fields of a packet that are not those of its flow's first one; addresses go with ports. */
+static __always_inline void fields_keep(const __u32 *word, __u32 *kept)
+{
+	kept[0] = word[FIELD_FROM_ZONE];
+	kept[1] = word[FIELD_TO_ZONE];
+	kept[2] = word[FIELD_STATE];
+	kept[3] = word[FIELD_SRC_PORT];
+	kept[4] = word[FIELD_DST_PORT];
+}
+
+static __always_inline void fields_restore(__u32 *word, const __u32 *kept)
+{
+	word[FIELD_FROM_ZONE] = kept[0];
+	word[FIELD_TO_ZONE] = kept[1];
+	word[FIELD_STATE] = kept[2];
+	word[FIELD_SRC_PORT] = kept[3];
+}
+
+/*
+ * Would the policy that runs now have let the flow begin? Its rule, or NULL. What the packet has
+ * meanwhile lies in the room for translations: the stack is short.
+ */
 static __always_inline const struct image_rule *flow_rule(host_t *host, const struct flow_key *key,
 							  const struct found *found, __u32 *number)
 {
 	const struct flow *flow = found->flow;
 	struct packet *p = host->packet;
-	__u32 *word = p->fields.word, from = word[FIELD_FROM_ZONE], to = word[FIELD_TO_ZONE];
-	__u32 type = word[FIELD_DST_PORT], state = word[FIELD_STATE], source = word[FIELD_SRC_PORT];
+	__u32 *word = p->fields.word, *kept = host_nat(host)->kept;
 	__u32 reply = found->direction == DIRECTION_REPLY;
 
+	fields_keep(word, kept);
 	word[FIELD_FROM_ZONE] = host_zone(host, flow->from_tag);
 	word[FIELD_TO_ZONE] = host_zone(host, flow->to_tag);
 	word[FIELD_STATE] = (flow->flags & (FLOW_PICKED_UP | FLOW_SEEDED)) == FLOW_PICKED_UP ?
@@ -308,17 +332,14 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 		else if (reply)
 			packet_turn(p, echo);
 		/* A flow's recheck asks no limits: there are none in this kind of walk. */
-		*number = host_walk(host, WALK_FLOW, REF_NONE);
+		*number = host_find(host, 0, WALK_FLOW, 0);
 		if (flow->flags & FLOW_TRANSLATED)
 			nat_as_it_is(host_nat(host), p);
 		else if (reply)
-			packet_turn(p, type);
+			packet_turn(p, kept[4]);
 	}
-	word[FIELD_FROM_ZONE] = from;
-	word[FIELD_TO_ZONE] = to;
-	word[FIELD_STATE] = state;
-	word[FIELD_SRC_PORT] = source;
-	return REF_KIND(*number) != REF_RULE ? 0 : host_image_rule(host, *number);
+	fields_restore(word, kept);
+	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
 }
 
 /*
@@ -681,14 +702,25 @@ static __always_inline int flow_begin(host_t *host, struct flow_key *key,
 	return 0;
 }
 
-/* The number of the rule that decides, or RULE_NONE. Rules with limits are asked on the way. */
-static __always_inline __u32 rule_find(host_t *host, const struct found *found, struct judgement *j,
-				       enum walk_kind kind)
+/*
+ * The number of the rule that a walk leads to, or RULE_NONE. Dynamic sets and rules with limits are
+ * asked on the way; of these there are none without a judgement. `taken`: see struct found.
+ */
+static __always_inline __u32 rule_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				       __u32 taken)
 {
 	__u32 ref = host_walk(host, kind, REF_NONE), i;
 
-	for (i = 0; i < IMAGE_LIMITED_MAX && REF_KIND(ref) == REF_LIMIT; i++)
-		ref = host_walk(host, kind, host_admit(host, j, ref, found->taken));
+	for (i = 0; i < IMAGE_LIMITED_MAX + IMAGE_ASKED_MAX; i++) {
+		if (REF_KIND(ref) == REF_MEMBER_OF)
+			ref = host_ask(host, ref);
+		else if (REF_KIND(ref) == REF_LIMIT && j)
+			ref = host_admit(host, j, ref, taken);
+		else
+			break;
+		if (!walk_ends(ref))
+			ref = host_walk(host, kind, ref);
+	}
 	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;
 }
 
@@ -702,7 +734,7 @@ static __always_inline void judge_by_rules(host_t *host, struct flow_key *key,
 
 	if (later && host_fragment_follow(host, j))
 		return;
-	number = rule_find(host, found, j, later ? WALK_FRAGMENT : WALK_PACKET);
+	number = host_find(host, j, later ? WALK_FRAGMENT : WALK_PACKET, found->taken);
 	j->by = BY_RULE;
 	j->outcome = OUTCOME_DROP;
 	if (number != RULE_NONE)
@@ -737,6 +769,8 @@ static __always_inline void judge_by_rules(host_t *host, struct flow_key *key,
 	}
 	host_count(host, STAT_BY_RULE);
 	host_count_rule(host, number);
+	if (rule->add)
+		host_set_add(host, rule->add);
 	if (rule->action == ACTION_REJECT)
 		j->outcome = OUTCOME_REJECT; /* counted by the host, which knows whether it answers */
 	else if (rule->action != ACTION_ALLOW)

@@ -46,6 +46,7 @@
 #ifndef REEVE_CORE_NAT_H
 #define REEVE_CORE_NAT_H
 
+#include "core/ask.h"
 #include "core/nat_record.h"
 #include "core/proof.h"
 #include "core/track.h"
@@ -420,7 +421,7 @@ static __always_inline int nat_forward(host_t *host)
 	struct packet *p = host->packet;
 	__u32 number, hash, old_port;
 
-	number = host_walk(host, WALK_FORWARD, REF_NONE);
+	number = host_find(host, 0, WALK_FORWARD, 0);
 	rule = number == RULE_NONE ? 0 : host_image_rule(host, number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;
@@ -490,6 +491,7 @@ static __always_inline int nat_source(host_t *host, const struct judgement *j)
 	if (!nat->own_known)
 		return -1;
 	address_copy(nat->to.src, nat->own);
+	nat->to.flags |= TRANSLATED_MASQUERADE;
 	return 1;
 }
 
@@ -602,7 +604,7 @@ static __always_inline int nat_begin(host_t *host, struct flow_key *key,
 	if (j->hook == HOOK_DEPART && (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))) {
 		host_own_address(host);
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
-				    host_walk(host, WALK_SOURCE, REF_NONE) : RULE_NONE;
+				    host_find(host, 0, WALK_SOURCE, 0) : RULE_NONE;
 		source = host_nat_source(host, j);
 	}
 	if (source < 0)
@@ -624,7 +626,7 @@ static __always_inline int nat_begin(host_t *host, struct flow_key *key,
 		if (!nat->found)
 			return -1;
 	}
-	if (nat->to.flags == (TRANSLATED_SOURCE | TRANSLATED_DESTINATION) &&
+	if ((nat->to.flags & TRANSLATED_SOURCE) && (nat->to.flags & TRANSLATED_DESTINATION) &&
 	    host_nat_middle(host, key))
 		return -1;
 	if (nat->to.flags & TRANSLATED_SOURCE) {

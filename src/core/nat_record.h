@@ -44,6 +44,8 @@ enum rewrite {
 	REWRITE_DESTINATION,
 };
 
+#define FLOW_KEPT 5
+
 /* Working memory of the translation of one packet; zero in front of each up to `real`. */
 struct nat_room {
 	__u32 rewrite;	  /* enum rewrite: what is to be written into the packet */
@@ -65,6 +67,7 @@ struct nat_room {
 	struct pending pending;
 	struct pending asked; /* the packet's tuple while a flow is looked at again */
 	__u32 asked_src[4], asked_src_port;
+	__u32 kept[FLOW_KEPT]; /* other fields of it, likewise (flow_rule()) */
 	__u32 real_high, key_high; /* the sender is key.high */
 };
 

@@ -339,6 +339,8 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 		result = err ? err : result;
 		err = resolve_sets(resolver, statements);
 	}
+	ruleset->sets = resolver->scope->dynamic;
+	ruleset->set_n = resolver->scope->dynamic_n;
 	if (err != -ENOMEM) {
 		result = err ? err : result;
 		err = resolve_rules(resolver, statements, &rules, &defaults);

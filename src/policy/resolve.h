@@ -29,9 +29,14 @@
 
 enum progress { UNRESOLVED, RESOLVING, RESOLVED, FAILED };
 
-/* Addresses of both families, [FAMILY_INDEX]; NULL: none of that family. */
+/*
+ * Addresses of both families, [FAMILY_INDEX]; NULL: none of that family, or all of them where it is
+ * among `whole`. Those in `sets` are meant besides; with sets.none, only what is in none of those.
+ */
 struct address_pair {
 	const struct addresses *family[2];
+	uint8_t whole; /* enum family_bits */
+	struct membership sets;
 };
 
 struct named_set {
@@ -68,6 +73,8 @@ struct named_service {
 struct scope {
 	struct named_set *sets;
 	uint32_t set_n;
+	struct dynamic_set *dynamic; /* those of them that are */
+	uint32_t dynamic_n;
 	struct name_table set_names;
 	struct named_service *services;
 	uint32_t service_n;
@@ -151,6 +158,8 @@ int resolve_options(struct resolver *resolver, const struct statement_vector *st
 
 /* Declares the sets among the statements, then resolves each of them. */
 int resolve_sets(struct resolver *resolver, const struct statement_vector *statements);
+/* The number of the dynamic set that `add … to @NAME` names. */
+int resolve_dynamic_set(struct resolver *resolver, const struct tree_word *name, uint32_t *number);
 /*
  * Addresses as a rule names them. With `!`, the complement within the families that are named. Both
  * families may come back empty.

@@ -7,6 +7,9 @@
  * named. Conditions that do not depend on the protocol (length, mark, …) are put into a base clause
  * once and copied.
  *
+ * Addresses that are partly in dynamic sets are alternatives: a clause for the ranges and one for
+ * the sets.
+ *
  * What cannot match is an error that says why, when the words of the rule alone decide it: flags of
  * udp, ports of icmp, an IPv4 source with an IPv6 destination. When the contents of a set decide it
  * (an empty blocklist is nothing wrong), the match gets no clause and a warning.
@@ -275,9 +278,10 @@ static int plan_addresses(struct plan *plan)
 
 static uint8_t families_of(const struct tree_addresses *tree, const struct address_pair *pair)
 {
-	if (!tree)
+	if (!tree || (pair->sets.sets && !pair->sets.none))
 		return FAMILY_BITS_ALL;
-	return (uint8_t)((pair->family[0] ? FAMILY_BIT_4 : 0) |
+	return (uint8_t)(pair->whole |
+			 (pair->family[0] ? FAMILY_BIT_4 : 0) |
 			 (pair->family[1] ? FAMILY_BIT_6 : 0));
 }
 
@@ -327,6 +331,49 @@ static int nothing_left(struct plan *plan)
 
 /* --- clauses ----------------------------------------------------------------------- */
 
+/* One way in which an address fits. */
+struct alternative {
+	const struct addresses *addresses; /* NULL: any */
+	struct membership sets;
+};
+
+/* The alternatives for a family of which something is named; at most two. */
+static unsigned alternatives(const struct address_pair *pair, unsigned family,
+			     struct alternative items[2])
+{
+	unsigned n = 0;
+
+	if (pair->family[family] || pair->sets.none || !pair->sets.sets)
+		items[n++] = (struct alternative){ .addresses = pair->family[family] };
+	if (pair->sets.none)
+		items[0].sets = pair->sets;
+	else if (pair->sets.sets)
+		items[n++] = (struct alternative){ .sets = pair->sets };
+	return n;
+}
+
+/* The clauses of one family: each alternative of the source with each of the destination. */
+static int family_clauses(struct plan *plan, unsigned family, struct clause clause,
+			  struct clause_vector *clauses)
+{
+	struct alternative from[2], to[2];
+	unsigned from_n = alternatives(&plan->from, family, from), i, j;
+	unsigned to_n = alternatives(&plan->to, family, to);
+	int err = 0;
+
+	clause.families = family ? FAMILY_BIT_6 : FAMILY_BIT_4;
+	for (i = 0; i < from_n; i++) {
+		for (j = 0; j < to_n && !err; j++) {
+			clause.src = from[i].addresses;
+			clause.src_sets = from[i].sets;
+			clause.dst = to[j].addresses;
+			clause.dst_sets = to[j].sets;
+			err = clause_vector_push(clauses, clause);
+		}
+	}
+	return err;
+}
+
 static int lane_clauses(struct plan *plan, const struct lane *lane, struct clause_vector *clauses)
 {
 	bool addresses = plan->match->from || plan->match->to;
@@ -351,13 +398,9 @@ static int lane_clauses(struct plan *plan, const struct lane *lane, struct claus
 	clause.families = families;
 	if (!addresses)
 		return clause_vector_push(clauses, clause) ? -ENOMEM : 0;
-	for (unsigned i = 0; !err && i < 2; i++) {
-		clause.families = i ? FAMILY_BIT_6 : FAMILY_BIT_4;
-		clause.src = plan->from.family[i];
-		clause.dst = plan->to.family[i];
-		if (families & clause.families)
-			err = clause_vector_push(clauses, clause);
-	}
+	for (unsigned i = 0; !err && i < 2; i++)
+		if (families & (i ? FAMILY_BIT_6 : FAMILY_BIT_4))
+			err = family_clauses(plan, i, clause, clauses);
 	return err ? -ENOMEM : 0;
 }
 

@@ -92,13 +92,32 @@ static bool addresses_within(const struct addresses *inner, const struct address
 static const enum field fields[] = { FIELD_PROTOCOL, FIELD_SRC_PORT, FIELD_DST_PORT };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
 
+/* May one address be of both? Whatever the sets hold. */
+static bool sets_meet(const struct membership *a, const struct membership *b)
+{
+	if (a->none == b->none || !a->sets || !b->sets)
+		return true;
+	return a->none ? (b->sets & ~a->sets) != 0 : (a->sets & ~b->sets) != 0;
+}
+
 static bool clauses_meet(const struct clause *a, const struct clause *b)
 {
 	for (size_t i = 0; i < FIELDS; i++)
 		if (!ranges_meet(&a->field[fields[i]], &b->field[fields[i]]))
 			return false;
 	return a->families & b->families && addresses_meet(a->src, b->src) &&
-	       addresses_meet(a->dst, b->dst);
+	       addresses_meet(a->dst, b->dst) && sets_meet(&a->src_sets, &b->src_sets) &&
+	       sets_meet(&a->dst_sets, &b->dst_sets);
+}
+
+/* Whatever they hold. */
+static bool sets_within(const struct membership *inner, const struct membership *outer)
+{
+	if (!outer->sets)
+		return true;
+	if (!inner->sets || inner->none != outer->none)
+		return false;
+	return inner->none ? !(outer->sets & ~inner->sets) : !(inner->sets & ~outer->sets);
 }
 
 static bool clause_within(const struct clause *inner, const struct clause *outer)
@@ -107,7 +126,9 @@ static bool clause_within(const struct clause *inner, const struct clause *outer
 		if (!ranges_within(&inner->field[fields[i]], &outer->field[fields[i]]))
 			return false;
 	return !(inner->families & ~outer->families) && addresses_within(inner->src, outer->src) &&
-	       addresses_within(inner->dst, outer->dst);
+	       addresses_within(inner->dst, outer->dst) &&
+	       sets_within(&inner->src_sets, &outer->src_sets) &&
+	       sets_within(&inner->dst_sets, &outer->dst_sets);
 }
 
 /* Does `outer` match whatever `inner` does? By clauses: what several cover together is not seen. */

@@ -154,6 +154,19 @@ static int resolve_timeout(struct resolver *resolver, const struct tree_option *
 	return 0;
 }
 
+static int resolve_add(struct resolver *resolver, const struct tree_option *option,
+		       struct rule *rule)
+{
+	uint32_t number;
+	int err = resolve_dynamic_set(resolver, &option->add.set, &number);
+
+	if (err)
+		return err;
+	rule->add = number + 1;
+	rule->add_destination = option->add.what == TREE_EACH_DESTINATION;
+	return 0;
+}
+
 static int resolve_option(struct resolver *resolver, const struct tree_option *option,
 			  struct rule *rule)
 {
@@ -178,6 +191,7 @@ static int resolve_option(struct resolver *resolver, const struct tree_option *o
 	case TREE_OPTION_MAX_FLOWS:
 		return resolve_max_flows(resolver, option, rule);
 	case TREE_OPTION_ADD:
+		return resolve_add(resolver, option, rule);
 	case TREE_OPTION_KINDS:
 		break;
 	}

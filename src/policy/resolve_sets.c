@@ -13,6 +13,9 @@
  *
  * A set that failed stays silent afterwards: rules that name it fail with it, with no message of
  * their own.
+ *
+ * What a dynamic set holds is not known here. It goes as a bit through the sets that name it,
+ * beside the ranges, and a clause asks for it.
  */
 #include "policy/resolve.h"
 
@@ -25,9 +28,10 @@
 #define NEGATION_NOTES_MAX 10
 #define INTERNED_FIRST 256
 
-/* Entries being gathered, by family. */
+/* Entries being gathered, by family; dynamic sets by their bits. */
 struct gathering {
 	struct address_vector family[2];
+	uint64_t sets;
 };
 
 static void gathering_free(struct gathering *gathering)
@@ -120,7 +124,7 @@ static int intern(struct resolver *resolver, const struct addresses *key,
 static int conclude(struct resolver *resolver, struct gathering *gathering, const char *name,
 		    struct address_pair *pair)
 {
-	struct address_pair result = { 0 };
+	struct address_pair result = { .sets.sets = gathering->sets };
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct address_vector *ranges = &gathering->family[i];
@@ -138,19 +142,22 @@ static int conclude(struct resolver *resolver, struct gathering *gathering, cons
 	return 0;
 }
 
-/* What is left of the families that are named at all. */
+/* What is left of the families that are named at all; a dynamic set names both. */
 static int complement(struct resolver *resolver, const struct address_pair *of, const char *name,
 		      struct address_pair *pair)
 {
-	struct address_pair result = { 0 };
+	struct address_pair result = { .sets = { of->sets.sets, of->sets.sets != 0 } };
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct address_vector rest = { 0 };
 		struct addresses key = { .family = i ? 6 : 4, .negated = true, .name = name };
 		int err = 0;
 
-		if (!of->family[i])
+		if (!of->family[i]) {
+			if (of->sets.sets)
+				result.whole |= i ? FAMILY_BIT_6 : FAMILY_BIT_4;
 			continue;
+		}
 		if (address_complement(of->family[i]->items, of->family[i]->n, key.family, &rest))
 			err = -ENOMEM;
 		key.items = rest.items;
@@ -233,6 +240,8 @@ static int gather_set(struct resolver *resolver, const struct tree_address *addr
 	struct named_set *set;
 	int err = reference(resolver, address, &set);
 
+	if (!err)
+		gathering->sets |= set->addresses.sets.sets;
 	for (unsigned i = 0; !err && i < 2; i++) {
 		const struct addresses *from = set->addresses.family[i];
 
@@ -286,6 +295,30 @@ static int gather_file(struct resolver *resolver, const struct tree_word *file,
 	return err;
 }
 
+/* A dynamic set gets its number. */
+static int gather_dynamic(struct resolver *resolver, const struct named_set *set,
+			  struct gathering *gathering)
+{
+	const struct tree_set *tree = set->tree;
+	struct scope *scope = resolver->scope;
+
+	if (tree->max > IMAGE_SET_ENTRIES_MAX)
+		return resolve_error(resolver, set->position, "set-size", NULL,
+				     "a dynamic set holds at most %u addresses",
+				     IMAGE_SET_ENTRIES_MAX);
+	if (scope->dynamic_n == IMAGE_SETS_MAX)
+		return resolve_error(resolver, set->position, "too-many-sets", NULL,
+				     "a policy has at most %u dynamic sets", IMAGE_SETS_MAX);
+	gathering->sets = UINT64_C(1) << scope->dynamic_n;
+	scope->dynamic[scope->dynamic_n++] = (struct dynamic_set){
+		.name = set->name,
+		.timeout = tree->timeout,
+		.max = tree->max ? tree->max : DYNAMIC_SET_MAX_DEFAULT,
+		.position = set->position,
+	};
+	return 0;
+}
+
 static int set_resolve(struct resolver *resolver, struct named_set *set)
 {
 	struct gathering gathering = { 0 };
@@ -298,8 +331,7 @@ static int set_resolve(struct resolver *resolver, struct named_set *set)
 	set->progress = RESOLVING;
 	resolver->chain[resolver->chain_n++] = set->name;
 	if (set->tree->kind == TREE_SET_DYNAMIC)
-		err = resolve_error(resolver, set->position, "not-supported", NULL,
-				    "dynamic sets are not supported yet");
+		err = gather_dynamic(resolver, set, &gathering);
 	else if (set->tree->kind == TREE_SET_FILE)
 		err = gather_file(resolver, &set->tree->file, &gathering);
 	else
@@ -337,7 +369,9 @@ int resolve_sets(struct resolver *resolver, const struct statement_vector *state
 	for (size_t i = 0; i < statements->n; i++)
 		n += statements->items[i]->kind == TREE_SET;
 	scope->sets = arena_array(resolver->arena, n, sizeof(*scope->sets));
-	if (!scope->sets)
+	scope->dynamic = arena_array(resolver->arena, n < IMAGE_SETS_MAX ? n : IMAGE_SETS_MAX,
+				     sizeof(*scope->dynamic));
+	if (!scope->sets || !scope->dynamic)
 		return -ENOMEM;
 	for (size_t i = 0; i < statements->n; i++) {
 		if (statements->items[i]->kind != TREE_SET)
@@ -345,6 +379,13 @@ int resolve_sets(struct resolver *resolver, const struct statement_vector *state
 		err = set_declare(resolver, &statements->items[i]->set);
 		if (err == -ENOMEM)
 			return err;
+		result = result ? result : err;
+	}
+	/* First those: their numbers follow the file, whoever names them. */
+	for (uint32_t i = 0; i < scope->set_n; i++) {
+		if (scope->sets[i].tree->kind != TREE_SET_DYNAMIC)
+			continue;
+		err = set_resolve(resolver, &scope->sets[i]);
 		result = result ? result : err;
 	}
 	for (uint32_t i = 0; i < scope->set_n; i++) {
@@ -358,13 +399,20 @@ int resolve_sets(struct resolver *resolver, const struct statement_vector *state
 
 /* --- addresses of rules ---------------------------------------------------- */
 
+/* Is there any family of which something is named? */
+static bool names_families(const struct address_pair *addresses)
+{
+	return addresses->family[0] || addresses->family[1] ||
+	       (addresses->sets.sets && !addresses->sets.none);
+}
+
 /* Said a few times: a negation that names one family leaves the other one out. */
 static void note_negation(struct resolver *resolver, const struct tree_addresses *tree,
 			  const struct address_pair *addresses)
 {
 	bool four = addresses->family[0] != NULL, six = addresses->family[1] != NULL;
 
-	if (four == six || resolver->negation_notes++ >= NEGATION_NOTES_MAX)
+	if (addresses->sets.sets || four == six || resolver->negation_notes++ >= NEGATION_NOTES_MAX)
 		return;
 	diagnose(resolver->diagnostics, DIAGNOSTIC_NOTE, tree->position, "negation-family", NULL,
 		 "this is every other %s address; no %s address matches it", four ? "IPv4" : "IPv6",
@@ -388,7 +436,7 @@ static int resolve_one_set(struct resolver *resolver, const struct tree_addresse
 		note_negation(resolver, tree, &set->complement);
 	}
 	*addresses = tree->negated ? set->complement : set->addresses;
-	if (tree->negated && !set->addresses.family[0] && !set->addresses.family[1])
+	if (tree->negated && !names_families(&set->addresses))
 		return resolve_error(resolver, tree->position, "empty-negation",
 				     "leave the address out, or put an address into the set",
 				     "set `%s` is empty, so `!@%s` speaks of no family at all",
@@ -428,9 +476,40 @@ int resolve_addresses(struct resolver *resolver, const struct tree_addresses *tr
 		err = resolve_list(resolver, tree, &result);
 	if (err)
 		return err;
-	if (tree->negated && !result.family[0] && !result.family[1])
+	if (tree->negated && !names_families(&result) && !result.whole)
 		return resolve_error(resolver, tree->position, "empty-match", NULL,
 				     "everything is named here, so no address is left to match");
 	*addresses = result;
 	return 0;
+}
+
+int resolve_dynamic_set(struct resolver *resolver, const struct tree_word *name, uint32_t *number)
+{
+	const struct tree_address address = { .set = name->text, .position = name->position };
+	struct named_set *set;
+	int err = reference(resolver, &address, &set);
+
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < resolver->scope->dynamic_n; i++) {
+		if (strcmp(resolver->scope->dynamic[i].name, set->name) != 0)
+			continue;
+		*number = i;
+		return 0;
+	}
+	return resolve_error(resolver, name->position, "static-set",
+			     "only dynamic sets change while the policy runs: `set NAME = dynamic`",
+			     "set `%s` is not dynamic: nothing can be added to it", set->name);
+}
+
+bool ruleset_has_static_set(const struct ruleset *ruleset, const char *name)
+{
+	uint32_t index;
+
+	if (!ruleset->scope || !name_table_get(&ruleset->scope->set_names, name, &index))
+		return false;
+	for (uint32_t i = 0; i < ruleset->set_n; i++)
+		if (!strcmp(ruleset->sets[i].name, name))
+			return false;
+	return true;
 }

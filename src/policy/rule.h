@@ -55,6 +55,15 @@ struct masked {
 	uint32_t mask, value; /* (field & mask) == value; mask 0: any */
 };
 
+/*
+ * Dynamic sets, as bits by number. `sets` 0: none is asked. Else the address is in any of them, or,
+ * with `none`, in none of them.
+ */
+struct membership {
+	uint64_t sets;
+	bool none;
+};
+
 enum family_bits {
 	FAMILY_BIT_4 = 1,
 	FAMILY_BIT_6 = 2,
@@ -69,6 +78,7 @@ struct clause {
 	 */
 	struct ranges field[FIELD_SRC];
 	const struct addresses *src, *dst; /* NULL: any */
+	struct membership src_sets, dst_sets; /* besides */
 	struct masked flags, mark;
 	bool has_mac;
 	uint8_t mac[6];
@@ -106,6 +116,8 @@ struct rule {
 	struct masked mark_set; /* mask 0: the mark stays */
 	struct rule_limit limit, flows; /* `limit`, `max flows`; n 0: none */
 	uint32_t timeout;	/* seconds; 0: as usual */
+	uint32_t add;		/* `add … to`: number of a dynamic set, + 1; 0: none */
+	bool add_destination;	/* its destination instead of its source */
 	const char *comment;	/* description from the trailing comment, or NULL */
 	const char *pair;	/* canonical text of the pair, "wan -> self" */
 	const char *text;	/* canonical text of the rule, "allow 22/tcp from @admins"; of a default: "default drop" */
@@ -165,6 +177,24 @@ struct zone {
 	struct position position;
 };
 
+/* What it holds is no matter of the policy, and stays under its name from one to the next. */
+struct dynamic_set {
+	const char *name;
+	uint32_t timeout; /* seconds; 0: what is added stays */
+	uint32_t max;	  /* entries */
+	struct position position;
+};
+
+#define DYNAMIC_SET_MAX_DEFAULT 65536u
+
+/* Who knows what the dynamic sets of a ruleset hold. */
+struct set_contents {
+	/* NULL: they are empty */
+	bool (*holds)(void *context, const struct dynamic_set *set, uint32_t family,
+		      const uint32_t address[4]);
+	void *context;
+};
+
 /* `options { … }`: each with its default when the policy says nothing. */
 struct policy_options {
 	bool builtin_nd;	/* `ipv6-nd on`: neighbour discovery, router advertisement */
@@ -189,6 +219,9 @@ struct ruleset {
 	/* In the order of the file; in the image, rule numbers from rule_n on are theirs. */
 	struct nat_rule *nat;
 	uint32_t nat_n;
+	const struct dynamic_set *sets; /* in the order of the file */
+	uint32_t set_n;			/* at most IMAGE_SETS_MAX */
+	struct set_contents contents;	/* the caller's business; nothing at first */
 	struct policy_options options;
 	struct source_set sources; /* all texts it was made of */
 	const struct scope *scope; /* sets and services by name */
@@ -226,6 +259,10 @@ uint32_t ruleset_interface_zone(const struct ruleset *ruleset, const char *inter
  * then: `"*"` means no harm.)
  */
 bool ruleset_names_interface(const struct ruleset *ruleset, const char *interface);
+/* By which what a dynamic set of this name holds is found again, see core/image.h. */
+uint64_t dynamic_set_name_tag(const char *name);
+/* Is there a set of this name, and is it part of the policy? */
+bool ruleset_has_static_set(const struct ruleset *ruleset, const char *name);
 /* May packets that it matches go on to the next rule? */
 static inline bool rule_limited(const struct rule *rule)
 {

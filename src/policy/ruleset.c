@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <fnmatch.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "policy/rule.h"
 
@@ -67,4 +68,9 @@ bool ruleset_names_interface(const struct ruleset *ruleset, const char *interfac
 		if (names_exactly(&ruleset->zones[i], interface))
 			return true;
 	return false;
+}
+
+uint64_t dynamic_set_name_tag(const char *name)
+{
+	return XXH64(name, strlen(name), 0);
 }

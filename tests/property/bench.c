@@ -52,6 +52,93 @@ static int start_engine(struct bench *bench)
 			       &bench->engine, &why);
 }
 
+/* What dynamic sets hold at first, for all. */
+static int fill_sets(struct bench *bench)
+{
+	struct ruleset *ruleset = &bench->policy.ruleset;
+	int err = 0;
+
+	model_sets_begin(&bench->policy.sets);
+	ruleset->contents = (struct set_contents){ model_holds, &bench->policy.sets };
+	user_engine_set_clock(bench->engine, world_now());
+	for (uint32_t i = 0; i < ruleset->set_n; i++) {
+		const struct model_set *set =
+			model_set_of(&bench->policy.sets, ruleset->sets[i].name);
+
+		if (bench->world)
+			world_set_clear(bench->world, i);
+		for (uint32_t j = 0; !err && j < set->n; j++) {
+			const struct model_entry *entry = &set->entries[j];
+
+			err = user_engine_set_add(bench->engine, i, entry->family, entry->address,
+						  entry->prefix, entry->expired);
+			if (!err && bench->world)
+				err = world_set_add(bench->world, i, entry->family, entry->address,
+						    entry->prefix, entry->expired);
+		}
+	}
+	return err;
+}
+
+#define BY_HAND_MOST 16 /* in the small set: there is to be room for what rules add */
+
+int bench_change_sets(struct bench *bench, struct random *r)
+{
+	const struct ruleset *ruleset = &bench->policy.ruleset;
+	uint32_t i = ruleset->set_n ? random_below(r, ruleset->set_n) : 0;
+	struct model_entry entry = { .family = random_chance(r, 50) ? 4 : 6 };
+	uint8_t whole = entry.family == 4 ? 32 : 128;
+	struct model_set *set;
+	bool small;
+	int err;
+
+	if (!ruleset->set_n)
+		return 0;
+	set = model_set_of(&bench->policy.sets, ruleset->sets[i].name);
+	small = ruleset->sets[i].max < 1000;
+	policy_random_address(r, entry.family, entry.address);
+	entry.prefix = random_chance(r, 40) ? whole : (uint8_t)random_between(r, 0, whole);
+	entry.expired = !small && random_chance(r, 20);
+	if (random_chance(r, 30) || (small && set->n >= BY_HAND_MOST)) {
+		if (set->n && random_chance(r, 80))
+			entry = set->entries[random_below(r, set->n)];
+		model_remove(set, &entry);
+		user_engine_set_delete(bench->engine, i, entry.family, entry.address, entry.prefix);
+		if (bench->world)
+			world_set_delete(bench->world, i, entry.family, entry.address, entry.prefix);
+		return 0;
+	}
+	if (!model_put(set, &entry))
+		return -ENOSPC;
+	err = user_engine_set_add(bench->engine, i, entry.family, entry.address, entry.prefix,
+				  entry.expired);
+	if (!err && bench->world)
+		err = world_set_add(bench->world, i, entry.family, entry.address, entry.prefix,
+				    entry.expired);
+	return err;
+}
+
+void bench_follow(struct bench *bench, const struct user_verdict *verdict)
+{
+	const struct ruleset *ruleset = &bench->policy.ruleset;
+	const uint32_t *word = verdict->packet.fields.word;
+	uint32_t family = word[FIELD_FAMILY];
+
+	for (uint32_t i = 0; i < ruleset->set_n; i++) {
+		struct model_set *set =
+			model_set_of(&bench->policy.sets, ruleset->sets[i].name);
+
+		for (unsigned at = FIELD_SRC; at <= FIELD_DST; at += FIELD_DST - FIELD_SRC) {
+			uint64_t expires;
+
+			if (!user_engine_set_find(bench->engine, i, family, &word[at],
+						  family == 4 ? 32 : 128, &expires) &&
+			    expires != 1)
+				model_take(set, ruleset->sets[i].max, family, &word[at]);
+		}
+	}
+}
+
 int bench_open(struct bench *bench, struct world *world, const struct random_policy *policy,
 	       uint32_t *refused, struct text *errors)
 {
@@ -65,6 +152,8 @@ int bench_open(struct bench *bench, struct world *world, const struct random_pol
 	if (!err && world)
 		err = world_policy(world, bench->policy.image.bytes, bench->policy.image.size,
 				   bench->generation, bench->flows_since);
+	if (!err)
+		err = fill_sets(bench);
 	if (err)
 		bench_close(bench);
 	else

@@ -44,6 +44,13 @@ int bench_random_policy(struct random *r, struct random_policy *policy);
 void bench_run(struct bench *bench, struct user_frame *frame, bool departs,
 	       struct user_verdict *verdict, struct seen *seen);
 
+/* Somebody changes what a dynamic set holds, in all of them. */
+int bench_change_sets(struct bench *bench, struct random *r);
+/*
+ * A packet of which nobody knew what to expect may have added something to a dynamic set: what the
+ * user engine has taken, the model takes.
+ */
+void bench_follow(struct bench *bench, const struct user_verdict *verdict);
 /* All limits are fresh: in the engines, and in what is expected of them. */
 void bench_forget(struct bench *bench);
 

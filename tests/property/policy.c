@@ -19,7 +19,7 @@ static const char *const set_names[] = { "admins", "blocked", "inside" };
 static const char *const service_names[] = { "web", "games" };
 
 struct names { /* how many of each there are */
-	uint32_t zones, sets, services;
+	uint32_t zones, sets, services, dynamic;
 };
 
 static struct policy_line *add_line(struct random_policy *policy, enum line_kind kind)
@@ -47,7 +47,7 @@ __attribute__((format(printf, 2, 3))) static void add_part(struct policy_line *l
 
 /* --- words of rules -------------------------------------------------------------- */
 
-static void random_address(struct random *r, unsigned family, uint32_t address[4])
+void policy_random_address(struct random *r, unsigned family, uint32_t address[4])
 {
 	static const uint32_t bases4[] = { 0x0a000000, 0x0a010200, 0xc0a80100, 0xc6336400,
 					   0xcb007100, 0,	   0xffffff00, 0xe0000000 };
@@ -94,7 +94,7 @@ static void address_item(struct random *r, unsigned family, char *text, size_t s
 	char first[INET6_ADDRSTRLEN], last[INET6_ADDRSTRLEN];
 	uint32_t lo[4], hi[4], kind = random_below(r, 3);
 
-	random_address(r, family, lo);
+	policy_random_address(r, family, lo);
 	address_text(family, lo, first);
 	if (kind == 0) {
 		snprintf(text, size, "%s", first);
@@ -104,7 +104,7 @@ static void address_item(struct random *r, unsigned family, char *text, size_t s
 		snprintf(text, size, "%s/%u", first, random_between(r, 0, family == 4 ? 32 : 128));
 		return;
 	}
-	random_address(r, family, hi);
+	policy_random_address(r, family, hi);
 	address_text(family, hi, last);
 	if (compare(lo, hi) <= 0)
 		snprintf(text, size, "%s-%s", first, last);
@@ -112,7 +112,8 @@ static void address_item(struct random *r, unsigned family, char *text, size_t s
 		snprintf(text, size, "%s-%s", last, first);
 }
 
-static void address_list(struct random *r, uint32_t most, char *text, size_t size)
+static void address_list(struct random *r, const struct names *names, uint32_t most, char *text,
+			 size_t size)
 {
 	uint32_t n = random_between(r, 1, most);
 	unsigned family = random_chance(r, 50) ? 4 : 6;
@@ -124,6 +125,9 @@ static void address_list(struct random *r, uint32_t most, char *text, size_t siz
 		if (random_chance(r, 30))
 			family = 10 - family;
 		address_item(r, family, item, sizeof(item));
+		if (names->dynamic && random_chance(r, 15))
+			snprintf(item, sizeof(item), "@%s",
+				 model_set_names[random_below(r, names->dynamic)]);
 		if (used + strlen(item) + 8 > size)
 			break;
 		used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "", item);
@@ -137,10 +141,13 @@ static void random_addresses(struct random *r, const struct names *names, char *
 
 	if (random_chance(r, 15))
 		used = (size_t)snprintf(text, size, "!");
-	if (names->sets && random_chance(r, 35))
+	if (names->dynamic && random_chance(r, 20))
+		snprintf(text + used, size - used, "@%s",
+			 model_set_names[random_below(r, names->dynamic)]);
+	else if (names->sets && random_chance(r, 35))
 		snprintf(text + used, size - used, "@%s", set_names[random_below(r, names->sets)]);
 	else if (random_chance(r, 25))
-		address_list(r, 3, text + used, size - used);
+		address_list(r, names, 3, text + used, size - used);
 	else
 		address_item(r, random_chance(r, 50) ? 4 : 6, text + used, size - used);
 }
@@ -362,7 +369,8 @@ static void add_limits(struct random *r, struct policy_line *line)
 		add_part(line, "max flows %u%s", random_between(r, 1, 4), random_pick(r, each));
 }
 
-static void add_options(struct random *r, struct policy_line *line, unsigned *ids)
+static void add_options(struct random *r, struct policy_line *line, const struct names *names,
+			unsigned *ids)
 {
 	if (random_chance(r, 10))
 		add_part(line, random_chance(r, 50) ? "log" : "log \"seen\"");
@@ -374,6 +382,9 @@ static void add_options(struct random *r, struct policy_line *line, unsigned *id
 		add_part(line, "mark set %#x/%#x", random_word(r) & mask, mask);
 	}
 	add_limits(r, line);
+	if (names->dynamic && random_chance(r, 15))
+		add_part(line, "add %s to @%s", random_chance(r, 70) ? "source" : "destination",
+			 model_set_names[random_below(r, names->dynamic)]);
 	if (random_chance(r, 5))
 		add_part(line, "id rule-%u", ++*ids);
 }
@@ -423,7 +434,7 @@ static void add_rule(struct random *r, struct random_policy *policy, const struc
 		add_part(line, "to %.150s", text);
 	}
 	add_conditions(r, line);
-	add_options(r, line, ids);
+	add_options(r, line, names, ids);
 }
 
 /* --- statements ------------------------------------------------------------------ */
@@ -486,9 +497,13 @@ static void add_names(struct random *r, struct random_policy *policy, const stru
 	struct policy_line *line;
 	char text[POLICY_PART];
 
+	for (uint32_t i = 0; i < names->dynamic; i++) {
+		line = add_line(policy, LINE_TOP);
+		add_part(line, "set %s = %s", model_set_names[i], model_set_texts[i]);
+	}
 	for (uint32_t i = 0; i < names->sets; i++) {
 		line = add_line(policy, LINE_TOP);
-		address_list(r, 5, text, sizeof(text) - 20);
+		address_list(r, names, 5, text, sizeof(text) - 20);
 		add_part(line, "set %s = %.140s", set_names[i], text);
 	}
 	for (uint32_t i = 0; i < names->services; i++) {
@@ -539,7 +554,7 @@ static void add_block(struct random *r, struct random_policy *policy, const stru
 void policy_random(struct random *r, struct random_policy *policy)
 {
 	struct names names = { random_between(r, 0, 4), random_between(r, 0, 3),
-			       random_between(r, 0, 2) };
+			       random_between(r, 0, 2), random_between(r, 0, MODEL_SETS) };
 	uint32_t blocks = random_between(r, 1, 7);
 	unsigned ids = 0;
 

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "compile/compile.h"
 #include "random.h"
+#include "sets.h"
 
 #define POLICY_LINES 160
 #define POLICY_PARTS 16
@@ -48,9 +49,12 @@ struct loaded_policy {
 		uint32_t rule, family, address[4], n;
 	} spent[POLICY_SPENT];
 	uint32_t spent_n;
+	struct model_sets sets; /* ruleset.contents is theirs */
 };
 
 void policy_random(struct random *r, struct random_policy *policy);
+/* Out of the pool that rules have theirs from. */
+void policy_random_address(struct random *r, unsigned family, uint32_t address[4]);
 void policy_print(const struct random_policy *policy, struct text *text);
 /*
  * Loads and compiles it. -EINVAL when the language refuses it: *refused is then the number of the

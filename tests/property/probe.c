@@ -524,6 +524,16 @@ static bool within(void *context, uint32_t number)
 	return true;
 }
 
+/* What the rule adds to a dynamic set. */
+static void expect_added(struct loaded_policy *policy, const struct fields *fields,
+			 const struct rule *rule)
+{
+	const struct dynamic_set *set = &policy->ruleset.sets[rule->add - 1];
+
+	model_take(model_set_of(&policy->sets, set->name), set->max, fields->word[FIELD_FAMILY],
+		   &fields->word[rule->add_destination ? FIELD_DST : FIELD_SRC]);
+}
+
 static void expect_by_rule(const struct probe *probe, struct loaded_policy *policy,
 			   const struct fields *fields, struct expected *expected)
 {
@@ -547,6 +557,9 @@ static void expect_by_rule(const struct probe *probe, struct loaded_policy *poli
 	}
 	if (rule->action == ACTION_REJECT && may_be_answered(probe, fields))
 		expected->action = USER_ANSWER;
+	if (rule->add &&
+	    !(rule->action == ACTION_ALLOW && mid_stream(probe, policy, fields, rule)))
+		expect_added(policy, fields, rule);
 	if (rule->action != ACTION_ALLOW)
 		return;
 	if (mid_stream(probe, policy, fields, rule)) {

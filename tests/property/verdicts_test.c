@@ -33,7 +33,7 @@ static uint64_t seed;
 
 struct tally {
 	uint64_t packets, by[BY_ANSWER + 1], actions[USER_ANSWER + 1], not_taken;
-	uint64_t rules, rules_met, lines, lines_refused;
+	uint64_t rules, rules_met, lines, lines_refused, added;
 };
 
 /*
@@ -61,8 +61,10 @@ static bool agree(struct bench *bench, const struct probe *probe, struct user_ve
 	user_engine_flush(bench->engine);
 	if (world)
 		world_flush(world);
-	if (!expected.known)
+	if (!expected.known) {
 		bench_forget(bench); /* who knows what it has taken */
+		bench_follow(bench, verdict);
+	}
 	if (expected.known)
 		good = expected.action == user.action && expected.by == verdict->judgement.by &&
 		       expected.rule == user.rule &&
@@ -214,6 +216,8 @@ static void one_policy(struct random *r, uint64_t packets, struct tally *tally)
 		struct probe probe;
 		bool taken;
 
+		if (random_chance(r, 10))
+			assert_int_equal(bench_change_sets(&bench, r), 0);
 		probe_random(r, &bench.policy, &probe);
 		if (!agree(&bench, &probe, &verdict, &taken, NULL)) {
 			free(met);
@@ -233,6 +237,7 @@ static void one_policy(struct random *r, uint64_t packets, struct tally *tally)
 	for (uint32_t i = 0; i < bench.policy.ruleset.rule_n; i++)
 		tally->rules_met += met[i];
 	tally->rules += bench.policy.ruleset.rule_n;
+	tally->added += user_engine_stats(bench.engine)[STAT_SET_ADDED];
 	if (world)
 		compare_stats(&bench);
 	free(met);
@@ -260,6 +265,7 @@ static void test_verdicts(void **state)
 	       (unsigned long long)tally.actions[USER_NEXT],
 	       (unsigned long long)tally.actions[USER_DROP],
 	       (unsigned long long)tally.actions[USER_ANSWER], (unsigned long long)tally.not_taken);
+	printf("# %llu addresses added to sets by rules\n", (unsigned long long)tally.added);
 	if (policies < 20 || packets < 100)
 		return;
 	/* Otherwise it would not have looked at much. */
@@ -268,6 +274,7 @@ static void test_verdicts(void **state)
 	assert_true(tally.lines_refused < tally.lines / 4);
 	assert_true(tally.not_taken < tally.packets / 20);
 	assert_true(tally.actions[USER_ANSWER] > tally.packets / 100);
+	assert_true(tally.added > tally.packets / 1000);
 }
 
 /* The kernel's part, as a test of its own so that a machine without it shows a skip. */

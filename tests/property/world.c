@@ -29,12 +29,21 @@
 #define PAGES 64u
 #define RULES_MAX 512u
 #define FAILED 99
+#define NOT_OURS 98
+#define SETS_MAX 8
 #define LIMITED_MAX 2048u /* more than one policy's packets need */
 
 struct world {
 	struct harness *skeleton;
 	struct ring_buffer *ring;
 	int pages, counters; /* inner maps */
+	struct world_set {
+		uint64_t tag; /* 0: none */
+		int fd;
+		bool named; /* by the policy before */
+	} sets[SETS_MAX]; /* its place is one more */
+	struct set_directory *directory;
+	uint32_t set_n, places[IMAGE_SETS_MAX]; /* of the policy */
 	unsigned cpu, cpus;
 	uint32_t rules;
 	struct counter before[RULES_MAX];
@@ -267,6 +276,10 @@ static int make_maps(struct world *world)
 	if (bpf_map_update_elem(bpf_map__fd(skeleton->maps.images), &zero, &world->pages, 0) ||
 	    bpf_map_update_elem(bpf_map__fd(skeleton->maps.counters), &zero, &world->counters, 0))
 		return -errno;
+	world->directory = mmap(NULL, sizeof(*world->directory), PROT_READ | PROT_WRITE, MAP_SHARED,
+				bpf_map__fd(skeleton->maps.data_sets), 0);
+	if (world->directory == MAP_FAILED)
+		return -errno;
 	world->ring = ring_buffer__new(bpf_map__fd(skeleton->maps.events), hear, world, NULL);
 	return world->ring ? 0 : -errno;
 }
@@ -327,6 +340,9 @@ void world_close(struct world *world)
 		close(world->pages);
 	if (world->counters > 0)
 		close(world->counters);
+	for (int i = 0; i < SETS_MAX; i++)
+		if (world->sets[i].fd > 0)
+			close(world->sets[i].fd);
 	harness__destroy(world->skeleton);
 	free(world);
 }
@@ -418,6 +434,99 @@ static int write_control(const struct world *world, const struct image_header *h
 		       -errno : 0;
 }
 
+static void empty_fd(int fd, void *key)
+{
+	while (!bpf_map_get_next_key(fd, NULL, key))
+		bpf_map_delete_elem(fd, key);
+}
+
+static int set_make(struct world *world, uint32_t index, const struct image_dynamic_set *set)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
+	struct set_head *head = &world->directory->heads[index + 1];
+	struct world_set *made = &world->sets[index];
+	uint32_t place = index + 1;
+
+	made->tag = dynamic_set_tag(set);
+	made->fd = bpf_map_create(BPF_MAP_TYPE_HASH, "set", sizeof(struct set_key),
+				  sizeof(uint64_t), set->max, &options);
+	if (made->fd < 0)
+		return made->fd;
+	head->max = set->max;
+	head->timeout = set->timeout * UINT64_C(1000000000);
+	return bpf_map_update_elem(bpf_map__fd(world->skeleton->maps.sets), &place, &made->fd, 0) ?
+		       -errno : 0;
+}
+
+/* Sets by their tags, as an apply does: what the policy before did not name begins empty. */
+static int write_sets(struct world *world, const struct image_header *header)
+{
+	const struct image_dynamic_set *sets =
+		(const void *)((const uint8_t *)header + (size_t)header->sets * IMAGE_UNIT);
+	bool named[SETS_MAX] = { false };
+	int err = 0;
+
+	world->set_n = header->set_n;
+	for (uint32_t i = 0, j; !err && i < header->set_n; i++) {
+		struct set_key key;
+
+		for (j = 0; j < SETS_MAX && world->sets[j].tag; j++)
+			if (world->sets[j].tag == dynamic_set_tag(&sets[i]))
+				break;
+		if (j == SETS_MAX)
+			return -E2BIG;
+		if (!world->sets[j].tag)
+			err = set_make(world, j, &sets[i]);
+		else if (!world->sets[j].named)
+			empty_fd(world->sets[j].fd, &key);
+		named[j] = true;
+		world->places[i] = j + 1;
+		world->directory->places[0][i] = (uint8_t)(j + 1);
+	}
+	for (uint32_t j = 0; j < SETS_MAX; j++)
+		world->sets[j].named = named[j];
+	return err;
+}
+
+int world_set_add(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		  uint32_t prefix, uint64_t expires)
+{
+	uint32_t place = world->places[set];
+	struct set_lengths *lengths = &world->directory->heads[place].lengths;
+	struct set_key key;
+
+	set_key_make(&key, address, family, prefix);
+	if (prefix != (family == 4 ? 32 : 128))
+		lengths->bits[SET_LENGTHS_WORD(family, prefix)] |= SET_LENGTHS_BIT(prefix);
+	return bpf_map_update_elem(world->sets[place - 1].fd, &key, &expires, 0) ? -errno : 0;
+}
+
+int world_set_delete(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		     uint32_t prefix)
+{
+	struct set_key key;
+
+	set_key_make(&key, address, family, prefix);
+	return bpf_map_delete_elem(world->sets[world->places[set] - 1].fd, &key) ? -errno : 0;
+}
+
+void world_set_clear(struct world *world, uint32_t set)
+{
+	struct set_key key;
+
+	empty_fd(world->sets[world->places[set] - 1].fd, &key);
+}
+
+bool world_set_has(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		   uint32_t prefix)
+{
+	struct set_key key;
+	uint64_t expires;
+
+	set_key_make(&key, address, family, prefix);
+	return !bpf_map_lookup_elem(world->sets[world->places[set] - 1].fd, &key, &expires);
+}
+
 int world_policy(struct world *world, const void *image, size_t size, uint32_t generation,
 		 uint32_t flows_since)
 {
@@ -428,6 +537,8 @@ int world_policy(struct world *world, const void *image, size_t size, uint32_t g
 		return -E2BIG;
 	world->rules = header->rules;
 	err = write_image(world, image, size);
+	if (!err)
+		err = write_sets(world, header);
 	if (!err)
 		err = write_control(world, header, generation, flows_since);
 	if (!err)
@@ -451,18 +562,28 @@ static int find_rule(struct world *world, uint32_t *rule)
 	return err;
 }
 
+enum way {
+	WAY_ATTACHED, /* the programs as they are attached */
+	WAY_FULL,     /* through the harness */
+	WAY_QUICK,
+};
+
 static int program_of(const struct world *world, const struct user_frame *frame, bool departs,
-		      bool wrapped)
+		      enum way way)
 {
 	struct harness *skeleton = world->skeleton;
-	const struct bpf_program *programs[2][2][2] = {
+	const struct bpf_program *programs[3][2][2] = {
 		{ { skeleton->progs.arrive_raw, skeleton->progs.arrive_ethernet },
 		  { skeleton->progs.depart_raw, skeleton->progs.depart_ethernet } },
 		{ { skeleton->progs.wrapped_arrive_raw, skeleton->progs.wrapped_arrive_ethernet },
 		  { skeleton->progs.wrapped_depart_raw, skeleton->progs.wrapped_depart_ethernet } },
+		{ { skeleton->progs.wrapped_quick_arrive_raw,
+		    skeleton->progs.wrapped_quick_arrive_ethernet },
+		  { skeleton->progs.wrapped_quick_depart_raw,
+		    skeleton->progs.wrapped_quick_depart_ethernet } },
 	};
 
-	return bpf_program__fd(programs[wrapped][departs][frame->ethernet]);
+	return bpf_program__fd(programs[way][departs][frame->ethernet]);
 }
 
 static enum user_action action_of(uint32_t verdict)
@@ -476,6 +597,25 @@ static enum user_action action_of(uint32_t verdict)
 		return USER_ANSWER;
 	}
 	return (enum user_action)verdict; /* is unlike any other */
+}
+
+/* Both ways, as the tail call joins them; the quick one leaves alone what is not its own. */
+static int run_ways(const struct world *world, const struct user_frame *frame, bool departs,
+		    struct bpf_test_run_opts *run, const struct __sk_buff *in,
+		    const struct __sk_buff *out)
+{
+	if (bpf_prog_test_run_opts(program_of(world, frame, departs, WAY_QUICK), run))
+		return -errno;
+	if (run->retval != NOT_OURS)
+		return 0;
+	if (out->mark != in->mark || out->cb[0] != in->cb[0] ||
+	    (in->cb[3] && out->cb[3] != in->cb[3]) ||
+	    (!frame->vlan_present && (run->data_size_out != frame->len ||
+				      memcmp(run->data_out, frame->bytes, frame->len))))
+		return -EBADMSG;
+	run->data_size_out = sizeof(world->bytes);
+	run->ctx_size_out = sizeof(*out);
+	return bpf_prog_test_run_opts(program_of(world, frame, departs, WAY_FULL), run) ? -errno : 0;
 }
 
 int world_run(struct world *world, const struct user_frame *frame, bool departs, bool wrapped,
@@ -503,9 +643,13 @@ int world_run(struct world *world, const struct user_frame *frame, bool departs,
 	}
 	memset(seen, 0, sizeof(*seen));
 	world->listener = seen;
-	err = bpf_prog_test_run_opts(program_of(world, frame, departs, wrapped), &run);
+	if (wrapped)
+		err = run_ways(world, frame, departs, &run, &in, &out);
+	else
+		err = bpf_prog_test_run_opts(program_of(world, frame, departs, WAY_ATTACHED), &run) ?
+			      -errno : 0;
 	if (err)
-		return -errno;
+		return err;
 	if (run.retval == FAILED)
 		return -EINVAL;
 	seen->action = action_of(run.retval);

@@ -85,6 +85,15 @@ int world_flow(struct world *world, const struct flow_key *key, struct flow *flo
 void world_flush(struct world *world);
 /* Forgets what limits have counted. */
 void world_forget(struct world *world);
+/* An entry of a dynamic set, by its number in the policy; `expires` as in core/set.h. */
+int world_set_add(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		  uint32_t prefix, uint64_t expires);
+int world_set_delete(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		     uint32_t prefix);
+void world_set_clear(struct world *world, uint32_t set);
+/* Does it hold just this entry, expired or not? */
+bool world_set_has(struct world *world, uint32_t set, uint32_t family, const uint32_t address[4],
+		   uint32_t prefix);
 /* Counts since world_policy, by enum statistic. */
 int world_stats(struct world *world, uint64_t *stats);
 /* The clock of the programs. */

@@ -20,6 +20,8 @@
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
+#include "engine/bpf/set_places.h"
+#include "engine/bpf/single.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -152,7 +154,7 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 	if (err)
 		return err;
 	guard_will_change(loaded);
-	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	return slots_flip(loaded, ruleset, slot, options, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
@@ -175,7 +177,9 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err && next->control)
 		err = resize_move(loaded, next, pins, problem);
 	if (!err)
-		err = slots_fill(loaded, ruleset, image, &slot, problem);
+		err = slots_fill(loaded, ruleset, image, options, &slot, problem);
+	if (!err)
+		err = masquerade_follow(loaded, links, problem);
 	if (!err && at_once)
 		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err && at_once) /* it runs: nothing is taken off again, and then the guard is told */
@@ -200,6 +204,16 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		report->flows_left = flow_tables_kill(loaded, options->end, options->context,
 						      &report->flows_ended) != 0;
 	return err;
+}
+
+/* Would another address of an interface be followed only when somebody says so? */
+static bool addresses_unfollowed(const struct ruleset *ruleset, const struct loaded *loaded)
+{
+	bool masquerades = false;
+
+	for (uint32_t i = 0; i < ruleset->nat_n; i++)
+		masquerades |= ruleset->nat[i].kind == NAT_MASQUERADE;
+	return masquerades && (loaded->control->means & MEANS_OWN_ADDRESSES) && !single_process();
 }
 
 /* What an apply works with; made before anything of the running state is looked at. */
@@ -239,9 +253,13 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	err = loaded_get(&loaded, &next, pins, have_pins, &ruleset->options, options->dry_run,
 			 &report->first, &filtering, problem);
 	report->load_ns = now_ns() - start;
+	if (!err && !report->first && !options->back)
+		err = set_places_check(&loaded, ruleset, problem);
 	if (!err && !options->dry_run)
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
+	if (!err)
+		report->addresses_unfollowed = addresses_unfollowed(ruleset, &loaded);
 	loaded_close(&next);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
@@ -263,8 +281,6 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 
 	err = problem_capabilities(problem);
 	if (!err)
-		err = masquerade_check(ruleset, problem);
-	if (!err)
 		err = plan_make(ruleset, &plan, &result, problem);
 	if (!err)
 		err = pins_open(&pins, !options->dry_run, problem);
@@ -284,6 +300,24 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 	result.xfrm_policies = xfrm_policies_exist();
 	*report = result;
 	return 0;
+}
+
+int engine_keep(struct problem *problem)
+{
+	struct pins pins = PINS_CLOSED;
+	struct loaded loaded;
+	int err = pins_open(&pins, false, problem);
+
+	loaded_init(&loaded);
+	if (!err)
+		err = pins_lock(&pins, problem);
+	if (!err)
+		err = loaded_find(&loaded, &pins, problem);
+	if (!err && slots_running(&loaded))
+		set_places_tidy(&loaded);
+	loaded_close(&loaded);
+	pins_close(&pins);
+	return err;
 }
 
 /* Says in the maps that what follows is meant, for those who watch and for reeved. */

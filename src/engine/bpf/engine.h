@@ -83,6 +83,12 @@ struct apply_options {
 	bool dry_run;
 	bool keep_flows;   /* live flows are not judged by the new policy */
 	bool take_over;	   /* live connections without a flow are taken over, as at the first apply */
+	/*
+	 * It may be taken back: dynamic sets that it does not name keep what they hold. Until another
+	 * policy is applied without this, or engine_keep().
+	 */
+	bool trial;
+	bool back; /* from such a trial: not refused because a set holds more than it has room for */
 	flow_visitor *end; /* after the switch live flows end for which it returns non-zero; or NULL */
 	void *context;	   /* of `end` */
 };
@@ -92,6 +98,7 @@ struct apply_report {
 	struct compile_stats stats;
 	bool first;		/* nothing was running before */
 	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
+	bool addresses_unfollowed; /* the kernel tells no addresses for masquerade, and reeved does not run */
 	uint64_t flows_seeded;	/* live connections taken over, see apply_options.take_over */
 	uint64_t flows_ended;	/* by apply_options.end */
 	bool flows_left;	/* not all of those could be ended */
@@ -105,6 +112,9 @@ struct apply_report {
  */
 int engine_apply(const struct ruleset *ruleset, const struct apply_options *options,
 		 struct apply_report *report, struct problem *problem);
+
+/* A trial's policy stays: what it does not name is let go. */
+int engine_keep(struct problem *problem);
 
 /*
  * Takes everything of this namespace away: links, maps, pins, the mount when no other namespace

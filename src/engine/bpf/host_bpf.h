@@ -15,11 +15,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "core/bucket.h"
+#include "core/field.h"
 #include "core/image.h"
 #include "core/event.h"
 #include "core/flow.h"
 #include "core/nat_record.h"
 #include "engine/bpf/maps.h"
+#include "engine/bpf/set_member.bpf.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -222,6 +224,14 @@ struct {
 } pendings SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LEAVING_ADDRESSES_MAX);
+	__type(key, struct leaving_key);
+	__type(value, struct leaving_address);
+} leaving_addresses SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -315,7 +325,7 @@ struct sweep {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2); /* 1: of dynamic sets */
 	__type(key, __u32);
 	__type(value, struct sweep);
 } sweeps SEC(".maps");
@@ -386,6 +396,15 @@ static __always_inline void host_count(host_t *host, enum statistic stat)
 		host->stats->count[stat]++;
 }
 
+static __always_inline int host_set_member(host_t *host, __u32 set, __u32 field)
+{
+	const __u32 *word = host->packet->fields.word;
+
+	return set_member(set_place(host->slot, set),
+			  field == FIELD_DST ? &word[FIELD_DST] : &word[FIELD_SRC],
+			  word[FIELD_FAMILY]);
+}
+
 struct walk_context {
 	host_image_t image;
 	struct walk walk;
@@ -409,20 +428,29 @@ __noinline __u32 classify(struct packet *p, __u32 slot, __u32 kind, __u32 from)
 	__u32 zero = 0;
 
 	if (!p)
-		return REF_NONE;
+		goto damaged;
 	context.image.pages = bpf_map_lookup_elem(&images, &slot);
 	if (!context.image.pages)
-		return REF_NONE;
+		goto damaged;
 	header = bpf_map_lookup_elem(context.image.pages, &zero);
 	if (!header)
-		return REF_NONE;
+		goto damaged;
 	context.image.base = header;
 	context.packet = p;
 	context.walk.ref = from;
 	if (from == REF_NONE)
 		context.walk.ref = walk_begin(&context.image, header, &p->fields, kind);
+	/*
+	 * Not into the loop with a constant: before Linux 6.8 the verifier may take what it has seen
+	 * of a step with that for all there is, and remove the rest of walk_next() as dead.
+	 */
+	if (context.walk.ref == REF_NONE)
+		goto damaged;
 	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
 	return context.walk.ref;
+damaged:
+	asm volatile("" ::: "memory"); /* no register holds the constant all the while: 64 bytes of stack */
+	return REF_NONE;
 }
 
 static __always_inline __u32 host_walk(host_t *host, enum walk_kind kind, __u32 from)
@@ -659,6 +687,12 @@ static int sweep_run(void *map, int *key, void *value)
 	return 0;
 }
 
+static __always_inline void sweep_arm(struct sweep *sweep)
+{
+	/* The first time; later it says that it is. */
+	bpf_timer_init(&sweep->timer, &sweeps, 1 /* CLOCK_MONOTONIC */);
+}
+
 /*
  * Expired flows are found when a packet meets them; those that none meets again stay. They do no
  * harm until the table is full: then they are removed all at once, at most once a second, by a
@@ -674,10 +708,74 @@ static __noinline int sweep_start(void)
 	if (!sweep || now < sweep->not_before)
 		return 0;
 	sweep->not_before = now + SECOND;
-	bpf_timer_init(&sweep->timer, &sweeps, 1 /* CLOCK_MONOTONIC */); /* the first time; later it says that it is */
+	sweep_arm(sweep);
 	bpf_timer_set_callback(&sweep->timer, sweep_run);
 	bpf_timer_start(&sweep->timer, 0, 0);
 	return 0;
+}
+
+struct set_sweep {
+	__u64 now, soonest;
+};
+
+static long set_sweep_entry(void *set, const void *key, __u64 *value, struct set_sweep *sweep)
+{
+	__u64 expires = *(volatile __u64 *)value;
+
+	if (set_expired(expires, sweep->now))
+		bpf_map_delete_elem(set, key);
+	else if (expires && expires < sweep->soonest)
+		sweep->soonest = expires;
+	return 0;
+}
+
+/* Packets wait for a sweep of a large set: it may take one part in so many of a CPU. */
+#define SWEEP_REST 32
+
+static long set_sweep_place(__u32 i, struct set_sweep *sweep)
+{
+	__u64 began, ended, rested;
+	struct set_head *head;
+	void *set;
+
+	head = set_open(i & (SET_PLACES - 1), &set);
+	if (!head || !head->full)
+		return 0;
+	head->full = 0;
+	began = bpf_ktime_get_ns();
+	sweep->soonest = sweep->now + 60 * SECOND; /* user space may bring what is sooner */
+	bpf_for_each_map_elem(set, set_sweep_entry, sweep, 0);
+	ended = bpf_ktime_get_ns();
+	rested = ended + (ended - began) * SWEEP_REST;
+	head->quiet_until = sweep->soonest > rested ? sweep->soonest : rested;
+	return 0;
+}
+
+static int set_sweep_run(void *map, int *key, void *value)
+{
+	struct set_sweep sweep = { .now = bpf_ktime_get_ns() };
+
+	bpf_loop(SET_PLACES, set_sweep_place, &sweep, 0);
+	return 0;
+}
+
+/* A set is full: what has expired goes, as of the table of flows. */
+static __always_inline void set_sweep_start(struct set_head *head)
+{
+	__u64 now = bpf_ktime_get_coarse_ns();
+	struct sweep *sweep;
+	__u32 one = 1;
+
+	if (now < head->quiet_until)
+		return;
+	head->full = 1;
+	sweep = bpf_map_lookup_elem(&sweeps, &one);
+	if (!sweep || now < sweep->not_before)
+		return;
+	sweep->not_before = now + SECOND;
+	sweep_arm(sweep);
+	bpf_timer_set_callback(&sweep->timer, set_sweep_run);
+	bpf_timer_start(&sweep->timer, 0, 0);
 }
 
 static __always_inline struct nat_room *host_nat(host_t *host)

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "engine/bpf/guard_nft.h"
+#include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/refusal.h"
 #include "engine/bpf/sys.h"
@@ -32,6 +33,8 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_BUCKETS] = "buckets", [MAP_BUCKETS_OF_ALL] = "buckets_of_all",
 	[MAP_TALLIES] = "tallies", [MAP_PLACES] = "places",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
+	[MAP_SETS] = "sets",       [MAP_SET_DIRECTORY] = "set_directory",
+	[MAP_LEAVING_ADDRESSES] = "leaving_addresses",
 	[MAP_CONTROL] = "control",
 };
 
@@ -62,21 +65,28 @@ static int load_problem(const struct refusal *refusal, int err, struct problem *
 	return refusal_explain(refusal, err, kernel.release, problem);
 }
 
+static void *value_map(const struct loaded *loaded, enum loaded_map map, size_t size)
+{
+	void *value = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, loaded->maps[map], 0);
+
+	return value == MAP_FAILED ? NULL : value;
+}
+
 static int control_map(struct loaded *loaded)
 {
-	void *value = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED,
-			   loaded->maps[MAP_CONTROL], 0);
-
-	if (value == MAP_FAILED)
+	loaded->control = value_map(loaded, MAP_CONTROL, sizeof(*loaded->control));
+	if (!loaded->control)
 		return -errno;
-	loaded->control = value;
-	return 0;
+	loaded->sets = value_map(loaded, MAP_SET_DIRECTORY, sizeof(*loaded->sets));
+	return loaded->sets ? 0 : -errno;
 }
 
 /* Global data has a section's name, which bpffs would not take. */
 static const char *map_name_in_object(size_t map)
 {
-	return map == MAP_CONTROL ? ".data.control" : loaded_map_names[map];
+	return map == MAP_CONTROL	? ".data.control" :
+	       map == MAP_SET_DIRECTORY ? ".data.sets" :
+					  loaded_map_names[map];
 }
 
 /* Copies of descriptors: the skeletons close their own. */
@@ -254,7 +264,8 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
 	loaded->control->means = (tcx_possible() ? 0 : MEANS_CLSACT) |
-				 (netfilter_links_possible() ? 0 : MEANS_NFT_GUARD);
+				 (netfilter_links_possible() ? 0 : MEANS_NFT_GUARD) |
+				 (route_source_possible() ? 0 : MEANS_OWN_ADDRESSES);
 	if (getrandom(loaded->control->proof_keys, sizeof(loaded->control->proof_keys), 0) < 0 ||
 	    getrandom(&witness, sizeof(witness), 0) < 0) {
 		err = problem_set(problem, -errno, "cannot get random bytes: ");
@@ -397,7 +408,9 @@ int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *
 void loaded_close(struct loaded *loaded)
 {
 	if (loaded->control)
-		munmap(loaded->control, sizeof(struct control));
+		munmap(loaded->control, sizeof(*loaded->control));
+	if (loaded->sets)
+		munmap(loaded->sets, sizeof(*loaded->sets));
 	for (size_t i = 0; i < MAP_COUNT; i++)
 		cleanup_fd_(&loaded->maps[i]);
 	for (size_t i = 0; i < PROGRAM_COUNT; i++)

@@ -30,6 +30,9 @@ enum loaded_map {
 	MAP_OTHER_EMBRYONIC,
 	MAP_FULL_WAYS, /* its programs stay only while it is pinned */
 	MAP_COVERED_FAR,
+	MAP_SETS,
+	MAP_SET_DIRECTORY,
+	MAP_LEAVING_ADDRESSES,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
 	MAP_COUNT,
 };
@@ -48,6 +51,7 @@ struct loaded {
 	int maps[MAP_COUNT];
 	int programs[PROGRAM_COUNT]; /* -1 when opened from pins for reading only */
 	struct control *control;     /* the map's value, shared with the programs */
+	struct set_directory *sets;  /* likewise */
 };
 
 extern const char *const loaded_map_names[MAP_COUNT];

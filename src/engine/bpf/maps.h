@@ -6,6 +6,7 @@
 #define REEVE_ENGINE_BPF_MAPS_H
 
 #include "core/event.h"
+#include "core/set.h"
 #include "core/types.h"
 
 #define PENDING_MAX 8192u /* destinations that are remembered until departure makes the flow */
@@ -48,11 +49,12 @@ enum moving {
 	MOVING_PINS,  /* only the new ones are; their pins get the names of the old ones */
 };
 
-/* By which means of the kernel programs hang on their hooks; 0: links. */
+/* Which means of the kernel are used where it lacks the usual ones; 0: programs hang on links. */
 enum means {
 	MEANS_CLSACT = 1, /* filters of clsact, where there is no tcx */
 	MEANS_NFT_GUARD = 2, /* an nftables table is the guard, where there is no BPF on Netfilter */
 	MEANS_GUARD_BEHIND = 4, /* that table does not know yet what is written here */
+	MEANS_OWN_ADDRESSES = 8, /* `leaving_addresses` tells what bpf_fib_lookup() does not */
 };
 
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
@@ -88,6 +90,20 @@ struct control {
 };
 
 /*
+ * By which address packets leave an interface, where the kernel does not tell programs: in the map
+ * `leaving_addresses`. No entry: by none.
+ */
+#define LEAVING_ADDRESSES_MAX 131072u /* of COVERED_FAR_MAX interfaces, two families */
+
+struct leaving_key {
+	__u32 ifindex, family; /* 4 or 6 */
+};
+
+struct leaving_address {
+	__u32 words[4]; /* as in FIELD_SRC */
+};
+
+/*
  * A value of a counters map; its index is cpu * rules + rule. Behind the rows of the CPUs comes one
  * more, which programs do not touch: what earlier policies counted for rules of the same id.
  */
@@ -105,5 +121,28 @@ struct answer_budget {
 };
 
 #define SOURCE_PAGE 65536u
+
+/*
+ * Dynamic sets have places, from 1 on, which they keep from one policy to the next: an entry of the
+ * map of maps `sets`, with what the set holds, and a head here. There is room for those of the
+ * policy that goes and of the one that comes. There is no place 0.
+ */
+#define SET_PLACES 256u
+
+struct set_head {
+	__u64 tag;     /* of the set, struct image_dynamic_set */
+	__u64 timeout; /* nanoseconds; 0: none */
+	__u32 max;     /* 0: the place is free */
+	__u32 full;    /* a rule had something to add and found it full: sweep it */
+	__u64 refused; /* how often */
+	__u64 quiet_until; /* before, nothing of it expires: no use to sweep it */
+	struct set_lengths lengths; /* may name more than there are */
+};
+
+/* The one value of the map `set_heads`. Words are written singly, so each is old or new. */
+struct set_directory {
+	struct set_head heads[SET_PLACES]; /* by place */
+	__u8 places[SLOTS][IMAGE_SETS_MAX];    /* by number in the image of that slot; 0: none */
+};
 
 #endif

@@ -6,8 +6,10 @@
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/guard_nft.h"
+#include "engine/bpf/open.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/programs.h"
+#include "engine/bpf/sets.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -24,11 +26,6 @@
 
 #define WATCH_POLL_MS 200
 #define WATCH_LEASE (2ull * 1000000000u)
-
-struct engine {
-	struct pins pins;
-	struct loaded loaded;
-};
 
 static uint64_t now_ns(void)
 {
@@ -59,7 +56,10 @@ int engine_open(struct engine **engine, struct problem *problem)
 	if (!new)
 		return problem_set(problem, -ENOMEM, "out of memory");
 	new->pins = (struct pins)PINS_CLOSED;
+	new->lock = -1;
 	loaded_init(&new->loaded);
+	for (uint32_t i = 0; i < SET_PLACES; i++)
+		new->set_fds[i] = -1;
 	err = pins_open(&new->pins, false, problem);
 	if (!err)
 		err = find_running(new, problem);
@@ -84,6 +84,9 @@ void engine_close(struct engine *engine)
 {
 	if (!engine)
 		return;
+	for (uint32_t i = 0; i < SET_PLACES; i++)
+		cleanup_fd_(&engine->set_fds[i]);
+	cleanup_fd_(&engine->lock);
 	loaded_close(&engine->loaded);
 	pins_close(&engine->pins);
 	free(engine);
@@ -221,6 +224,9 @@ static uint64_t all_memory(const struct engine *engine)
 		sum += map_memory(engine->loaded.maps[i]);
 	for (size_t i = 0; i < sizeof(outers) / sizeof(outers[0]); i++)
 		sum += inner_memory(engine->loaded.maps[outers[i]], running_slot(engine));
+	for (uint32_t place = 1; place < SET_PLACES; place++)
+		if (engine->loaded.sets->heads[place].max)
+			sum += inner_memory(engine->loaded.maps[MAP_SETS], place);
 	return sum;
 }
 

@@ -114,6 +114,75 @@ __noinline int step_event(struct room *room, __u32 kind)
 	return 0;
 }
 
+__noinline __u32 step_ask(struct room *room, __u32 slot, __u32 ref)
+{
+	host_t host;
+
+	if (!room || host_reopen(&host, 0, slot))
+		return REF_NONE;
+	return set_ask(&host, ref);
+}
+
+static __always_inline __u32 host_ask(host_t *host, __u32 ref)
+{
+	return step_ask(host->room, host->slot, ref);
+}
+
+/* 1: it is in the set now; 0: it was before; negative: it is not. */
+static __always_inline int set_take(__u32 place, const struct set_key *key)
+{
+	__u64 now, expires = SET_NEVER, *found;
+	void *set;
+	struct set_head *head = set_open(place, &set);
+
+	if (!head)
+		return -1;
+	now = bpf_ktime_get_coarse_ns();
+	if (head->timeout)
+		expires = now + head->timeout;
+	found = bpf_map_lookup_elem(set, key);
+	if (found) {
+		__u64 before = *(volatile __u64 *)found;
+
+		if (set_expired(before, now)) {
+			*(volatile __u64 *)found = expires;
+			return 1;
+		}
+		*(volatile __u64 *)found = set_longer(before, expires);
+		return 0;
+	}
+	if (!bpf_map_update_elem(set, key, &expires, BPF_ANY))
+		return 1;
+	__sync_fetch_and_add(&head->refused, 1);
+	set_sweep_start(head);
+	return -1;
+}
+
+__noinline int step_set_add(struct room *room, __u32 slot, __u32 add)
+{
+	struct statistics *row;
+	struct set_key key;
+	const __u32 *word;
+	__u32 zero = 0;
+	int taken;
+
+	if (!room)
+		return 0;
+	word = room->packet.fields.word;
+	set_key_whole(&key, IMAGE_ADD_FIELD(add) == FIELD_DST ? &word[FIELD_DST] : &word[FIELD_SRC],
+		      word[FIELD_FAMILY]);
+	taken = set_take(set_place(slot, IMAGE_ADD_SET(add)), &key);
+	row = bpf_map_lookup_elem(&stats, &zero);
+	if (row && taken)
+		row->count[taken > 0 ? STAT_SET_ADDED : STAT_SET_FULL]++;
+	return 0;
+}
+
+static __always_inline void host_set_add(host_t *host, __u32 add)
+{
+	step_set_add(host->room, host->slot, add);
+}
+
 __noinline int step_spoofed(struct __sk_buff *skb, struct room *room, __u32 slot)
 {
 	host_t host;
@@ -534,6 +603,25 @@ static __always_inline __u32 host_admit(host_t *host, struct judgement *j, __u32
 {
 	return step_rate(host->room, host->slot, ref,
 			 (__u32)step_place(host->room, host->slot, ref, taken));
+}
+
+/* By itself, so that its loop is verified once. */
+__noinline __u32 step_find(struct room *room, __u32 slot, __u32 kind, __u32 taken)
+{
+	host_t host;
+
+	if (!room)
+		return RULE_NONE;
+	host.room = room;
+	host.packet = &room->packet;
+	host.slot = slot;
+	return rule_find(&host, &room->judgement, kind, taken);
+}
+
+static __always_inline __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				       __u32 taken)
+{
+	return step_find(host->room, host->slot, kind, taken);
 }
 
 __noinline int step_rules(struct __sk_buff *skb, struct room *room, __u32 slot, __u32 taken,

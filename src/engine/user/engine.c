@@ -20,6 +20,7 @@
 #include "engine/user/fragment_table.h"
 #include "engine/user/nat_table.h"
 #include "engine/user/limit_table.h"
+#include "engine/user/set_table.h"
 
 /* When the DHCP client of an interface last sent something. */
 struct asked {
@@ -42,6 +43,7 @@ struct user_engine {
 	struct nat_table translated, pending;
 	bool translates; /* a policy has translated: flows may be */
 	struct limit_table buckets, buckets_of_all, tallies, places; /* core/limit.h */
+	struct set_table sets[IMAGE_SETS_MAX]; /* by number, as many as the image has */
 	struct asked *asked;
 	uint64_t stats[STAT_COUNT];
 };
@@ -81,6 +83,33 @@ static void note_translations(struct user_engine *engine)
 		engine->translates = true;
 }
 
+/* The sets of the image: what a set of the same name held before, it still holds. */
+static void note_sets(struct user_engine *engine)
+{
+	const struct image_header *header = (const void *)engine->image;
+	const struct image_dynamic_set *sets =
+		(const void *)(engine->image + (size_t)header->sets * IMAGE_UNIT);
+	struct set_table former[IMAGE_SETS_MAX];
+
+	memcpy(former, engine->sets, sizeof(former));
+	memset(engine->sets, 0, sizeof(engine->sets));
+	for (uint32_t i = 0; i < header->set_n; i++) {
+		struct set_table *table = &engine->sets[i];
+
+		for (uint32_t j = 0; j < IMAGE_SETS_MAX; j++) {
+			if (!former[j].max || former[j].tag != dynamic_set_tag(&sets[i]))
+				continue;
+			*table = former[j];
+			former[j] = (struct set_table){ 0 };
+		}
+		table->tag = dynamic_set_tag(&sets[i]);
+		table->timeout = sets[i].timeout;
+		table->max = sets[i].max;
+	}
+	for (uint32_t i = 0; i < IMAGE_SETS_MAX; i++)
+		set_table_clear(&former[i]);
+}
+
 int user_engine_new(const void *image, size_t size, const struct user_options *options,
 		    struct user_engine **engine, const char **why)
 {
@@ -103,6 +132,7 @@ int user_engine_new(const void *image, size_t size, const struct user_options *o
 	new->flows.max = options->flows_max;
 	new->embryonic.max = options->embryonic_max;
 	note_translations(new);
+	note_sets(new);
 	new->buckets.max = BUCKETS_MAX;
 	new->buckets_of_all = (struct limit_table){ .max = IMAGE_LIMITS_MAX, .keeps = true };
 	new->tallies.max = TALLIES_MAX;
@@ -117,6 +147,8 @@ void user_engine_free(struct user_engine *engine)
 		return;
 	user_engine_flush(engine);
 	user_engine_forget(engine);
+	for (uint32_t i = 0; i < IMAGE_SETS_MAX; i++)
+		set_table_clear(&engine->sets[i]);
 	free(engine->counters);
 	free(engine->image);
 	free(engine);
@@ -138,6 +170,7 @@ int user_engine_swap(struct user_engine *engine, const void *image, size_t size,
 	engine->counters = counters;
 	engine->generation++;
 	note_translations(engine);
+	note_sets(engine);
 	if (!keep_flows)
 		engine->flows_since = engine->generation;
 	return 0;
@@ -272,4 +305,54 @@ void user_engine_forget(struct user_engine *engine)
 	limit_table_clear(&engine->buckets_of_all);
 	limit_table_clear(&engine->tallies);
 	limit_table_clear(&engine->places);
+}
+
+int user_engine_set_add(struct user_engine *engine, uint32_t set, uint32_t family,
+			const uint32_t address[4], uint32_t prefix, uint64_t expires)
+{
+	struct set_key key;
+
+	if (set >= IMAGE_SETS_MAX || !engine->sets[set].max)
+		return -ENOENT;
+	set_key_make(&key, address, family, prefix);
+	return set_table_put(&engine->sets[set], &key, expires, engine->now);
+}
+
+int user_engine_set_delete(struct user_engine *engine, uint32_t set, uint32_t family,
+			   const uint32_t address[4], uint32_t prefix)
+{
+	struct set_key key;
+
+	if (set >= IMAGE_SETS_MAX)
+		return -ENOENT;
+	set_key_make(&key, address, family, prefix);
+	return set_table_remove(&engine->sets[set], &key);
+}
+
+bool user_engine_set_holds(const struct user_engine *engine, uint32_t set, uint32_t family,
+			   const uint32_t address[4])
+{
+	return set < IMAGE_SETS_MAX &&
+	       set_table_holds(&engine->sets[set], address, family, engine->now);
+}
+
+int user_engine_set_find(const struct user_engine *engine, uint32_t set, uint32_t family,
+			 const uint32_t address[4], uint32_t prefix, uint64_t *expires)
+{
+	const uint64_t *found = NULL;
+	struct set_key key;
+
+	set_key_make(&key, address, family, prefix);
+	if (set < IMAGE_SETS_MAX)
+		found = set_table_find(&engine->sets[set], &key);
+	if (!found)
+		return -ENOENT;
+	*expires = *found;
+	return 0;
+}
+
+void user_engine_set_flush(struct user_engine *engine, uint32_t set)
+{
+	if (set < IMAGE_SETS_MAX)
+		set_table_clear(&engine->sets[set]);
 }

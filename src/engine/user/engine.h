@@ -131,6 +131,22 @@ int user_engine_flows(const struct user_engine *engine,
 		      void *context);
 /* Forgets all flows, and what DHCP answers are expected. */
 void user_engine_flush(struct user_engine *engine);
+/*
+ * What dynamic sets hold, by their number in the policy; it stays over a swap under a set's name.
+ * An entry is a prefix, or a single address (prefix 32 or 128); host bits are masked. `expires` is
+ * a time of the engine's clock, 0: never. -ENOENT when there is no such set, or none such entry to
+ * delete; -ENOSPC when the set is full; -ENOMEM.
+ */
+int user_engine_set_add(struct user_engine *engine, uint32_t set, uint32_t family,
+			const uint32_t address[4], uint32_t prefix, uint64_t expires);
+int user_engine_set_delete(struct user_engine *engine, uint32_t set, uint32_t family,
+			   const uint32_t address[4], uint32_t prefix);
+bool user_engine_set_holds(const struct user_engine *engine, uint32_t set, uint32_t family,
+			   const uint32_t address[4]);
+/* When an entry expires; -ENOENT when there is none. */
+int user_engine_set_find(const struct user_engine *engine, uint32_t set, uint32_t family,
+			 const uint32_t address[4], uint32_t prefix, uint64_t *expires);
+void user_engine_set_flush(struct user_engine *engine, uint32_t set);
 /* Forgets what limits have counted: all buckets are full, all places free. */
 void user_engine_forget(struct user_engine *engine);
 

@@ -59,6 +59,34 @@ static inline int host_open(host_t *host)
 	return 0;
 }
 
+static inline int host_set_member(host_t *host, uint32_t set, uint32_t field)
+{
+	const uint32_t *word = host->packet->fields.word;
+
+	return user_engine_set_holds(host->engine, set, word[FIELD_FAMILY], &word[field]);
+}
+
+/* As image_rule.add says: what is in the set stays for the longer of the two times. */
+static inline void host_set_add(host_t *host, uint32_t add)
+{
+	struct set_table *table = &host->engine->sets[IMAGE_ADD_SET(add)];
+	const uint32_t *word = host->packet->fields.word;
+	uint64_t now = host->engine->now, expires = SET_NEVER;
+	uint64_t *found;
+	struct set_key key;
+
+	if (table->timeout)
+		expires = now + (uint64_t)table->timeout * SECOND;
+	set_key_whole(&key, &word[IMAGE_ADD_FIELD(add)], word[FIELD_FAMILY]);
+	found = set_table_find(table, &key);
+	if (found && !set_expired(*found, now))
+		*found = set_longer(*found, expires);
+	else if (set_table_put(table, &key, expires, now))
+		host->engine->stats[STAT_SET_FULL]++;
+	else
+		host->engine->stats[STAT_SET_ADDED]++;
+}
+
 /* Frames in memory have no namespace. */
 static inline int host_foreign(host_t *host, host_packet_t *frame)
 {
@@ -681,6 +709,11 @@ static inline void host_rules(host_t *host, struct flow_key *key, const struct f
 	judge_by_rules(host, &host->key, &here, j);
 }
 
+static inline uint32_t host_ask(host_t *host, uint32_t ref)
+{
+	return set_ask(host, ref);
+}
+
 static inline void host_place_search(host_t *host, struct admission *admission)
 {
 	for (uint32_t i = 0; i < PLACES_LOOKED_AT && !place_search_step(host, admission); i++)
@@ -690,6 +723,12 @@ static inline void host_place_search(host_t *host, struct admission *admission)
 static inline uint32_t host_admit(host_t *host, struct judgement *j, uint32_t ref, uint32_t taken)
 {
 	return limit_rate(host, ref, (uint32_t)limit_place(host, j, ref, taken));
+}
+
+static inline uint32_t host_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				 uint32_t taken)
+{
+	return rule_find(host, j, kind, taken);
 }
 
 #endif

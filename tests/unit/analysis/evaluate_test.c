@@ -68,6 +68,9 @@ struct model {
 	unsigned default_n;
 };
 
+/* Of whose dynamic sets nothing is asked. */
+static const struct ruleset nothing;
+
 static uint64_t random_state;
 
 static unsigned pick(unsigned n)
@@ -413,11 +416,11 @@ static void test_mark(void **state)
 	(void)state;
 	fields.word[FIELD_FAMILY] = 4;
 	fields.word[FIELD_MARK] = 0xff1f;
-	assert_true(clause_matches(&clause, &fields));
+	assert_true(clause_matches(&nothing, &clause, &fields));
 	fields.word[FIELD_MARK] = 0x30;
-	assert_false(clause_matches(&clause, &fields));
+	assert_false(clause_matches(&nothing, &clause, &fields));
 	fields.word[FIELD_MARK] = 0;
-	assert_false(clause_matches(&clause, &fields));
+	assert_false(clause_matches(&nothing, &clause, &fields));
 }
 
 static void test_one_word_fields(void **state)
@@ -435,7 +438,7 @@ static void test_one_word_fields(void **state)
 		fields.word[FIELD_FAMILY] = 4;
 		for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 			fields.word[field] = values[i];
-			assert_int_equal(clause_matches(&clause, &fields), inside[i]);
+			assert_int_equal(clause_matches(&nothing, &clause, &fields), inside[i]);
 		}
 	}
 }
@@ -449,12 +452,12 @@ static void test_mac(void **state)
 
 	(void)state;
 	fields.word[FIELD_FAMILY] = 4;
-	assert_false(clause_matches(&clause, &fields));
+	assert_false(clause_matches(&nothing, &clause, &fields));
 	fields.word[FIELD_MAC_HIGH] = 0x0280;
 	fields.word[FIELD_MAC_LOW] = 0xff0001fe;
-	assert_true(clause_matches(&clause, &fields));
+	assert_true(clause_matches(&nothing, &clause, &fields));
 	fields.word[FIELD_MAC_LOW]++;
-	assert_false(clause_matches(&clause, &fields));
+	assert_false(clause_matches(&nothing, &clause, &fields));
 }
 
 static void test_zones(void **state)
@@ -466,12 +469,12 @@ static void test_zones(void **state)
 	(void)state;
 	fields.word[FIELD_FAMILY] = 4;
 	fields.word[FIELD_FROM_ZONE] = 63;
-	assert_true(rule_matches(&rule, &fields));
+	assert_true(rule_matches(&nothing, &rule, &fields));
 	fields.word[FIELD_FROM_ZONE] = 64;
-	assert_false(rule_matches(&rule, &fields));
+	assert_false(rule_matches(&nothing, &rule, &fields));
 	fields.word[FIELD_FROM_ZONE] = 63;
 	rule.clause_n = 0;
-	assert_false(rule_matches(&rule, &fields));
+	assert_false(rule_matches(&nothing, &rule, &fields));
 }
 
 /* Addresses compare as numbers of 128 bits. */
@@ -495,7 +498,7 @@ static void test_addresses(void **state)
 	fields.word[FIELD_FAMILY] = 6;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		memcpy(&fields.word[FIELD_SRC], rows[i].address, sizeof(rows[i].address));
-		assert_int_equal(clause_matches(&clause, &fields), rows[i].inside);
+		assert_int_equal(clause_matches(&nothing, &clause, &fields), rows[i].inside);
 	}
 }
 

@@ -469,6 +469,46 @@ static void test_undecided(void **state)
 	sample_free(&ruleset);
 }
 
+/* How often one packet may ask is bounded: two rules that ask all sets, and one that asks once. */
+static void test_asked_limit(void **state)
+{
+	static struct dynamic_set sets[IMAGE_SETS_MAX];
+	static char names[IMAGE_SETS_MAX][8];
+	unsigned i, rules;
+
+	(void)state;
+	for (i = 0; i < IMAGE_SETS_MAX; i++) {
+		snprintf(names[i], sizeof(names[i]), "set%u", i);
+		sets[i] = (struct dynamic_set){ .name = names[i], .max = 1 };
+	}
+	for (rules = 2; rules <= 3; rules++) {
+		struct ruleset ruleset;
+		struct image image;
+
+		sample_begin(&ruleset, 2, rules + 1);
+		ruleset.sets = sets;
+		ruleset.set_n = IMAGE_SETS_MAX;
+		for (i = 0; i < rules; i++) {
+			struct clause *clause = sample_rule(&ruleset);
+
+			clause->src_sets.sets = UINT64_MAX >> (i == 2 ? 63 : 0);
+			clause->src_sets.none = i == 1;
+			clause->flags = (struct masked){ 1u << i, 0 };
+			ruleset.rules[i].action = ACTION_DROP;
+		}
+		sample_rule(&ruleset);
+		if (rules == 2) {
+			compile_valid(&ruleset, &image);
+			assert_int_equal(header_of(&image)->set_n, IMAGE_SETS_MAX);
+			assert_in_range(image.stats.dynamic, 64, 256);
+			image_free(&image);
+		} else {
+			refuse(&ruleset, -EXFULL);
+		}
+		sample_free(&ruleset);
+	}
+}
+
 /* Conditions that no cut can divide make one long chain, up to the limit of a walk. */
 static void test_walk_limit(void **state)
 {
@@ -510,7 +550,7 @@ int main(void)
 		cmocka_unit_test(test_digest),		cmocka_unit_test(test_interfaces),
 		cmocka_unit_test(test_rule_table),	cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_undecided),	cmocka_unit_test(test_walk_limit),
-		cmocka_unit_test(test_replace_interfaces),
+		cmocka_unit_test(test_replace_interfaces),	cmocka_unit_test(test_asked_limit),
 	};
 	const char *seed = getenv("REEVE_TEST_SEED");
 

@@ -234,6 +234,27 @@ static const struct addresses *random_addresses(struct random *random, struct ru
 }
 
 #define POOL 6
+#define SAMPLE_SETS 5
+static const struct dynamic_set dynamic_sets[SAMPLE_SETS] = {
+	{ "a", 0, 1, { 0 } },	     { "b", 60, 100, { 0 } }, { "c", 0, 1000000, { 0 } },
+	{ "d", UINT32_MAX, 7, { 0 } }, { "e", 1, 16, { 0 } },
+};
+
+/* What a dynamic set holds is as good as any, as long as it is the same for all. */
+static bool holds(uint32_t set, const uint32_t words[4])
+{
+	return (words[0] ^ words[1] * 3 ^ words[3] ^ set * 0x9e3779b1u) % 5 < 2;
+}
+
+static bool in_sets(const struct membership *sets, const uint32_t words[4])
+{
+	bool in = false;
+
+	for (uint32_t i = 0; i < SAMPLE_SETS; i++)
+		in = in || (sets->sets >> i & 1 && holds(i, words));
+	return !sets->sets || in != sets->none;
+}
+
 static void random_clause(struct random *random, struct ruleset *ruleset, struct clause *clause,
 			  const struct addresses *pool[2][POOL], uint32_t most)
 {
@@ -252,6 +273,16 @@ static void random_clause(struct random *random, struct ruleset *ruleset, struct
 		clause->families = six ? FAMILY_BIT_6 : FAMILY_BIT_4;
 		*to = random_below(random, 2) ? pool[six][random_below(random, POOL)] :
 						random_addresses(random, ruleset, family, most);
+	}
+	for (i = 0; i < 2; i++) {
+		struct membership *sets = i ? &clause->src_sets : &clause->dst_sets;
+
+		if (random_below(random, 16))
+			continue;
+		do
+			sets->sets |= UINT64_C(1) << random_below(random, SAMPLE_SETS);
+		while (random_below(random, 4) == 0);
+		sets->none = random_below(random, 2);
 	}
 	if (random_below(random, 8) == 0) {
 		clause->flags.mask = random_below(random, 256);
@@ -285,6 +316,8 @@ void sample_random(struct random *random, const struct sample_shape *shape, stru
 	uint32_t i, j, limited = 0;
 
 	sample_begin(ruleset, shape->zones, shape->rules + 2);
+	ruleset->sets = dynamic_sets;
+	ruleset->set_n = SAMPLE_SETS;
 	for (i = 0; i < 2; i++)
 		for (j = 0; j < POOL; j++)
 			pool[i][j] = random_addresses(random, ruleset, i ? 6 : 4, shape->addresses);
@@ -415,7 +448,9 @@ static bool matches(const struct clause *clause, const struct fields *fields)
 			return false;
 	}
 	return in_addresses(clause->src, &word[FIELD_SRC]) &&
-	       in_addresses(clause->dst, &word[FIELD_DST]);
+	       in_addresses(clause->dst, &word[FIELD_DST]) &&
+	       in_sets(&clause->src_sets, &word[FIELD_SRC]) &&
+	       in_sets(&clause->dst_sets, &word[FIELD_DST]);
 }
 
 /* What a flow's record does not hold counts as matching. */
@@ -504,6 +539,9 @@ uint32_t sample_walk(const struct image *image, const struct fields *fields, enu
 			break;
 		case REF_LIMIT:
 			next = within(fields, node[0]) ? node[0] : node[1];
+			break;
+		case REF_MEMBER_OF:
+			next = holds(node[0], &fields->word[node[1]]) ? node[2] : node[3];
 			break;
 		case REF_MEMBER:
 			next = unit ? yes : no;

@@ -356,7 +356,15 @@ static void test_damage(void **state)
 		RULE(0, 0, 16 << 16, "unknown flag of a rule"),
 		RULE(0, 0, 1u << 24, "reserved part of a rule is not zero"),
 		RULE(0, 1, 0, "a logging rule samples none"),
-		RULE(1, 7, 1, "reserved part of a rule is not zero"),
+		RULE(1, 7, 1, "a dynamic set that does not exist"),
+		RULE(2, 7, 1, "a rule of NAT does more than translate"),
+		DISPATCH(REF_MAKE(REF_MEMBER_OF, UNIT_TEST),
+			 "one unit is used as two kinds of node"),
+		DISPATCH(REF_MAKE(REF_MEMBER_OF, UNITS), BEFORE),
+		SWITCH(UNIT_TREE, child[0], REF_MAKE(REF_MEMBER_OF, UNIT_INNER),
+		       "a set inside a set tree"),
+		HEADER(set_n, 1, "table of dynamic sets out of bounds"),
+		HEADER(set_n, IMAGE_SETS_MAX + 1, "table of dynamic sets out of bounds"),
 	};
 	size_t i;
 
@@ -596,6 +604,75 @@ static void test_limits(void **state)
 	assert_string_equal(why, BEFORE);
 }
 
+/* Two dynamic sets, and a node that asks one, in the spare units. */
+static struct image_member_of *make_sets(union sample *sample, struct image_dynamic_set **sets)
+{
+	struct image_member_of *node = at(sample, UNIT_SPARE + 2);
+	uint32_t *dispatch = at(sample, UNIT_DISPATCH);
+
+	make(sample);
+	*sets = at(sample, UNIT_SPARE);
+	sample->header.sets = UNIT_SPARE;
+	sample->header.set_n = 2;
+	(*sets)[0] = (struct image_dynamic_set){ .tag = { 7, 8 }, .max = 1 };
+	(*sets)[1] = (struct image_dynamic_set){ .tag = { 8, 7 },
+						 .timeout = UINT32_MAX,
+						 .max = IMAGE_SET_ENTRIES_MAX };
+	*node = (struct image_member_of){ .set = 1,
+					  .field = FIELD_DST,
+					  .yes = REF_MAKE(REF_SET, UNIT_SET),
+					  .no = REF_MAKE(REF_RULE, 1) };
+	dispatch[3] = REF_MAKE(REF_MEMBER_OF, UNIT_SPARE + 2);
+	return node;
+}
+
+static void sets_refused(union sample *sample, const char *expected)
+{
+	const char *why = NULL;
+
+	assert_int_equal(image_validate(sample, sizeof(*sample), &why), -EBADMSG);
+	assert_string_equal(why, expected);
+}
+
+static void test_dynamic_sets(void **state)
+{
+	struct image_dynamic_set *sets;
+	union sample sample;
+	const char *why = "";
+
+	(void)state;
+	make_sets(&sample, &sets);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+	((struct image_rule *)at(&sample, UNIT_RULES))[0].add = IMAGE_ADD(1, FIELD_SRC);
+	assert_int_equal(image_validate(&sample, sizeof(sample), &why), 0);
+	((struct image_rule *)at(&sample, UNIT_RULES))[0].add = IMAGE_ADD(2, FIELD_SRC);
+	sets_refused(&sample, "a dynamic set that does not exist");
+	((struct image_rule *)at(&sample, UNIT_RULES))[0].add = IMAGE_ADD(1, FIELD_SRC + 1);
+	sets_refused(&sample, "a set of something that is no address");
+	make_sets(&sample, &sets)->set = 2;
+	sets_refused(&sample, "a dynamic set that does not exist");
+	make_sets(&sample, &sets)->field = FIELD_DST_PORT;
+	sets_refused(&sample, "a set of something that is no address");
+	make_sets(&sample, &sets)->reserved[3] = 1;
+	sets_refused(&sample, "reserved part of a dynamic set's node is not zero");
+	make_sets(&sample, &sets)->yes = REF_MAKE(REF_MEMBER_OF, UNIT_SPARE + 2);
+	sets_refused(&sample, BEFORE);
+	make_sets(&sample, &sets)->no = REF_MAKE(REF_RULE, 3);
+	sets_refused(&sample, "a walk of the policy ends in a rule of NAT");
+	make_sets(&sample, &sets);
+	sets[1].tag[0] = 7;
+	sets[1].tag[1] = 8;
+	sets_refused(&sample, "two dynamic sets have one tag");
+	make_sets(&sample, &sets);
+	sets[0].max = 0;
+	sets_refused(&sample, "size of a dynamic set out of range");
+	sets[0].max = IMAGE_SET_ENTRIES_MAX + 1;
+	sets_refused(&sample, "size of a dynamic set out of range");
+	make_sets(&sample, &sets);
+	sets[1].reserved[3] = 1;
+	sets_refused(&sample, "reserved part of a dynamic set is not zero");
+}
+
 /* A key of 0xffffffff may be used: then only the children behind it must agree. */
 static void test_last_key(void **state)
 {
@@ -658,6 +735,7 @@ int main(void)
 		cmocka_unit_test(test_any_word),   cmocka_unit_test(test_nat_rules),
 		cmocka_unit_test(test_no_nat),	   cmocka_unit_test(test_translations),
 		cmocka_unit_test(test_hygiene),	   cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_dynamic_sets),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -113,6 +113,14 @@ static inline void put_addresses(const char *label, const struct addresses *addr
 		text_printf(out, "(%s@%s)", addresses->negated ? "!" : "", addresses->name);
 }
 
+/* " src in 5", " src not in 5": dynamic sets as bits */
+static inline void put_sets(const char *label, const struct membership *sets, struct text *out)
+{
+	if (sets->sets)
+		text_printf(out, " %s %sin %llx", label, sets->none ? "not " : "",
+			    (unsigned long long)sets->sets);
+}
+
 /* "4 proto=6 dport=22 frag=0 src=10.0.0.0-10.255.255.255" */
 static inline void put_clause(const struct clause *clause, struct text *out)
 {
@@ -139,7 +147,9 @@ static inline void put_clause(const struct clause *clause, struct text *out)
 		}
 	}
 	put_addresses("src", clause->src, out);
+	put_sets("src", &clause->src_sets, out);
 	put_addresses("dst", clause->dst, out);
+	put_sets("dst", &clause->dst_sets, out);
 	if (clause->flags.mask)
 		text_printf(out, " flags=%u/%u", clause->flags.value, clause->flags.mask);
 	if (clause->mark.mask)
@@ -166,6 +176,9 @@ static inline void put_rule(const struct rule *rule, struct text *out)
 		text_printf(out, " count(%s)", rule->count);
 	if (rule->mark_set.mask)
 		text_printf(out, " mark(%x/%x)", rule->mark_set.value, rule->mark_set.mask);
+	if (rule->add)
+		text_printf(out, " add(%s,%u)", rule->add_destination ? "dst" : "src",
+			    rule->add - 1);
 	for (uint32_t i = 0; i < rule->clause_n; i++) {
 		text_puts(out, " [");
 		put_clause(&rule->clauses[i], out);

@@ -221,7 +221,7 @@ static const struct row wrong_rules[] = {
 	{ "allow stateless max flows 5 each source",
 	  "t.reeve:2:38 error no-flows: no flow begins by a `stateless` rule: it has no `max flows` (leave one of the two out)\n" },
 	{ "drop add source to @a",
-	  "t.reeve:2:27 error not-supported: `add` is not supported yet\n" },
+	  "t.reeve:2:42 error static-set: set `a` is not dynamic: nothing can be added to it (only dynamic sets change while the policy runs: `set NAME = dynamic`)\n" },
 	{ "allow id builtin-x",
 	  "t.reeve:2:31 error reserved-id: ids that begin with `builtin-` are reeve's own\n" },
 	{ "allow id x; drop id x",
@@ -301,9 +301,36 @@ static const struct row policies[] = {
 	  "bad.txt:3:1 warning host-bits: `10.0.0.1/8` has bits set behind its prefix (did you mean `10.0.0.0/8`?)\n" },
 	{ "set a = file \"missing.txt\"\n",
 	  "t.reeve:1:14 error unreadable-file: cannot read `missing.txt`: No such file or directory\n" },
-	{ "set a = dynamic { max 100 }\n"
-	  "policy any -> self { drop from @a }\n",
-	  "t.reeve:1:5 error not-supported: dynamic sets are not supported yet\n" },
+	{ "set z = 10.0.0.1; set a = dynamic { max 100 }; set b = dynamic\n"
+	  "policy any -> self { drop from @b }\n",
+	  "2>1 drop [4 src in 2] [6 src in 2]\n" },
+	{ "set a = dynamic; set b = dynamic\n"
+	  "policy any -> self { drop 22/tcp from !@a to { @a, @b } }\n",
+	  "2>1 drop [4 proto=6 dport=22 frag=0 src not in 1 dst in 3] [6 proto=6 dport=22 frag=0 src not in 1 dst in 3]\n" },
+	{ "set c = { @b, 10.0.0.1, @a }; set a = dynamic; set b = dynamic\n"
+	  "policy any -> self { drop from @c }\n",
+	  "2>1 drop [4 src=10.0.0.1(@c)] [4 src in 3] [6 src in 3]\n" },
+	{ "set c = { @b, 10.0.0.1 }; set b = dynamic\n"
+	  "policy any -> self { drop from !@c }\n",
+	  "2>1 drop [4 src=0.0.0.0-10.0.0.0,10.0.0.2-255.255.255.255(!@c) src not in 1] [6 src not in 1]\n" },
+	{ "set b = dynamic\n"
+	  "policy any -> self { drop from !{ 0.0.0.0/0, @b } }\n",
+	  "2>1 drop [6 src not in 1]\n" },
+	{ "set b = dynamic\n"
+	  "policy any -> self { drop icmp from { fd00::1, @b } }\n",
+	  "2>1 drop [4 proto=1 src in 1]\n" },
+	{ "set a = dynamic; set b = dynamic { timeout 1h }\n"
+	  "policy any -> self { drop 23/tcp add source to @b; allow add destination to @a }\n",
+	  "2>1 drop add(src,1) [46 proto=6 dport=23 frag=0]\n"
+	  "2>1 allow add(dst,0) [46]\n" },
+	{ "set a = dynamic { max 16777217 }\n",
+	  "t.reeve:1:5 error set-size: a dynamic set holds at most 16777216 addresses\n" },
+	{ "set a = dynamic; set b = @a\n"
+	  "policy any -> self { drop add source to @b }\n",
+	  "t.reeve:2:42 error static-set: set `b` is not dynamic: nothing can be added to it (only dynamic sets change while the policy runs: `set NAME = dynamic`)\n" },
+	{ "set scanners = dynamic\n"
+	  "policy any -> self { drop add source to @scaners }\n",
+	  "t.reeve:2:42 error unknown-set: unknown set `@scaners` (did you mean `@scanners`?)\n" },
 	{ "service a = b\n"
 	  "service b = { 80/tcp, a }\n",
 	  "t.reeve:2:23 error service-loop: service `a` contains itself: a -> b -> a\n" },
