@@ -152,5 +152,5 @@ def vsftpd(at, port, root, passive):
 
 def dnsmasq(at, records):
     return server(at, 53, "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
-                  "--pid-file", "--no-resolv", "--no-hosts", "--user=root", "--edns-packet-max=4096",
-                  *records)
+                  "--pid-file", "--no-resolv", "--no-hosts", "--user=root",
+                  "--edns-packet-max=4096", *records)

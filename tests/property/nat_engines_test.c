@@ -50,12 +50,14 @@ static const char *const blocks[][4] = {
 	{ "nat lan -> wan { source from 2001:db8:1::/48 to 2001:db8:7::/48; masquerade }" },
 	{ "nat lan -> wan { source from 198.51.100.0/24 to 203.0.113.0/24 }",
 	  "nat lan -> wan { source to 2001:db8:9::5-2001:db8:9::8 }" },
-	{ "nat wan -> self { forward 80-89/tcp to 198.51.100.9:8080-8089; forward 80-89/udp to { 198.51.100.3, 198.51.100.4, 198.51.100.5 } }",
+	{ "nat wan -> self { forward 80-89/tcp to 198.51.100.9:8080-8089 }",
+	  "nat wan -> self { forward 80-89/udp to 198.51.100.3-198.51.100.5 }",
 	  "nat wan -> self { forward udp to 2001:db8:1::9; forward tcp to 2001:db8:1::7-2001:db8:1::8 }",
 	  "nat wan -> self { forward to 10.0.0.2 to 198.51.100.7; forward to fd00::2 to 2001:db8:1::7 }" },
 	{ "nat { wan, lan } -> self { forward 80-89 to 198.51.100.9:8080-8089 }",
 	  "nat lan -> wan { source to 203.0.113.5 }" },
-	{ "nat wan -> self { forward 80-89 to 198.51.100.9:8080; forward 80-89 to [2001:db8:1::9]:8080 }" },
+	{ "nat wan -> self { forward 80-89 to { 198.51.100.9:8080, 198.51.100.8:8080 } }",
+	  "nat wan -> self { forward 80-89 to [2001:db8:1::9]:8080 }" },
 	{ "nat wan -> self { forward to 10.0.0.1 to 198.51.100.7; forward to 10.0.0.2 to 198.51.100.8 }",
 	  "nat wan -> self { forward to fd00::1 to 2001:db8:1::7; forward to fd00::2 to 2001:db8:1::8 }",
 	  "nat wan -> lan { source to 10.0.0.9; source to fd00::9 }" },
@@ -114,6 +116,11 @@ static bool echo(const struct tuple *tuple)
 	return tuple->protocol == ICMP4 || tuple->protocol == ICMP6;
 }
 
+static uint32_t word_of(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
 /* The tuple of a frame that this test has made, as it is now. */
 static struct tuple tuple_of(const uint8_t *frame, const struct tuple *like)
 {
@@ -123,9 +130,9 @@ static struct tuple tuple_of(const uint8_t *frame, const struct tuple *like)
 	struct tuple tuple = { .family = like->family, .protocol = like->protocol };
 
 	for (uint32_t i = 0; i < words; i++, at += 4)
-		tuple.src[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+		tuple.src[i] = word_of(at);
 	for (uint32_t i = 0; i < words; i++, at += 4)
-		tuple.dst[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+		tuple.dst[i] = word_of(at);
 	if (echo(like)) {
 		tuple.src_port = tuple.dst_port = (uint16_t)(l4[4] << 8 | l4[5]);
 	} else if (like->protocol != GRE) {
@@ -170,11 +177,13 @@ static void choose_tuple(struct round *round, struct tuple *tuple)
 		tuple->protocol = ICMP6;
 	if (tuple->protocol != GRE) {
 		tuple->src_port = (uint16_t)(20000 + round->n);
-		tuple->dst_port = (uint16_t)(echo(tuple) ? tuple->src_port : random_between(r, 80, 90));
+		tuple->dst_port = tuple->src_port;
+		if (!echo(tuple))
+			tuple->dst_port = (uint16_t)random_between(r, 80, 90);
 	}
 	if (tuple->family == 4) {
 		tuple->src[0] = (outward || hairpin ? 0xc6336410 : 0xc0a80510) + random_below(r, 3);
-		tuple->dst[0] = outward ? 0xc0a80540 + random_below(r, 3) : 0x0a000001 + random_below(r, 2);
+		tuple->dst[0] = (outward ? 0xc0a80540 : 0x0a000001) + random_below(r, 2);
 		return;
 	}
 	tuple->src[0] = 0x20010db8;
@@ -225,7 +234,7 @@ static bool sums_right(const uint8_t *frame, const struct craft *craft)
 	const uint8_t *ip = frame + 14;
 	uint32_t header = craft->family == 4 ? 20 : 40, sum = 0, length;
 
-	length = craft->family == 4 ? (uint32_t)(ip[2] << 8 | ip[3]) - header : (uint32_t)(ip[4] << 8 | ip[5]);
+	length = (uint32_t)(craft->family == 4 ? (ip[2] << 8 | ip[3]) - (int)header : ip[4] << 8 | ip[5]);
 	if (craft->family == 4 && sum_of(ip, header, 0) != 0xffff)
 		return false;
 	if (craft->protocol == GRE || craft->protocol == SCTP || craft->fragmented)
@@ -270,7 +279,8 @@ static void fail_with(const struct round *round, const struct craft *craft, bool
 {
 	struct text report = TEXT_INIT(1 << 16);
 
-	text_printf(&report, "%s: %s, IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s, talk %u\n",
+	text_printf(&report,
+		    "%s: %s, IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s, talk %u\n",
 		    departs ? "departure" : "arrival", what, craft->family, craft->protocol,
 		    craft->tcp_flags, craft->src[0], craft->src[3], craft->src_port, craft->dst[0],
 		    craft->dst[3], craft->dst_port, craft->fragmented ? " fragment" : "", round->n);
@@ -382,7 +392,7 @@ static void say(struct round *round, struct conversation *talk, bool reply)
 			fail_with(round, &craft, true, "a reply does not come back", NULL, NULL);
 		talk->answered = true;
 	} else if (talk->known && memcmp(&out, &talk->came, sizeof(out))) {
-		fail_with(round, &craft, true, "a later packet is translated otherwise", NULL, NULL);
+		fail_with(round, &craft, true, "a later packet goes elsewhere", NULL, NULL);
 	} else {
 		talk->came = out;
 		talk->known = true;
@@ -454,7 +464,7 @@ static void give_up(struct round *round, struct conversation *talk)
 	/* Whatever became of the packet, its sender knows what it is about. */
 	out = tuple_of(round->bytes + 14 + 8 + (like.family == 4 ? 20 : 40) - 14, &like);
 	if (memcmp(out.dst, like.dst, 16) || out.dst_port != like.dst_port)
-		fail_with(round, &error, true, "an own error quotes what nobody has sent", NULL, NULL);
+		fail_with(round, &error, true, "an own error quotes what is unknown", NULL, NULL);
 }
 
 static void take_step(struct round *round)
