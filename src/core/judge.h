@@ -917,6 +917,11 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 			leaves = 0;
 		if ((host->header->flags & IMAGE_FORWARDS) && !found.taken && forwardable(p))
 			forwarded = host_forward(host, leaves);
+		/* Sent as what is translated looks like between the checkpoints: no part of that. */
+		if (!forwarded && !found.taken && host_translates(host) && flow_searchable(p)) {
+			host_nat(host)->real = *key;
+			forwarded = host_nat_taken(host, key) ? -1 : 0;
+		}
 		if (forwarded < 0) {
 			judge_exhausted(host, j);
 			return;

@@ -160,6 +160,15 @@ static void choose_tuple(struct round *round, struct tuple *tuple)
 	struct random *r = &round->r;
 	bool outward = random_chance(r, 50), hairpin = !outward && random_chance(r, 20);
 
+	/* Straight to where a forward leads its other packets. */
+	if (round->n > 1 && random_chance(r, 15)) {
+		const struct conversation *talk = &round->talks[random_below(r, round->n - 1)];
+
+		if (talk->known && !memcmp(talk->came.src, talk->sent.src, 16)) {
+			*tuple = talk->came;
+			return;
+		}
+	}
 	/* A sender may use its port for several destinations. */
 	if (round->n > 1 && random_chance(r, 15)) {
 		*tuple = round->talks[random_below(r, round->n - 1)].sent;
