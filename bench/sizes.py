@@ -65,7 +65,7 @@ def map_of(world, name):
 
 
 def million_flows(world, progress, _rounds):
-    """Shape and memory of the table of a policy with room for a million flows; with translation too."""
+    """Shape and memory of the table of a policy with room for a million flows; and translated."""
     progress(f"room for {FLOWS} flows")
     options = f"options {{ flows {FLOWS} }}\n"
     try:

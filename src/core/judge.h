@@ -656,7 +656,7 @@ static __always_inline void flow_estrange(host_t *host, struct found *found, __u
 		found->taken = TAKEN_BY_ANOTHER;
 }
 
-/* The flow of the packet would have to share its reply tuple with another. */
+/* The flow of the packet would have to share a tuple with another. */
 static __always_inline void judge_exhausted(host_t *host, struct judgement *j)
 {
 	j->outcome = OUTCOME_DROP;
@@ -856,6 +856,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	struct flow_key *key = host_key(host);
 	struct found found = { 0 };
 	__u32 leaves = 0;
+	int forwarded = 0;
 	struct flow *counted_in = 0;
 	__u64 now = 0;
 
@@ -946,8 +947,18 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	if (!(p->flags & PACKET_GROUP)) {
 		if (host_route(host, &leaves) != ROUTE_FORWARD)
 			leaves = 0;
-		if ((host->header->flags & IMAGE_FORWARDS) && !found.taken && forwardable(p) &&
-		    host_forward(host, leaves) && host_route(host, &leaves) != ROUTE_FORWARD)
+		if ((host->header->flags & IMAGE_FORWARDS) && !found.taken && forwardable(p))
+			forwarded = host_forward(host, leaves);
+		/* Sent as what is translated looks like between the checkpoints: no part of that. */
+		if (!forwarded && !found.taken && host_translates(host) && flow_searchable(p)) {
+			host_nat(host)->real = *key;
+			forwarded = host_nat_taken(host, key) ? -1 : 0;
+		}
+		if (forwarded < 0) {
+			judge_exhausted(host, j);
+			return;
+		}
+		if (forwarded && host_route(host, &leaves) != ROUTE_FORWARD)
 			leaves = 0;
 	}
 	if (leaves && (host->header->flags & IMAGE_INTERCEPTS) && !found.taken && forwardable(p)) {

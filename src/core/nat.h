@@ -40,7 +40,7 @@
  *	__u32 host_random32(host_t *)
  *	void host_own_address(host_t *)			  the leaving interface's into host_nat(host)->own, if it has one
  * and behind it, as functions of their own or not: host_nat_tuples(), host_nat_source(), host_nat_taken(), host_nat_key(), host_nat_take(),
- * host_nat_middle(), which are the functions here without `host_`, and
+ * host_nat_middle(), host_nat_middle_taken(), which are the functions here without `host_`, and
  *	void host_port_search(host_t *)			  runs port_search_step() at most PORT_TRIES times
  */
 #ifndef REEVE_CORE_NAT_H
@@ -63,6 +63,7 @@ static int host_nat_taken(host_t *host, const struct flow_key *key);
 static int host_nat_key(host_t *host);
 static int host_nat_take(host_t *host);
 static int host_nat_middle(host_t *host, const struct flow_key *key);
+static int host_nat_middle_taken(host_t *host);
 static void host_port_search(host_t *host);
 static __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind, __u32 taken);
 
@@ -389,9 +390,29 @@ static __always_inline void translation_address(const struct image_translation *
 }
 
 /*
+ * Is M, in nat->key, the tuple of another flow than that of nat->real? Between the checkpoints their
+ * packets would be the same.
+ */
+static __always_inline int nat_middle_taken(host_t *host)
+{
+	struct nat_room *nat = host_nat(host);
+	const struct translated_tuple *holder = host_translated_find(host, &nat->key);
+	__u64 now = host_now(host);
+	struct flow *flow;
+
+	if (holder && !flow_key_same(&holder->real, &nat->real) &&
+	    translated_live(host, &nat->key, holder, now))
+		return 1;
+	flow = host_flow_find(host, &nat->key);
+	if (!flow)
+		flow = host_embryonic_find(host, &nat->key);
+	return flow && !flow_expired(flow, now) && !flow_key_same(&nat->key, &nat->real);
+}
+
+/*
  * A packet without a flow arrives, and its zones are in its fields: which translation of its
  * destination is it about? If one, its fields are translated, what is to be rewritten is noted,
- * and its destination remembered. 1, or 0 when there is none.
+ * and its destination remembered. 1, or 0 when there is none; negative when it cannot be.
  */
 static __always_inline int nat_forward(host_t *host)
 {
@@ -429,9 +450,12 @@ static __always_inline int nat_forward(host_t *host)
 				    (entry->port_lo + (old_port - entry->match_port_lo)) & 0xffff;
 	nat->rewrite = REWRITE_DESTINATION;
 	address_copy(nat->old, nat->pending.dst);
-	host_count_rule(host, number);
+	flow_key_make(p, &nat->real);
 	translation_apply(nat, p);
 	flow_key_make(p, &nat->key);
+	if (host_nat_middle_taken(host))
+		return -1;
+	host_count_rule(host, number);
 	host_pending_put(host, &nat->key, &nat->pending);
 	return 1;
 }

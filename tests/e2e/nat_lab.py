@@ -117,7 +117,7 @@ def sshd(at, port):
 def ssh(at, address, port, *command, **options):
     return at.run("ssh", "-F", "/dev/null", "-i", f"{at.world.folder}/key", "-p", str(port),
                   "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                  "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+                  "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30",
                   "-o", "KexAlgorithms=curve25519-sha256",
                   f"root@{address}", *command, **options)
 
@@ -152,5 +152,5 @@ def vsftpd(at, port, root, passive):
 
 def dnsmasq(at, records):
     return server(at, 53, "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
-                  "--pid-file", "--no-resolv", "--no-hosts", "--user=root", "--edns-packet-max=4096",
-                  *records)
+                  "--pid-file", "--no-resolv", "--no-hosts", "--user=root",
+                  "--edns-packet-max=4096", *records)

@@ -53,12 +53,13 @@ class Frames:
         check = ~((pseudo & 0xffff) + (pseudo >> 16)) & 0xffff or 0xffff
         udp = udp[:6] + struct.pack("!H", check) + data
         if self.family == 6:
-            return self.link + struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + source + target + udp
+            ip = struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + source + target
+            return self.link + ip + udp
         ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + source + target
         return self.link + ip[:10] + struct.pack("!H", ~sum_of(ip) & 0xffff) + ip[12:] + udp
 
     def read(self, frame):
-        """(source, source port, target, target port, data), of what is UDP and has a right checksum."""
+        """(source, source port, target, target port, data), of UDP with a right checksum."""
         if frame[12:14] != self.link[12:14] or frame[14 + (9 if self.family == 4 else 6)] != 17:
             return None
         at = 14 + self.addresses

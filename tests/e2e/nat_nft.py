@@ -31,7 +31,7 @@ PREFIXES = {4: ("10.88.7.0/24", "203.0.114.0/24"), 6: ("fd00:88:7::/48", "2001:d
 
 
 def both(text):
-    """Lines for each family: {wan}, {inner} and so on are addresses; [inner] is one before a port."""
+    """Lines for each family: {wan}, {inner} and so on are addresses, {_inner} is before a port."""
     lines = []
     for family, name in ((4, "ip"), (6, "ip6")):
         words = {"wan": WAN, "inner": INNER, "second": SECOND, "pooled": POOLED, "whole": WHOLE,
@@ -53,6 +53,7 @@ table inet judge {{
     {{ip}} daddr {{wan}} tcp dport 8080 dnat {{ip}} to {{_inner}}:{WEB}
     {{ip}} daddr {{wan}} udp dport 8080 dnat {{ip}} to {{_inner}}:{WEB}
     {{ip}} daddr {{wan}} udp dport 8081 dnat {{ip}} to {{_inner}}:{CLOSED}
+    {{ip}} daddr {{wan}} udp dport 8083 dnat {{ip}} to {{_inner}}:{CLOSED}
     {{ip}} daddr {{wan}} udp dport 8082 dnat {{ip}} to {{_dead}}:{WEB}
     {{ip}} daddr {{wan}} tcp dport 2222 dnat {{ip}} to {{_wan}}:{LOCAL}
     {{ip}} daddr {{whole}} dnat {{ip}} to {{inner}}
@@ -90,6 +91,7 @@ nat {{ wan, lan }} -> self {{
     forward 8080/tcp to {{wan}} to {{_inner}}:{WEB}
     forward 8080/udp to {{wan}} to {{_inner}}:{WEB}
     forward 8081/udp to {{wan}} to {{_inner}}:{CLOSED}
+    forward 8083/udp to {{wan}} to {{_inner}}:{CLOSED}
     forward 8082/udp to {{wan}} to {{_dead}}:{WEB}
     forward 2222/tcp to {{wan}} to {{_wan}}:{LOCAL}
     forward {RANGE}-{RANGE + 4}/udp to {{wan}} to {{_inner}}:{INNER_RANGE}-{INNER_RANGE + 4}
@@ -98,8 +100,10 @@ nat {{ wan, lan }} -> self {{
 }}
 """
 
-NPT = "IPv6 prefixes are exchanged so that checksums stay (RFC 6296): a word of the host bits changes"
+NPT = "IPv6 prefixes are exchanged so that checksums stay (RFC 6296): a word of the rest changes"
 AMID = "what allows TCP allows a connection to begin; conntrack takes up one in its middle"
+MIDDLE = ("between the checkpoints both would have one tuple, for the source is translated last: "
+          "the second does not begin, and is counted")
 QUERY = "of ICMP only echo has flows, and what has no flow is not translated: it leaves as it came"
 
 
@@ -113,6 +117,8 @@ DIFFERENT = {
         (prefixed("2001:db8:99:3::5"), prefixed("2001:db8:99:cf40::5"), NPT),
     "a segment amid a connection that nobody knows, IPv4": (WAN[4], "dropped", AMID),
     "a segment amid a connection that nobody knows, IPv6": (WAN[6], "dropped", AMID),
+    **{f"one port of a client, to two ports that are forwarded to the same one, IPv{family}":
+       ([True, True, True], [True, "timeout", True], MIDDLE) for family in (4, 6)},
     "masquerade: an ICMP timestamp request, IPv4": (WAN[4], "10.77.1.10", QUERY),
 }
 
@@ -209,7 +215,7 @@ def answered(at, other, kind, to, port, there, source=None, more=None):
 
 
 def payloads(at, other, family, protocol, to, there, back, source=None):
-    """A packet of some protocol and its answer: who is seen, who answers, and that both are intact."""
+    """A packet of some protocol and its answer, both intact: who is seen, and who answers."""
     with raw(other, family, protocol, other.address[family]) as far, \
             raw(at, family, protocol, source) as near:
         near.sendto(there, (to, 0))
@@ -322,6 +328,23 @@ def _(world, family):
         return [row[:2] for row in seen], seen[0][2] == port, seen[0][2] != seen[1][2]
 
 
+@conversation("one port of a client, to two ports that are forwarded to the same one")
+def _(world, family):
+    found = []
+    with world.inner.socket(inet(family), socket.SOCK_DGRAM) as far, \
+            world.server.socket(inet(family), socket.SOCK_DGRAM) as near:
+        far.bind((world.inner.address[family], CLOSED))
+        near.bind((world.server.address[family], next(ports)))
+        for port in (8081, 8083, 8081):
+            near.sendto(b"x", (WAN[family], port))
+            try:
+                far.sendto(b"y", far.recvfrom(100)[1])
+                found.append(near.recvfrom(100)[1][:2] == (WAN[family], port))
+            except OSError as error:
+                found.append(word_for(error))
+    return found
+
+
 @conversation("somebody else sends to the outer end of a UDP flow")
 def _(world, family):
     with world.server.socket(inet(family), socket.SOCK_DGRAM) as far, \
@@ -359,10 +382,13 @@ def sctp(source, target, tag, kind, mine):
     return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
 
 
+GRE = struct.pack("!HH", 0, 0x6558)
+
+
 def others(port):
     """{name: (protocol, packet, answer)}"""
     return {"SCTP": (132, sctp(port, 7, 0, 1, 99), sctp(7, port, 99, 2, 77)),
-            "GRE": (47, struct.pack("!HH", 0, 0x6558) + b"there", struct.pack("!HH", 0, 0x6558) + b"back"),
+            "GRE": (47, GRE + b"there", GRE + b"back"),
             "ESP": (50, struct.pack("!II", 0x1000 + port, 1) + b"there" * 5,
                     struct.pack("!II", 0x2000 + port, 1) + b"back" * 5),
             "a protocol without a name": (253, b"there" * 5, b"back" * 5)}
@@ -399,15 +425,16 @@ def _(world, family):
 
 @conversation("a segment amid a connection that nobody knows")
 def _(world, family):
-    with raw(world.server, family, 6) as far, raw(world.client, family, 6, world.client.address[family]) as near:
+    source, target = world.client.address[family], world.server.address[family]
+    with raw(world.server, family, 6) as far, raw(world.client, family, 6, source) as near:
         port = next(ports)
         segment = struct.pack("!HHIIBBHHH", port, 999, 5, 6, 0x50, 0x10, 1000, 0, 0)
-        pseudo = socket.inet_pton(inet(family), world.client.address[family]) + socket.inet_pton(
-            inet(family), world.server.address[family]) + struct.pack("!II", len(segment), 6) + segment
+        pseudo = b"".join(socket.inet_pton(inet(family), end) for end in (source, target))
+        pseudo += struct.pack("!II", len(segment), 6) + segment
         total = sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo))
         total = (total & 0xffff) + (total >> 16)
         segment = segment[:16] + struct.pack("!H", ~total & 0xffff) + segment[18:]
-        near.sendto(segment, (world.server.address[family], 0))
+        near.sendto(segment, (target, 0))
         found = receive(far, family, lambda data: data[2:4] == segment[2:4])
         return found[1] if found else "dropped"
 

@@ -50,11 +50,14 @@ static const char *const blocks[][4] = {
 	{ "nat lan -> wan { source from 2001:db8:1::/48 to 2001:db8:7::/48; masquerade }" },
 	{ "nat lan -> wan { source from 198.51.100.0/24 to 203.0.113.0/24 }",
 	  "nat lan -> wan { source to 2001:db8:9::5-2001:db8:9::8 }" },
-	{ "nat wan -> self { forward 80-89/tcp to 198.51.100.9:8080-8089; forward 80-89/udp to { 198.51.100.3, 198.51.100.4, 198.51.100.5 } }",
+	{ "nat wan -> self { forward 80-89/tcp to 198.51.100.9:8080-8089 }",
+	  "nat wan -> self { forward 80-89/udp to 198.51.100.3-198.51.100.5 }",
 	  "nat wan -> self { forward udp to 2001:db8:1::9; forward tcp to 2001:db8:1::7-2001:db8:1::8 }",
 	  "nat wan -> self { forward to 10.0.0.2 to 198.51.100.7; forward to fd00::2 to 2001:db8:1::7 }" },
 	{ "nat { wan, lan } -> self { forward 80-89 to 198.51.100.9:8080-8089 }",
 	  "nat lan -> wan { source to 203.0.113.5 }" },
+	{ "nat wan -> self { forward 80-89 to { 198.51.100.9:8080, 198.51.100.8:8080 } }",
+	  "nat wan -> self { forward 80-89 to [2001:db8:1::9]:8080 }" },
 	{ "nat wan -> self { forward to 10.0.0.1 to 198.51.100.7; forward to 10.0.0.2 to 198.51.100.8 }",
 	  "nat wan -> self { forward to fd00::1 to 2001:db8:1::7; forward to fd00::2 to 2001:db8:1::8 }",
 	  "nat wan -> lan { source to 10.0.0.9; source to fd00::9 }" },
@@ -113,6 +116,11 @@ static bool echo(const struct tuple *tuple)
 	return tuple->protocol == ICMP4 || tuple->protocol == ICMP6;
 }
 
+static uint32_t word_of(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
 /* The tuple of a frame that this test has made, as it is now. */
 static struct tuple tuple_of(const uint8_t *frame, const struct tuple *like)
 {
@@ -122,9 +130,9 @@ static struct tuple tuple_of(const uint8_t *frame, const struct tuple *like)
 	struct tuple tuple = { .family = like->family, .protocol = like->protocol };
 
 	for (uint32_t i = 0; i < words; i++, at += 4)
-		tuple.src[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+		tuple.src[i] = word_of(at);
 	for (uint32_t i = 0; i < words; i++, at += 4)
-		tuple.dst[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+		tuple.dst[i] = word_of(at);
 	if (echo(like)) {
 		tuple.src_port = tuple.dst_port = (uint16_t)(l4[4] << 8 | l4[5]);
 	} else if (like->protocol != GRE) {
@@ -134,12 +142,43 @@ static struct tuple tuple_of(const uint8_t *frame, const struct tuple *like)
 	return tuple;
 }
 
+/* Has somebody this tuple, with that port? */
+static bool used(const struct round *round, const struct tuple *tuple, unsigned port)
+{
+	struct tuple other = *tuple;
+
+	other.dst_port = (uint16_t)port;
+	for (unsigned i = 0; i + 1 < round->n; i++)
+		if (!memcmp(&round->talks[i].sent, &other, sizeof(other)))
+			return true;
+	return false;
+}
+
 static void choose_tuple(struct round *round, struct tuple *tuple)
 {
 	static const uint8_t protocols[] = { TCP, TCP, TCP, UDP, UDP, ICMP4, GRE, SCTP };
 	struct random *r = &round->r;
 	bool outward = random_chance(r, 50), hairpin = !outward && random_chance(r, 20);
 
+	/* Straight to where a forward leads its other packets. */
+	if (round->n > 1 && random_chance(r, 15)) {
+		const struct conversation *talk = &round->talks[random_below(r, round->n - 1)];
+
+		if (talk->known && !memcmp(talk->came.src, talk->sent.src, 16)) {
+			*tuple = talk->came;
+			return;
+		}
+	}
+	/* A sender may use its port for several destinations. */
+	if (round->n > 1 && random_chance(r, 15)) {
+		*tuple = round->talks[random_below(r, round->n - 1)].sent;
+		tuple->dst_port = (uint16_t)(100 + round->n);
+		if (!echo(tuple) && tuple->protocol != GRE) {
+			if (random_chance(r, 70) && !used(round, tuple, 80 + round->n % 10))
+				tuple->dst_port = (uint16_t)(80 + round->n % 10);
+			return;
+		}
+	}
 	memset(tuple, 0, sizeof(*tuple));
 	tuple->family = hairpin || random_chance(r, 60) ? 4 : 6;
 	tuple->protocol = random_pick(r, protocols);
@@ -147,11 +186,13 @@ static void choose_tuple(struct round *round, struct tuple *tuple)
 		tuple->protocol = ICMP6;
 	if (tuple->protocol != GRE) {
 		tuple->src_port = (uint16_t)(20000 + round->n);
-		tuple->dst_port = (uint16_t)(echo(tuple) ? tuple->src_port : random_between(r, 80, 90));
+		tuple->dst_port = tuple->src_port;
+		if (!echo(tuple))
+			tuple->dst_port = (uint16_t)random_between(r, 80, 90);
 	}
 	if (tuple->family == 4) {
 		tuple->src[0] = (outward || hairpin ? 0xc6336410 : 0xc0a80510) + random_below(r, 3);
-		tuple->dst[0] = outward ? 0xc0a80540 + random_below(r, 3) : 0x0a000001 + random_below(r, 2);
+		tuple->dst[0] = (outward ? 0xc0a80540 : 0x0a000001) + random_below(r, 2);
 		return;
 	}
 	tuple->src[0] = 0x20010db8;
@@ -202,7 +243,7 @@ static bool sums_right(const uint8_t *frame, const struct craft *craft)
 	const uint8_t *ip = frame + 14;
 	uint32_t header = craft->family == 4 ? 20 : 40, sum = 0, length;
 
-	length = craft->family == 4 ? (uint32_t)(ip[2] << 8 | ip[3]) - header : (uint32_t)(ip[4] << 8 | ip[5]);
+	length = (uint32_t)(craft->family == 4 ? (ip[2] << 8 | ip[3]) - (int)header : ip[4] << 8 | ip[5]);
 	if (craft->family == 4 && sum_of(ip, header, 0) != 0xffff)
 		return false;
 	if (craft->protocol == GRE || craft->protocol == SCTP || craft->fragmented)
@@ -247,7 +288,8 @@ static void fail_with(const struct round *round, const struct craft *craft, bool
 {
 	struct text report = TEXT_INIT(1 << 16);
 
-	text_printf(&report, "%s: %s, IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s, talk %u\n",
+	text_printf(&report,
+		    "%s: %s, IPv%u protocol %u flags %#x %08x..%x:%u -> %08x..%x:%u%s, talk %u\n",
 		    departs ? "departure" : "arrival", what, craft->family, craft->protocol,
 		    craft->tcp_flags, craft->src[0], craft->src[3], craft->src_port, craft->dst[0],
 		    craft->dst[3], craft->dst_port, craft->fragmented ? " fragment" : "", round->n);
@@ -287,8 +329,8 @@ static bool pass(struct round *round, struct user_frame *frame, const struct cra
 /* --- packets --------------------------------------------------------------------- */
 
 /*
- * Through the router, from this side. True when it comes out, *out is then as whom; `lost`: not as
- * far as departure. For this host: false.
+ * Through the router, from this side. True when it comes out, *out is then as whom; behind arrival
+ * only where it is for this host, or `lost`; zero where it was dropped there.
  */
 static bool travel(struct round *round, const struct craft *craft, const struct tuple *like,
 		   unsigned in, bool lost, struct tuple *out)
@@ -299,6 +341,7 @@ static bool travel(struct round *round, const struct craft *craft, const struct 
 	struct craft made = *craft;
 	struct user_verdict verdict;
 
+	memset(out, 0, sizeof(*out));
 	world_mac(in, made.target_mac);
 	frame.len = craft_build(&made, round->bytes);
 	if (!pass(round, &frame, craft, false, &verdict))
@@ -358,7 +401,7 @@ static void say(struct round *round, struct conversation *talk, bool reply)
 			fail_with(round, &craft, true, "a reply does not come back", NULL, NULL);
 		talk->answered = true;
 	} else if (talk->known && memcmp(&out, &talk->came, sizeof(out))) {
-		fail_with(round, &craft, true, "a later packet is translated otherwise", NULL, NULL);
+		fail_with(round, &craft, true, "a later packet goes elsewhere", NULL, NULL);
 	} else {
 		talk->came = out;
 		talk->known = true;
@@ -412,8 +455,9 @@ static void give_up(struct round *round, struct conversation *talk)
 	unsigned in = side_of(&like, like.src);
 
 	craft_of(talk, false, &craft);
-	if (travel(round, &craft, &like, in, true, &out) || own(&out, out.dst))
-		return;
+	travel(round, &craft, &like, in, true, &out);
+	if (!out.family || own(&out, out.dst))
+		return; /* it did not come that far, or is for this host */
 	quoted = craft;
 	memcpy(quoted.dst, out.dst, 16);
 	if (!echo(&like))
@@ -429,7 +473,7 @@ static void give_up(struct round *round, struct conversation *talk)
 	/* Whatever became of the packet, its sender knows what it is about. */
 	out = tuple_of(round->bytes + 14 + 8 + (like.family == 4 ? 20 : 40) - 14, &like);
 	if (memcmp(out.dst, like.dst, 16) || out.dst_port != like.dst_port)
-		fail_with(round, &error, true, "an own error quotes what nobody has sent", NULL, NULL);
+		fail_with(round, &error, true, "an own error quotes what is unknown", NULL, NULL);
 }
 
 static void take_step(struct round *round)

@@ -48,6 +48,7 @@ static const char *const blocks[] = {
 	"nat wan -> self { forward udp to { 10.0.0.3, 10.0.0.4, 10.0.0.5 }\n"
 	"forward tcp to 10.0.0.7; forward udp to fd00::9; forward tcp to fd00::7-fd00::8 }",
 	"nat lan -> wan { source from fd00::/48 to 2001:db8:7::/48; masquerade }",
+	"nat wan -> self { forward 80-89 to 10.0.0.9:8080; forward 80-89 to [fd00::9]:8080 }",
 };
 
 /* The router's own addresses, outside. */

@@ -393,6 +393,18 @@ static __always_inline int host_nat_middle(host_t *host, const struct flow_key *
 	return step_nat_middle();
 }
 
+__noinline int step_nat_middle_taken(void)
+{
+	host_t host;
+
+	return host_light(&host) ? nat_middle_taken(&host) : 1;
+}
+
+static __always_inline int host_nat_middle_taken(host_t *host)
+{
+	return step_nat_middle_taken();
+}
+
 static long port_search_next(__u32 i, struct nat_room **nat)
 {
 	host_t host;

@@ -556,6 +556,11 @@ static inline int host_nat_take(host_t *host)
 	return nat_take(host);
 }
 
+static inline int host_nat_middle_taken(host_t *host)
+{
+	return nat_middle_taken(host);
+}
+
 static inline int host_nat_middle(host_t *host, const struct flow_key *key)
 {
 	return nat_middle(host, key);
