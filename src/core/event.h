@@ -67,6 +67,7 @@ enum statistic {
 	STAT_NAT_EXHAUSTED, /* dropped: no port, or no address, was free for the translation */
 	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
 	STAT_SET_FULL,	    /* and that they could not, for the set was full */
+	STAT_FAST,	    /* forwarded by the fast path; they are also counted as arrived, and by flow */
 	STAT_COUNT,
 };
 

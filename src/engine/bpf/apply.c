@@ -14,6 +14,7 @@
  */
 #include "engine/bpf/attach.h"
 #include "engine/bpf/early.h"
+#include "engine/bpf/fast.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/limits.h"
@@ -175,8 +176,14 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		err = loaded_pin(loaded, pins, problem);
 	else if (ruleset->early_zones)
 		err = loaded_pin_early(loaded, pins, problem);
-	if (!err && next->control)
+	if (!err && next->control) {
+		fast_stop(loaded); /* its program looks into the tables that go */
 		err = resize_move(loaded, next, pins, problem);
+		if (!err && ruleset->early_zones)
+			err = loaded_load_early(loaded, problem);
+		if (!err && ruleset->early_zones)
+			err = loaded_pin_early(loaded, pins, problem);
+	}
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, &slot, problem);
 	if (!err && at_once)
@@ -193,8 +200,10 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err && !report->first && options->take_over)
 		report->flows_seeded =
 			seed_flows(loaded, links, ruleset, slots_generation(loaded) - 1);
-	if (!err)
+	if (!err) {
+		fast_update(loaded, pins, links, ruleset);
 		attach_tidy(loaded, pins, links, ruleset);
+	}
 	if (!err)
 		limits_forget(loaded, image);
 	report->flip_ns = now_ns() - start;
@@ -251,6 +260,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 			     problem);
 	if (!err)
 		early_tell(options->dry_run ? NULL : &loaded, pins, ruleset, &report->interfaces);
+	if (!err && !options->dry_run)
+		fast_tell(&loaded, &report->interfaces);
 	loaded_close(&next);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */
