@@ -163,7 +163,7 @@ def _(world):
                 talk.rounds(1, b"y" * size)
             numbers[word] = counts(talk.flow()) + [world.firewall.hits(RULE) - before[0]]
             if word == "on":
-                went(world, before[1], 2 * len(sizes) + 1)
+                went(world, before[1], 2 * len(sizes) + 3)
             else:
                 same(fast(world), before[1])
         same(numbers["on"], numbers["off"], f"IPv{family}")
@@ -408,8 +408,8 @@ def _(world):
     same(fast_of(world), ON)
     counter = programs.Counter(world)
     with firewall:
-        index = socket.if_nametoindex("wan0")
-    foreign = programs.link(counter.program, index, programs.AT_TCX_EGRESS)
+        foreign = programs.link(counter.program, socket.if_nametoindex("wan0"),
+                                programs.AT_TCX_EGRESS)
     firewall.reeve("sync")
     holds("tc" in why_of(world, "wan0"), why_of(world, "wan0"))
     same(fast_of(world), OFF, "the other one is alone now")
