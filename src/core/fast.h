@@ -17,11 +17,10 @@
  *	int host_fast_leaves(host_t *, __u32 ifindex, __u32 tag)	 may it leave there, is that the interface's zone, and has nothing
  *						 to be changed in headers?
  *	struct flow *host_flow_find(host_t *, const struct flow_key *)
- *	int host_foreign(host_t *, host_packet_t *)	 see checkpoint.h
  *	void host_count_open(host_t *), host_count(host_t *, enum statistic), __u64 host_now_quick(host_t *)	 see quick.h
- *	int host_way(host_t *, host_packet_t *, const struct fast_packet *, __u32 ifindex, struct fast_way *)	 the kernel's: 0 when it knows a next hop
- *						 and the packet fits
- *	int host_neighbour_due(host_t *, const struct fast_way *, __u64 now)	 is it time to leave it a packet?
+ *	int host_way(host_t *, host_packet_t *, const struct fast_packet *, __u32 ifindex, __u64 now, struct fast_way *)	 the kernel's: 0
+ *						 when it knows a next hop, the packet fits, the device is still in our
+ *						 namespace, and it is not time to leave the neighbour a packet
  *	void *host_edit(host_packet_t *, __u32 length)	 the first bytes of the frame, to be written to, or NULL
  */
 #ifndef REEVE_CORE_FAST_H
@@ -100,10 +99,10 @@ static __always_inline __u32 fast_forward(host_t *host, host_packet_t *frame, __
 	host_count_open(host);
 	now = host_now_quick(host);
 	if (brief_look(host, &packet.brief, flow, from, now, &step) ||
-	    step.there == IMAGE_TAG_SELF || host_foreign(host, frame) ||
-	    host_way(host, frame, &packet, ifindex, &way) || way.ifindex == ifindex ||
+	    step.there == IMAGE_TAG_SELF ||
+	    host_way(host, frame, &packet, ifindex, now, &way) || way.ifindex == ifindex ||
 	    !host_fast_leaves(host, way.ifindex, step.there) ||
-	    host_neighbour_due(host, &way, now) || fast_rewrite(frame, packet.brief.key.family, &way))
+	    fast_rewrite(frame, packet.brief.key.family, &way))
 		return 0;
 	brief_take(&packet.brief, flow, &step, now);
 	host_count(host, STAT_ARRIVED);

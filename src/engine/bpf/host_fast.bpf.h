@@ -89,7 +89,7 @@ static __always_inline void *host_edit(host_packet_t *frame, __u32 length)
 	return data + length <= end ? data : 0;
 }
 
-static __always_inline int host_neighbour_due(host_t *host, const struct fast_way *way, __u64 now)
+static __always_inline int neighbour_due(const struct fast_way *way, __u64 now)
 {
 	const __u8 *address = way->link.destination;
 	__u32 place = (__u32)address[5] | (__u32)address[4] << 8;
@@ -124,9 +124,8 @@ static __always_inline void way_ends(struct bpf_fib_lookup *fib, const struct fl
 	}
 }
 
-static __always_inline int host_way(host_t *host, host_packet_t *frame,
-				    const struct fast_packet *packet, __u32 ifindex,
-				    struct fast_way *way)
+static __always_inline int way_ask(host_packet_t *frame, const struct fast_packet *packet,
+				   __u32 ifindex, __u64 now, struct fast_way *way)
 {
 	const struct flow_key *key = &packet->brief.key;
 	__u32 high = packet->brief.sender_high;
@@ -147,6 +146,68 @@ static __always_inline int host_way(host_t *host, host_packet_t *frame,
 	way->ifindex = fib.ifindex;
 	memcpy(way->link.destination, fib.dmac, sizeof(fib.dmac));
 	memcpy(way->link.source, fib.smac, sizeof(fib.smac));
+	return neighbour_due(way, now) ? -1 : 0;
+}
+
+/*
+ * What the kernel has said of an IPv4 tuple, of all of it that routes can ask for. It is believed
+ * for as long as a tick of the kernel's lasts, which is no longer than a packet may wait in a queue
+ * behind the same answer.
+ */
+struct way_kept {
+	__u64 ends;   /* both addresses, as in the key */
+	__u64 rest;   /* ports and protocol, likewise */
+	__u64 tick;
+	__u32 asked;  /* interface, service, direction */
+	__u32 length; /* packets up to this fit */
+	struct fast_way way;
+} __attribute__((aligned(64)));
+
+#define WAYS_KEPT 4096
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, WAYS_KEPT);
+	__type(key, __u32);
+	__type(value, struct way_kept);
+} ways SEC(".maps");
+
+typedef __u64 __attribute__((may_alias)) way_word;
+
+/* Ports of one client are often neighbours: they get places beside each other. */
+static __always_inline __u32 way_place(__u32 addresses, __u32 ports)
+{
+	addresses ^= addresses >> 16;
+	return (ports ^ ports >> 16 ^ addresses * 61) & (WAYS_KEPT - 1);
+}
+
+static __always_inline int host_way(host_t *host, host_packet_t *frame,
+				    const struct fast_packet *packet, __u32 ifindex, __u64 now,
+				    struct fast_way *way)
+{
+	const struct flow_key *key = &packet->brief.key;
+	__u64 ends = key->low[0] | (__u64)key->high[0] << 32;
+	__u64 rest = *(const way_word *)(const void *)&key->low_port, tick = bpf_jiffies64();
+	__u32 asked = ifindex | packet->service << 16 | packet->brief.sender_high << 24;
+	__u32 place = way_place(key->low[0] ^ key->high[0], (__u32)rest);
+	struct way_kept *kept;
+
+	kept = key->family == 4 ? bpf_map_lookup_elem(&ways, &place) : 0;
+	if (kept && kept->tick == tick && kept->ends == ends && kept->rest == rest &&
+	    kept->asked == asked && packet->brief.length <= kept->length) {
+		*way = kept->way;
+		return 0;
+	}
+	if (host_foreign(host, frame) || way_ask(frame, packet, ifindex, now, way))
+		return -1;
+	if (kept) {
+		kept->tick = tick;
+		kept->ends = ends;
+		kept->rest = rest;
+		kept->asked = asked;
+		kept->length = packet->brief.length;
+		kept->way = *way;
+	}
 	return 0;
 }
 
@@ -155,12 +216,11 @@ static __always_inline int host_way(host_t *host, host_packet_t *frame,
 /* Is it for this interface, and not only seen by it? */
 static __always_inline int frame_is_ours(const __u8 *destination, const __u8 *address)
 {
-	__u32 i, differ = 0;
+	const __u32 *one = __builtin_assume_aligned(destination, 4);
+	const __u32 *two = __builtin_assume_aligned(address, 4);
+	const __u16 *rest = (const __u16 *)(one + 1), *other = (const __u16 *)(two + 1);
 
-#pragma clang loop unroll(full)
-	for (i = 0; i < 6; i++)
-		differ |= destination[i] ^ address[i];
-	return !differ;
+	return *one == *two && *rest == *other;
 }
 
 /* By itself, so that it has a stack of its own. The interface to send by, or 0. */

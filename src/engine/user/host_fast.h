@@ -45,23 +45,15 @@ static inline int host_fast_leaves(host_t *host, uint32_t ifindex, uint32_t tag)
 #include "core/fast_way.h"
 
 static inline int host_way(host_t *host, host_packet_t *frame, const struct fast_packet *packet,
-			   uint32_t ifindex, struct fast_way *way)
+			   uint32_t ifindex, uint64_t now, struct fast_way *way)
 {
 	const struct user_options *options = &host->engine->options;
 
 	(void)ifindex;
+	(void)now; /* no kernel watches over neighbours here */
 	return options->next_hop ? options->next_hop(options->context, frame, packet->brief.length,
 						     &way->ifindex, way->link.destination,
 						     way->link.source) : -1;
-}
-
-/* No kernel watches over neighbours here. */
-static inline int host_neighbour_due(host_t *host, const struct fast_way *way, uint64_t now)
-{
-	(void)host;
-	(void)way;
-	(void)now;
-	return 0;
 }
 
 #include "core/fast.h"
