@@ -14,6 +14,7 @@
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
  *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
  *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
+ *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	see judge.h
  *	int host_open(host_t *)			opens the running image; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	see checkpoint.h
  *	__u32 host_generation(host_t *)
@@ -21,6 +22,7 @@
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)
+ *	void host_tell(host_t *, enum event_kind, const struct judgement *)	as host_event() of judge.h, but of many at once it may tell some
  * and behind it:
  *	__u32 host_early_admit(host_t *, __u32 ref)	early_admit(), as a function of its own or not
  *
@@ -100,9 +102,10 @@ static __always_inline void judge_early(host_t *host, struct judgement *j)
 	j->action = rule->action;
 	host_count(host, STAT_EARLY_DROPPED);
 	host_count_rule(host, number);
-	/* Only of what a rule logs: somebody who watches a flood must not make it dearer. */
 	if (rule->flags & IMAGE_RULE_LOG)
 		host_log(host, rule->log_sample, j);
+	else
+		host_tell(host, EVENT_DROP, j);
 }
 
 /*

@@ -56,13 +56,15 @@ enum means {
 	MEANS_GUARD_BEHIND = 4, /* that table does not know yet what is written here */
 };
 
+#define EARLY_WITHOUT 0x8000u
+
 /*
  * The fast path at an interface (core/fast.h). All zero: it is off there.
  */
 struct fast_interface {
 	__u8 address[6]; /* of its link layer: frames for others are none of the fast path's business */
 	__u8 bits[SLOTS]; /* enum fast_bits, under the image in each slot */
-};
+} __attribute__((aligned(8)));
 
 enum fast_bits {
 	FAST_ARRIVES = 1,
@@ -121,8 +123,11 @@ struct control {
 	/* Of the image in each slot; with TAG_SCRUBBED where the zone has departing headers changed. */
 	__u16 tags[SLOTS][INTERFACES_NEAR];
 	struct coverage_entry covered[INTERFACES_NEAR];
-	/* Why the XDP program of `early` is not in the driver, or not there: an errno, or 0. */
-	__u8 early_why[INTERFACES_NEAR];
+	/*
+	 * Why the XDP program of `early` is not in the driver: an errno, or 0; with EARLY_WITHOUT, why
+	 * there is none at all.
+	 */
+	__u16 early_why[INTERFACES_NEAR];
 	struct fast_interface fast[INTERFACES_NEAR];
 	__u8 fast_why[INTERFACES_NEAR]; /* enum fast_why */
 };
