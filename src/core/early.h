@@ -13,7 +13,8 @@
  * Includes nothing that needs flows. The including host header defines what frame.h, classify.h,
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
  *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
- *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
+ *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)
+ *						frame_parse(), as a function of its own or not
  *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	see judge.h
  *	int host_open(host_t *)			opens the running image; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	see checkpoint.h
@@ -22,7 +23,9 @@
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)
- *	void host_tell(host_t *, enum event_kind, const struct judgement *)	as host_event() of judge.h, but of many at once it may tell some
+ *	void host_tell(host_t *, enum event_kind, const struct judgement *)
+ *						as host_event() of judge.h, but of many at once
+ *						it may tell some
  * and behind it:
  *	__u32 host_early_admit(host_t *, __u32 ref)	early_admit(), as a function of its own or not
  *
@@ -123,8 +126,7 @@ static __always_inline int early_parse(host_t *host, host_packet_t *frame, __u32
 }
 
 /*
- * *j is zero. Afterwards j->outcome is OUTCOME_PASS, by BY_NOTHING, or
- * OUTCOME_DROP.
+ * *j is zero. Afterwards j->outcome is OUTCOME_PASS, by BY_NOTHING, or OUTCOME_DROP.
  */
 static __always_inline void checkpoint_early(host_t *host, host_packet_t *frame, __u32 ifindex,
 					     struct judgement *j, __u32 ethernet)
