@@ -31,6 +31,7 @@ class Case:
     filter: str = "none"  # none, nft, reeve
     flows: int = 1000
     stateful: bool = False
+    translated: bool = False  # stateful too
     rules: int = 0
     redirect: bool = False
     fast: bool = False  # by reeve's fast path
@@ -47,6 +48,8 @@ class Case:
     def policy(self):
         if self.fast:
             return policies.reeve_fast()
+        if self.translated:
+            return policies.nft_nat() if self.filter == "nft" else policies.reeve_nat()
         module = {"nft": (policies.nft_stateful, policies.nft_stateless),
                   "reeve": (policies.reeve_stateful, policies.reeve_stateless)}[self.filter]
         return module[0]() if self.stateful else module[1](self.rules)
@@ -66,6 +69,11 @@ def all_cases():
             if kind == "reeve":
                 cases.append(Case(f"reeve-fast-{flows}", title.replace("stateful", "fast path"),
                                   kind, flows, True, fast=True, peer=peer + name))
+        for reply in (False, True):
+            name = "nat-1000" + ("-reply" if reply else "")
+            cases.append(Case(f"{kind}-{name}",
+                              f"{kind}, translated, 1 000 flows" + (", replies" if reply else ""),
+                              kind, 1000, True, True, reply=reply, peer=peer and peer + name))
         for rules in (10, 100, 1000):
             name = f"rules-{rules}"
             cases.append(Case(f"{kind}-{name}", f"{kind}, {rules} stateless rules", kind,

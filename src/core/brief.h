@@ -8,10 +8,12 @@
  * The including host header defines, besides what track.h asks for:
  *	const void *host_peek(host_packet_t *, __u32 offset, __u32 length)	 the bytes in place, or NULL when they are not in one piece
  *	__u32 host_flows_since(host_t *)
+ *	void host_count(host_t *, enum statistic)
  */
 #ifndef REEVE_CORE_BRIEF_H
 #define REEVE_CORE_BRIEF_H
 
+#include "core/event.h"
 #include "core/frame.h"
 #include "core/track.h"
 
@@ -157,45 +159,35 @@ static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, struct
 	return ethertype == ETHERTYPE_IPV6 ? brief_ipv6(skb, l3, brief) : -1;
 }
 
-/* Where the packet stands in its flow. */
-struct brief_step {
-	__u32 direction, next;
-	__u32 there; /* tag of the zone by which it leaves */
-	struct flow_count *count;
-};
-
 /*
- * Is it one of the flow's, and is nothing to be done with it but to count it? Changes nothing.
- * 0: it is, and *step is filled.
+ * Is it one of the flow's, from the right zone, and is nothing to be done with it but to count it?
+ * Changes nothing. 0: it is, and *next is what the state machine says.
  */
-static __always_inline int brief_look(host_t *host, const struct brief *brief, struct flow *flow,
-				      __u32 from, __u64 now, struct brief_step *step)
+static __always_inline int brief_look(host_t *host, const struct brief *brief,
+				      const struct flow *flow, __u32 from, __u32 direction, __u64 now,
+				      __u32 *next)
 {
-	__u32 here = flow->from_tag;
+	__u32 here = direction == DIRECTION_REPLY ? flow->to_tag : flow->from_tag;
 
-	step->direction = DIRECTION_ORIGINAL;
-	step->there = flow->to_tag;
-	step->count = &flow->original;
-	if (brief->sender_high != (flow->flags & FLOW_ORIGIN_HIGH)) {
-		step->direction = DIRECTION_REPLY;
-		here = flow->to_tag;
-		step->there = flow->from_tag;
-		step->count = &flow->reply;
-	}
-	if (here != from || (flow->flags & (FLOW_MARKS | FLOW_TRANSLATED)) || flow_expired(flow, now) ||
+	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now) ||
 	    flow_stale(flow, host_flows_since(host)))
 		return -1;
-	step->next = flow_step(flow, brief->key.protocol, &brief->numbers, brief->tcp_flags, 0,
-			       step->direction, now);
-	return step->next & (REJUDGE | OUTSIDE) ? -1 : 0;
+	*next = flow_step(flow, brief->key.protocol, &brief->numbers, brief->tcp_flags, 0, direction,
+			  now);
+	return *next & (REJUDGE | OUTSIDE) ? -1 : 0;
 }
 
-static __always_inline void brief_take(const struct brief *brief, struct flow *flow,
-				       const struct brief_step *step, __u64 now)
+/* Takes it into the flow: it is counted. */
+static __always_inline void brief_take(host_t *host, const struct brief *brief, struct flow *flow,
+				       __u32 next, __u32 direction, __u64 now)
 {
-	flow_take(flow, step->next, &brief->numbers, brief->tcp_flags, step->direction, now);
-	step->count->packets += brief->segments;
-	step->count->bytes += brief->length;
+	struct flow_count *count = direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
+
+	flow_take(flow, next, &brief->numbers, brief->tcp_flags, direction, now);
+	count->packets += brief->segments;
+	count->bytes += brief->length;
+	host_count(host, STAT_ARRIVED);
+	host_count(host, STAT_BY_FLOW);
 }
 
 #endif

@@ -83,30 +83,32 @@ static __always_inline int fast_rewrite(host_packet_t *frame, __u32 family,
 /* The interface by which the frame, changed, is to be sent; or 0. */
 static __always_inline __u32 fast_forward(host_t *host, host_packet_t *frame, __u32 ifindex)
 {
+	__u32 from, there, direction = DIRECTION_ORIGINAL, next;
 	struct fast_packet packet;
-	struct brief_step step;
 	struct fast_way way;
 	struct flow *flow;
-	__u32 from;
 	__u64 now;
 
 	from = host_fast_tag(host, ifindex);
 	if (!from || fast_read(frame, &packet))
 		return 0;
 	flow = host_flow_find(host, &packet.brief.key);
-	if (!flow)
+	if (!flow || (flow->flags & FLOW_TRANSLATED))
 		return 0;
+	there = flow->to_tag;
+	if (packet.brief.sender_high != (flow->flags & FLOW_ORIGIN_HIGH)) {
+		direction = DIRECTION_REPLY;
+		there = flow->from_tag;
+	}
 	host_count_open(host);
 	now = host_now_quick(host);
-	if (brief_look(host, &packet.brief, flow, from, now, &step) ||
-	    step.there == IMAGE_TAG_SELF ||
+	if (there == IMAGE_TAG_SELF ||
+	    brief_look(host, &packet.brief, flow, from, direction, now, &next) ||
 	    host_way(host, frame, &packet, ifindex, now, &way) || way.ifindex == ifindex ||
-	    !host_fast_leaves(host, way.ifindex, step.there) ||
+	    !host_fast_leaves(host, way.ifindex, there) ||
 	    fast_rewrite(frame, packet.brief.key.family, &way))
 		return 0;
-	brief_take(&packet.brief, flow, &step, now);
-	host_count(host, STAT_ARRIVED);
-	host_count(host, STAT_BY_FLOW);
+	brief_take(host, &packet.brief, flow, next, direction, now);
 	host_count(host, STAT_FAST);
 	return way.ifindex;
 }
