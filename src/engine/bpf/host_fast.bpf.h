@@ -95,8 +95,9 @@ static __always_inline int neighbour_due(const struct fast_way *way, __u64 now)
 	__u32 place = (__u32)address[5] | (__u32)address[4] << 8;
 	__u64 *seen;
 
-	place = (place ^ way->ifindex << 5 ^ (__u32)address[3]) & (NEIGHBOUR_PLACES - 1);
-	seen = &neighbours_seen[place];
+	place ^= way->ifindex << 5 ^ (__u32)address[3];
+	forget(place); /* or parts of it are masked singly, and old verifiers see no bound */
+	seen = &neighbours_seen[place & (NEIGHBOUR_PLACES - 1)];
 	if (now - *(volatile __u64 *)seen < NEIGHBOUR_INTERVAL)
 		return 0;
 	*(volatile __u64 *)seen = now;
