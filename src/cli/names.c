@@ -236,6 +236,7 @@ static const struct {
 	[FAST_UNTOLD] = { "off", "this kernel does not tell what its driver can do with XDP" },
 	[FAST_DRIVER] = { "off", "its driver has no native XDP" },
 	[FAST_REDIRECT] = { "off", "its driver takes no redirected frames now" },
+	[FAST_VLANS] = { "off", "VLAN devices stand on it, and XDP cannot tell their frames" },
 	[FAST_CHECKSUMS] = { "off", "frames may arrive with checksums still to be made (`ethtool -K` tx off "
 				    "at both ends)" },
 	[FAST_OTHERS_XDP] = { "off", "somebody else's XDP program is there (`reeve hooks`)" },

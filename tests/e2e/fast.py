@@ -13,7 +13,7 @@ import time
 
 import programs
 from follow import pin_of
-from e2e import (Echo, Sniffer, eventually, holds, main, router_world, run, same, scapy_layers,
+from e2e import (Echo, Skip, Sniffer, eventually, holds, main, router_world, run, same, scapy_layers,
                  send_frames, tcp, test)
 
 PORT, OTHER = 7001, 7002
@@ -385,6 +385,32 @@ def _(world):
     went(world, before, 20)  # the answers alone
     world.firewall.run("tc", "qdisc", "del", "dev", "wan0", "root")
     world.firewall.reeve("sync")
+    same(fast_of(world), ON)
+
+
+@test("a device with VLANs on it: XDP may not see the tags of their frames")
+def _(world):
+    if world.firewall.try_run("ip", "link", "add", "link", "wan0", "name", "wan0.7", "type", "vlan",
+                              "id", "7").returncode:
+        raise Skip("the kernel has no VLAN devices")
+    world.firewall.reeve("sync")
+    same(fast_of(world), OFF)
+    holds("VLAN" in why_of(world, "wan0"), why_of(world, "wan0"))
+    holds("no other interface" in why_of(world, "lan0"), why_of(world, "lan0"))
+    world.firewall.ip("link del wan0.7")
+    world.firewall.reeve("sync")
+    same(fast_of(world), ON)
+
+
+@test("a driver that refuses the program: off, and not tried again with every look")
+def _(world):
+    without = dict(os.environ, REEVE_WITHOUT="native-xdp")
+    world.firewall.apply(option("off"))
+    world.firewall.reeve("apply", world.firewall.policy(POLICY), env=without)
+    same(fast_of(world), OFF)
+    holds("could not be attached" in why_of(world, "lan0"), why_of(world, "lan0"))
+    same(world.firewall.reeve_json("sync")["changes"], [])
+    world.firewall.apply(POLICY)
     same(fast_of(world), ON)
 
 

@@ -202,7 +202,7 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		report->flows_seeded =
 			seed_flows(loaded, links, ruleset, slots_generation(loaded) - 1);
 	if (!err) {
-		fast_update(loaded, pins, links, ruleset);
+		fast_update(loaded, pins, links, ruleset, true);
 		attach_tidy(loaded, pins, links, ruleset);
 	}
 	if (!err)

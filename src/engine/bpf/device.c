@@ -128,6 +128,61 @@ static void features_read(struct device_facts_vector *facts)
 			     features_receive, facts);
 }
 
+/* --- what stands on it --- */
+
+struct upper {
+	uint32_t lower;
+	bool vlan;
+};
+
+static int upper_kind_attr(const struct nlattr *attr, void *context)
+{
+	struct upper *upper = context;
+
+	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+		upper->vlan = !strcmp(netlink_string(attr), "vlan");
+	return MNL_CB_OK;
+}
+
+static int upper_attr(const struct nlattr *attr, void *context)
+{
+	struct upper *upper = context;
+
+	if (mnl_attr_get_type(attr) == IFLA_LINK)
+		upper->lower = netlink_number(attr);
+	if (mnl_attr_get_type(attr) == IFLA_LINKINFO)
+		return mnl_attr_parse_nested(attr, upper_kind_attr, upper);
+	return MNL_CB_OK;
+}
+
+static int upper_receive(const struct nlmsghdr *message, void *context)
+{
+	struct upper upper = { 0 };
+	struct device_facts *facts;
+
+	if (message->nlmsg_type != RTM_NEWLINK ||
+	    !netlink_has_header(message, sizeof(struct ifinfomsg)) ||
+	    mnl_attr_parse(message, sizeof(struct ifinfomsg), upper_attr, &upper) < 0 || !upper.vlan)
+		return MNL_CB_OK;
+	facts = facts_find(context, upper.lower);
+	if (facts)
+		facts->vlans = true;
+	return MNL_CB_OK;
+}
+
+static void uppers_read(struct device_facts_vector *facts)
+{
+	struct nlmsghdr *request;
+	char buffer[256];
+
+	request = mnl_nlmsg_put_header(buffer);
+	request->nlmsg_type = RTM_GETLINK;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request->nlmsg_seq = 1;
+	mnl_nlmsg_put_extra_header(request, sizeof(struct ifinfomsg));
+	netlink_dump(NETLINK_ROUTE, request, upper_receive, facts);
+}
+
 /* --- qdiscs --- */
 
 /* What leaves in the order in which it came, or fairly by flow, and no later than it could. */
@@ -195,25 +250,28 @@ static int ethtool(int fd, const char *name, void *command)
  * them on. Whether the other end does cannot be seen from here; that it does not is said by turning
  * it off at this one.
  */
-static bool checksums_unfinished(int fd, const char *name)
+static bool checksums_unfinished(int fd, const char *name, const char *driver)
 {
-	struct ethtool_drvinfo driver = { .cmd = ETHTOOL_GDRVINFO };
 	struct ethtool_value sums = { .cmd = ETHTOOL_GTXCSUM };
 
-	if (ethtool(fd, name, &driver) || (strcmp(driver.driver, "veth") != 0 &&
-					   strcmp(driver.driver, "tun") != 0))
+	if (strcmp(driver, "veth") != 0 && strcmp(driver, "tun") != 0)
 		return false;
 	return ethtool(fd, name, &sums) || sums.data;
 }
 
 static void device_ask(int fd, const struct link *link, struct device_facts *facts)
 {
+	struct ethtool_drvinfo driver = { .cmd = ETHTOOL_GDRVINFO };
 	struct ifreq request = { 0 };
 
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", link->name);
+	if (ethtool(fd, link->name, &driver))
+		driver.driver[0] = '\0';
+	/* It hands programs on to its ports, and there they see the port. */
+	facts->shared = !strcmp(driver.driver, "bonding") || !strcmp(driver.driver, "team");
 	if (!ioctl(fd, SIOCGIFHWADDR, &request))
 		memcpy(facts->address, request.ifr_hwaddr.sa_data, sizeof(facts->address));
-	facts->unfinished = checksums_unfinished(fd, link->name);
+	facts->unfinished = checksums_unfinished(fd, link->name, driver.driver);
 }
 
 int device_facts_read(const struct link_vector *links, struct device_facts_vector *facts)
@@ -231,6 +289,9 @@ int device_facts_read(const struct link_vector *links, struct device_facts_vecto
 		}
 	}
 	features_read(facts);
+	for (size_t i = 0; i < facts->n; i++)
+		facts->items[i].native &= !facts->items[i].shared;
+	uppers_read(facts);
 	qdiscs_read(facts);
 	return 0;
 }

@@ -13,6 +13,8 @@ struct device_facts {
 	bool told;	    /* the kernel says what its driver does with XDP: the next two hold (Linux 6.3) */
 	bool native;	    /* takes a program, which may redirect */
 	bool redirects;	    /* takes frames that are redirected to it */
+	bool shared;	    /* its programs run at its ports */
+	bool vlans;	    /* VLAN devices stand on it: XDP may be shown their frames without the tag */
 	bool unfinished;    /* frames may arrive on it whose checksums are still to be made */
 	bool shapes;	    /* a qdisc of it does more than to queue */
 };

@@ -19,6 +19,8 @@ static enum fast_why own_reason(const struct device_facts *facts, bool insists)
 		return FAST_UNTOLD;
 	if (facts->told && !facts->native)
 		return FAST_DRIVER;
+	if (facts->vlans)
+		return FAST_VLANS;
 	if (facts->unfinished && !insists)
 		return FAST_CHECKSUMS;
 	if (facts->told && !facts->redirects)
@@ -116,8 +118,14 @@ static bool any(const struct fast_place_vector *plan)
 	return another(plan, SIZE_MAX, FAST_ARRIVES | FAST_LEAVES);
 }
 
-int fast_plan(const struct link_vector *links, const struct ruleset *ruleset,
-	      struct fast_place_vector *plan)
+static bool was_refused(const struct loaded *loaded, uint32_t ifindex)
+{
+	return loaded && ifindex < INTERFACES_NEAR &&
+	       loaded->control->fast_why[ifindex] == FAST_REFUSED;
+}
+
+int fast_plan(const struct loaded *loaded, const struct link_vector *links,
+	      const struct ruleset *ruleset, struct fast_place_vector *plan)
 {
 	struct device_facts_vector facts = { 0 };
 	int err = device_facts_read(links, &facts);
@@ -129,6 +137,8 @@ int fast_plan(const struct link_vector *links, const struct ruleset *ruleset,
 		if (link_coverage(link, ruleset) == COVERAGE_COVERED)
 			place.why = (uint8_t)reason(link, &facts.items[i], ruleset);
 		place.bits = bits_for(place.why);
+		if (place.bits && was_refused(loaded, link->ifindex))
+			off(&place, FAST_REFUSED);
 		memcpy(place.address, facts.items[i].address, sizeof(place.address));
 		err = fast_place_vector_push(plan, place);
 	}
@@ -162,8 +172,6 @@ bool fast_agrees(const struct loaded *loaded, const struct fast_place *place)
 	if (place->ifindex >= INTERFACES_NEAR)
 		return true;
 	now = &control->fast[place->ifindex];
-	if (control->fast_why[place->ifindex] == FAST_REFUSED && place->bits)
-		return true;
 	return control->fast_why[place->ifindex] == place->why &&
 	       now->bits[control->active & 1] == place->bits &&
 	       (!place->bits || !memcmp(now->address, place->address, sizeof(now->address)));
@@ -211,12 +219,12 @@ static int programs_load(struct loaded *loaded, const struct pins *pins)
 }
 
 void fast_update(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
-		 const struct ruleset *ruleset)
+		 const struct ruleset *ruleset, bool again)
 {
 	struct fast_place_vector plan = { 0 };
 	bool loads;
 
-	if (fast_plan(links, ruleset, &plan)) {
+	if (fast_plan(again ? NULL : loaded, links, ruleset, &plan)) {
 		fast_stop(loaded);
 		return;
 	}

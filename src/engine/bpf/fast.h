@@ -24,17 +24,20 @@ struct fast_place {
 
 VECTOR(fast_place_vector, struct fast_place);
 
-/* One for each link, in their order. -ENOMEM. */
-int fast_plan(const struct link_vector *links, const struct ruleset *ruleset,
-	      struct fast_place_vector *plan);
-/* Is it already so? Where the program has been refused, it is. */
+/*
+ * One for each link, in their order. Where `loaded`, unless NULL, notes a refusal, that stays.
+ * -ENOMEM.
+ */
+int fast_plan(const struct loaded *loaded, const struct link_vector *links,
+	      const struct ruleset *ruleset, struct fast_place_vector *plan);
+/* Is it already so? */
 bool fast_agrees(const struct loaded *loaded, const struct fast_place *place);
 /*
  * Makes it so for the policy that runs: attaches programs and tells them. Never fails for good: what
- * cannot be stays off.
+ * cannot be stays off. `again`: what has been refused before is tried once more.
  */
 void fast_update(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
-		 const struct ruleset *ruleset);
+		 const struct ruleset *ruleset, bool again);
 /* Off everywhere, until the next fast_update(). */
 void fast_stop(struct loaded *loaded);
 /* Does the fast path have a program there? */

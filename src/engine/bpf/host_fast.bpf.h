@@ -164,7 +164,7 @@ struct way_kept {
 	struct fast_way way;
 } __attribute__((aligned(64)));
 
-#define WAYS_KEPT 4096
+#define WAYS_KEPT 2048
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -217,7 +217,7 @@ static int look_at_fast(const struct keeper *keeper, const struct look *look,
 			struct upkeep_report *report)
 {
 	struct fast_place_vector plan = { 0 };
-	int err = fast_plan(&look->links, &keeper->ruleset, &plan);
+	int err = fast_plan(&keeper->loaded, &look->links, &keeper->ruleset, &plan);
 
 	for (size_t i = 0; !err && i < plan.n; i++)
 		if (!fast_agrees(&keeper->loaded, &plan.items[i]) ||
@@ -319,7 +319,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 	report_trim(report, last);
 	if (look->zones_differ)
 		err = slots_reimage_done(&keeper->loaded, first ? &other : problem);
-	fast_update(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
+	fast_update(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset, false);
 	attach_tidy(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
 	return first ? first : err;
 }

@@ -83,6 +83,7 @@ enum fast_why {
 	FAST_UNTOLD,	/* the kernel does not tell what its driver can do with XDP */
 	FAST_DRIVER,	/* it has no native XDP */
 	FAST_REDIRECT,	/* it does not take redirected frames */
+	FAST_VLANS,	/* VLAN devices stand on it, whose frames XDP may see without their tag */
 	FAST_CHECKSUMS, /* frames may come with checksums that are still to be made */
 	FAST_OTHERS_XDP,
 	FAST_OTHERS_TC,
