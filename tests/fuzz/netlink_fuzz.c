@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as what the kernel says of interfaces, routes, filters, chains and hooks. The functions
+ * Any bytes as what the kernel says of interfaces, routes, qdiscs, filters, chains and hooks. The functions
  * that receive messages are the files' own: so the files are here.
  */
 #include "engine/bpf/hooks_device.c"
 #include "engine/bpf/interfaces.c"
+
+#include "engine/bpf/device.c"
 
 #include "messages.h"
 
@@ -17,6 +19,10 @@ enum {
 	KIND_CHAIN,
 	KIND_FLOWTABLE,
 	KIND_LIST,
+	KIND_FAMILY,
+	KIND_FEATURES,
+	KIND_UPPER,
+	KIND_QDISC,
 	KINDS,
 };
 
@@ -25,6 +31,7 @@ struct context {
 	struct hooks hooks;
 	struct hook_reading reading;
 	struct filter_reading filters;
+	struct device_facts_vector facts;
 };
 
 static const struct link device = { .name = "eth0", .ifindex = 2 };
@@ -32,6 +39,7 @@ static const struct link device = { .name = "eth0", .ifindex = 2 };
 static void receive(struct context *context, unsigned kind, struct nlmsghdr *message)
 {
 	struct route_answer answer = { 0 };
+	uint16_t family = 0;
 
 	switch (kind) {
 	case KIND_LINK:
@@ -63,6 +71,20 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 	case KIND_LIST:
 		hooks_list_receive(message, &context->reading);
 		break;
+	case KIND_FAMILY:
+		family_receive(message, &family);
+		break;
+	case KIND_FEATURES:
+		features_receive(message, &context->facts);
+		break;
+	case KIND_UPPER:
+		message->nlmsg_type = RTM_NEWLINK;
+		upper_receive(message, &context->facts);
+		break;
+	case KIND_QDISC:
+		message->nlmsg_type = RTM_NEWQDISC;
+		qdisc_receive(message, &context->facts);
+		break;
 	}
 }
 
@@ -76,9 +98,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct context context = { .reading = { .hooks = &context.hooks, .links = &context.links },
 				   .filters = { &context.reading, &device, POINT_TC_INGRESS, 0 } };
+	struct device_facts facts = { .ifindex = device.ifindex };
 	struct nlmsghdr *message;
 	unsigned kind;
 
+	context.facts = (struct device_facts_vector){ .items = &facts, .n = 1 };
 	while ((message = message_next(&data, &size, &kind))) {
 		receive(&context, kind % KINDS, message);
 		free(message);

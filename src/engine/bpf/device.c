@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/genetlink.h>
-#include <linux/if.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
