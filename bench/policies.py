@@ -31,6 +31,11 @@ def reeve_nat():
     return reeve_stateful() + (f"nat client -> server {{ source from {CLIENTS} to {CLIENTS} }}\n")
 
 
+def reeve_translated(options=""):
+    """Sources from a pool, for clients whose flows are more than one address has ports."""
+    return reeve_stateful(options) + "nat client -> server { source to 10.2.0.64-10.2.0.127 }\n"
+
+
 def reeve_stateless(rules):
     """`rules` rules without state; the last one matches."""
     lines = [f"    allow {port}/udp from {source} to {destination} stateless"

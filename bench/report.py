@@ -83,12 +83,15 @@ def apply_bar(apply):
 
 def memory_bars(memory):
     texts = ("flow key: 40 bytes", "flow record: at most 160 bytes",
-             "room for a million flows: at most 256 MiB")
+             "room for a million flows: at most 256 MiB",
+             "a million translated flows: at most 450 MiB")
     if "bytes" not in memory:
         return [bar(text, None, None) for text in texts]
     return [bar(texts[0], f"{memory['key']} bytes", memory["key"] == 40),
             bar(texts[1], f"{memory['record']} bytes", memory["record"] <= 160),
-            bar(texts[2], f"{memory['bytes'] / MIB:.0f} MiB", memory["bytes"] <= 256 * MIB)]
+            bar(texts[2], f"{memory['bytes'] / MIB:.0f} MiB", memory["bytes"] <= 256 * MIB),
+            bar(texts[3], f"{memory['translated_bytes'] / MIB:.0f} MiB",
+                memory["translated_bytes"] <= 450 * MIB)]
 
 
 def early_bar(early):
@@ -185,7 +188,8 @@ def print_report(surroundings, cases, apply, memory, early):
               + (f"; nft loads the same in {apply['nft_s']:.2f} s" if "nft_s" in apply else ""))
     if "bytes" in memory:
         print(f"{memory['entries']} flows: {memory['bytes'] / MIB:.0f} MiB "
-              f"(key {memory['key']}, record {memory['record']} bytes)")
+              f"(key {memory['key']}, record {memory['record']} bytes); if all are translated "
+              f"{memory['translated_bytes'] / MIB:.0f} MiB")
     if "entries" in early:
         early_lines(early)
     for name, part in (("apply", apply), ("memory", memory), ("early", early)):

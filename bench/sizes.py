@@ -7,11 +7,12 @@ import statistics
 import time
 
 import policies
-from world import REEVE, program, run
+from world import REEVE, Failed, program, run
 
 RULES = 10_000
 TIMES = 5
 FLOWS = 1_000_000
+FEW = 50_000
 
 
 def seconds(action):
@@ -59,12 +60,35 @@ def large_policy(world, progress, _rounds):
     return figures
 
 
+def map_of(world, name):
+    return json.loads(world.inside(program("repeat"), "map", name))
+
+
 def million_flows(world, progress, _rounds):
-    """Shape and memory of the table of a policy with room for a million flows."""
+    """Shape and memory of the table of a policy with room for a million flows; with translation too."""
     progress(f"room for {FLOWS} flows")
     options = f"options {{ flows {FLOWS} }}\n"
     try:
         world.reeve("apply", world.file("million.reeve", policies.reeve_stateful(options)))
-        return json.loads(world.inside(program("repeat"), "map", "flows"))
+        figures = map_of(world, "flows")
+        world.reeve("down")
+        progress(f"room for {FLOWS} translated flows")
+        world.reeve("apply", world.file("translated.reeve", policies.reeve_translated(options)))
+        figures["translated_bytes"] = translated_bytes(world)
+        return figures
     finally:
         world.unfilter()
+
+
+def translated_bytes(world):
+    """
+    The table of flows, and the one whose entries lead to them. The latter takes memory entry by
+    entry: as many as the bench has at hand tell what a million will take.
+    """
+    empty = map_of(world, "translations")["bytes"]
+    world.command(f"send original 0 {FEW} {FEW}")
+    begun = world.reeve_json("status")["embryonic"]["used"]
+    if begun < FEW * 0.99:
+        raise Failed(f"of {FEW} translated flows {begun} began")
+    grown = map_of(world, "translations")["bytes"] - empty
+    return map_of(world, "flows")["bytes"] + empty + grown * FLOWS // begun

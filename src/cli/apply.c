@@ -93,6 +93,9 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 	if (report->flows_left)
 		say(context, "flows-left",
 		    "the policy runs, but not all live flows could be ended: `reeve flows kill all` tries again");
+	if (report->addresses_unfollowed)
+		say(context, "masquerade-unfollowed",
+		    "this kernel does not tell programs by which address packets leave (Linux 6.7 does), and reeved does not run: masquerade takes another address only after `reeve sync`");
 	if (report->xfrm_policies)
 		say(context, "ipsec",
 		    "IPsec policies exist: departure sees packets encrypted, and transport mode is not filtered inside");

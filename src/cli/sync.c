@@ -29,11 +29,11 @@ static json_t *upkeep_json(const struct upkeep *upkeep)
 	char line[512];
 
 	upkeep_text(upkeep, line, sizeof(line));
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "kind",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
 			 upkeep_name(upkeep->kind), "interface", json_text(upkeep->interface), "index",
 			 upkeep->ifindex ? json_integer(upkeep->ifindex) : json_null(), "zone",
 			 json_text(upkeep->zone), "zone_before", json_text(upkeep->zone_before),
-			 "text", json_text(line));
+			 "detail", json_text(upkeep->detail), "text", json_text(line));
 }
 
 static void report_json(const struct upkeep_report *report, int err, const struct problem *problem)

@@ -131,6 +131,7 @@ struct translation {
 enum translated {
 	TRANSLATED_SOURCE = 1,
 	TRANSLATED_DESTINATION = 2,
+	TRANSLATED_MASQUERADE = 4, /* the source is an address of this host's, and ends with it */
 };
 
 /*

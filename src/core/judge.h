@@ -376,6 +376,23 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
 }
 
 /*
+ * This host's own error about a packet whose flow has not begun: one that is forwarded and went no
+ * further. Its sender knows it by the destination that it had.
+ */
+static __always_inline void related_pending(host_t *host, const struct quoted *quoted, __u64 now)
+{
+	const struct pending *pending = host_pending_find(host, &quoted->key);
+	struct nat_room *nat = host_nat(host);
+
+	if (!pending || now - pending->seen >= PENDING_LIFETIME)
+		return;
+	nat->quoted = 1;
+	nat->rewrite = REWRITE_SOURCE;
+	address_copy(nat->address, pending->dst);
+	nat->port = pending->port;
+}
+
+/*
  * The translated flow of the packet that an ICMP error quotes. Turned round, the quoted tuple is
  * that of a packet which goes the error's way, and is translated as such a packet would be: on
  * arrival the quoted source with the error's destination, at departure the quoted destination,
@@ -414,6 +431,8 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	nat->quoted = (__u32)result;
 	p->flags = flags;
 	nat_as_it_is(nat, p);
+	if (!result && word[FIELD_FROM_ZONE] == ZONE_SELF)
+		related_pending(host, quoted, now);
 	return result;
 }
 

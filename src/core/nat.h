@@ -468,6 +468,7 @@ static __always_inline int nat_source(host_t *host, const struct judgement *j)
 	if (!nat->own_known)
 		return -1;
 	address_copy(nat->to.src, nat->own);
+	nat->to.flags |= TRANSLATED_MASQUERADE;
 	return 1;
 }
 
@@ -602,7 +603,7 @@ static __always_inline int nat_begin(host_t *host, struct flow_key *key,
 		if (!nat->found)
 			return -1;
 	}
-	if (nat->to.flags == (TRANSLATED_SOURCE | TRANSLATED_DESTINATION) &&
+	if ((nat->to.flags & TRANSLATED_SOURCE) && (nat->to.flags & TRANSLATED_DESTINATION) &&
 	    host_nat_middle(host, key))
 		return -1;
 	if (nat->to.flags & TRANSLATED_SOURCE) {

@@ -6,11 +6,13 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+static const unsigned heard_of = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+
 struct mnl_socket *listen_open(void)
 {
 	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (!socket || mnl_socket_bind(socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0) {
+	if (!socket || mnl_socket_bind(socket, heard_of, MNL_SOCKET_AUTOPID) < 0) {
 		int err = errno;
 
 		if (socket)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as what the kernel says of interfaces, routes, qdiscs, filters, chains and hooks. The functions
- * that receive messages are the files' own: so the files are here.
+ * Any bytes as what the kernel says of interfaces, addresses, routes, qdiscs, filters, chains and
+ * hooks. The functions that receive messages are the files' own: so the files are here.
  */
+#include "engine/bpf/addresses.c"
 #include "engine/bpf/hooks_device.c"
 #include "engine/bpf/interfaces.c"
 
@@ -19,6 +20,8 @@ enum {
 	KIND_CHAIN,
 	KIND_FLOWTABLE,
 	KIND_LIST,
+	KIND_ADDRESS,
+	KIND_SOURCE,
 	KIND_FAMILY,
 	KIND_FEATURES,
 	KIND_UPPER,
@@ -28,6 +31,7 @@ enum {
 
 struct context {
 	struct link_vector links;
+	struct own_address_vector addresses;
 	struct hooks hooks;
 	struct hook_reading reading;
 	struct filter_reading filters;
@@ -39,6 +43,7 @@ static const struct link device = { .name = "eth0", .ifindex = 2 };
 static void receive(struct context *context, unsigned kind, struct nlmsghdr *message)
 {
 	struct route_answer answer = { 0 };
+	struct source_answer source = { 0 };
 	uint16_t family = 0;
 
 	switch (kind) {
@@ -70,6 +75,14 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 		break;
 	case KIND_LIST:
 		hooks_list_receive(message, &context->reading);
+		break;
+	case KIND_ADDRESS:
+		message->nlmsg_type = RTM_NEWADDR;
+		address_receive(message, &context->addresses);
+		break;
+	case KIND_SOURCE:
+		message->nlmsg_type = RTM_NEWROUTE;
+		source_receive(message, &source);
 		break;
 	case KIND_FAMILY:
 		family_receive(message, &family);
@@ -119,6 +132,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (entry->point >= POINTS || entry->kind >= HOOK_KINDS)
 			abort();
 	}
+	for (size_t i = 0; i < context.addresses.n; i++) {
+		const struct own_address *address = &context.addresses.items[i];
+
+		if (address->family != 4 && address->family != 6)
+			abort();
+	}
+	own_address_vector_free(&context.addresses);
 	link_vector_free(&context.links);
 	hooks_free(&context.hooks);
 	return 0;

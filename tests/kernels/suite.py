@@ -214,6 +214,31 @@ def _(world):
             "dropped": ("timeout", tcp, world.client, firewall.lan[6], DROPPED)})
 
 
+@test("masquerade takes the address of the leaving interface, also another one after sync", 120)
+def _(world):
+    firewall, client, server = world.firewall, world.client, world.server
+    firewall.apply(POLICY + "nat lan -> wan { masquerade }\n")
+
+    def heard_as(family):
+        world.echo.heard.clear()
+        same(udp(client, server.address[family], ALLOWED), "open")
+        same(tcp(client, server.address[family], ALLOWED), "open")
+        return {peer for _, _, peer, _ in world.echo.heard}
+
+    for family, other in ((4, "203.0.113.7/24"), (6, "2001:db8:203::7/64")):
+        same(heard_as(family), {firewall.wan[family]})
+        same(ping(client, server.address[family]), "open")
+        firewall.ip(f"addr del {firewall.wan[family]}/{other.split('/')[1]} dev wan0",
+                    f"addr add {other} dev wan0" + " nodad" * (family == 6))
+        said = firewall.reeve("sync")
+        holds("whose address has gone" in said, said)
+        same(heard_as(family), {other.split("/")[0]})
+        firewall.ip(f"addr del {other} dev wan0",
+                    f"addr add {firewall.wan[family]}/{other.split('/')[1]} dev wan0" + " nodad" * (family == 6))
+    firewall.reeve("sync")
+    firewall.apply(POLICY)
+
+
 @test("early: a port, a limit, a dynamic set, both families; and off again", 120)
 def _(world):
     firewall, client = world.firewall, world.client
@@ -251,7 +276,7 @@ def _(world):
 def world():
     made = router_world("kernels")
     Echo(made.firewall, ALLOWED, DROPPED, REJECTED)
-    Echo(made.server, ALLOWED, DROPPED, REJECTED)
+    made.echo = Echo(made.server, ALLOWED, DROPPED, REJECTED)
     Echo(made.client, ALLOWED, DROPPED)
     return made
 

@@ -49,6 +49,8 @@ static int start_engine(struct bench *bench)
 					.route = world_route,
 					.way_back = world_way_back,
 					.mtu = world_mtu,
+					.leaves = world_leaves,
+					.address = world_address,
 					.next_hop = next_hop,
 					.event = hear,
 					.context = bench };

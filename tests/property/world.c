@@ -86,7 +86,7 @@ bool world_forwards(unsigned interface, unsigned family, const uint32_t *src, co
 	if (!(interface & 1))
 		return false;
 	if (family == 4)
-		return dst[0] >> 24 != 10;
+		return dst[0] >> 24 != 10 && dst[0] != WORLD_ADDRESS;
 	return !local_only(src) && !local_only(dst) && dst[0] >> 24 != 0xfd;
 }
 
@@ -120,6 +120,28 @@ int world_way_back(void *context, const struct user_frame *frame, const struct p
 	}
 	*ifindex = WORLD_IFINDEX + to;
 	return 1;
+}
+
+uint32_t world_leaves(void *context, const struct user_frame *frame, const struct packet *packet)
+{
+	const uint32_t *dst = &packet->fields.word[FIELD_DST];
+	bool near = packet->fields.word[FIELD_FAMILY] == 4 ? dst[0] >> 8 == 0xc63364 :
+							     dst[0] == 0x20010db8 && dst[1] >> 16 == 1;
+
+	(void)context;
+	(void)frame;
+	return WORLD_IFINDEX + (near ? 3 : 1);
+}
+
+int world_address(void *context, uint32_t ifindex, unsigned family, uint32_t address[4])
+{
+	(void)context;
+	(void)ifindex;
+	if (family != 4)
+		return -ENOENT;
+	memset(address, 0, 16);
+	address[0] = WORLD_ADDRESS;
+	return 0;
 }
 
 uint32_t world_mtu(void *context, uint32_t ifindex)
@@ -275,6 +297,8 @@ static int load_programs(struct world *world)
 	bpf_map__set_max_entries(skeleton->maps.flows, 512);
 	bpf_map__set_max_entries(world->skeleton->maps.fragments, 256); /* soon emptied */
 	bpf_map__set_max_entries(skeleton->maps.embryonic, 1024);
+	bpf_map__set_max_entries(skeleton->maps.translations, 1024);
+	bpf_map__set_max_entries(skeleton->maps.pendings, 256);
 	bpf_map__set_max_entries(skeleton->maps.asked, 256);
 	bpf_map__set_max_entries(skeleton->maps.buckets, LIMITED_MAX);
 	bpf_map__set_max_entries(skeleton->maps.buckets_of_all, LIMITED_MAX);
@@ -397,6 +421,7 @@ static int write_control(const struct world *world, const struct image_header *h
 	control.slot[0].generation = generation;
 	control.slot[0].flows_since = flows_since;
 	control.slot[0].mark_shift = header->mark_shift;
+	control.translates = !!(header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES));
 	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
 		control.tags[0][i] = IMAGE_TAG_OTHER;
 	for (uint32_t i = 0; i <= header->interface_mask; i++)
@@ -730,6 +755,8 @@ void world_flush(struct world *world)
 	empty_map(world->skeleton->maps.embryonic);
 	empty_map(world->skeleton->maps.asked);
 	empty_map(world->skeleton->maps.fragments);
+	empty_map(world->skeleton->maps.translations);
+	empty_map(world->skeleton->maps.pendings);
 }
 
 void world_forget(struct world *world)

@@ -18,6 +18,7 @@
 
 #define WORLD_INTERFACES 6
 #define WORLD_IFINDEX 10
+#define WORLD_ADDRESS 0xc0000201 /* 192.0.2.1, of d1 */
 #define WORLD_FRAME_MAX 3200 /* bytes that a test run takes */
 #define WORLD_EVENTS 4
 
@@ -76,6 +77,12 @@ const unsigned char *world_bytes(const struct world *world);
 int world_way_back(void *context, const struct user_frame *frame, const struct packet *packet,
 		   uint32_t *ifindex);
 uint32_t world_mtu(void *context, uint32_t ifindex);
+/*
+ * And what translation asks: by which interface what is forwarded leaves; the address by which this
+ * host speaks, of IPv4 only.
+ */
+uint32_t world_leaves(void *context, const struct user_frame *frame, const struct packet *packet);
+int world_address(void *context, uint32_t ifindex, unsigned family, uint32_t address[4]);
 /* The record of a key; -ENOENT. */
 int world_flow(struct world *world, const struct flow_key *key, struct flow *flow, bool *embryonic);
 /* Forgets all flows and expected DHCP answers. */

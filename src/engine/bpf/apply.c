@@ -23,6 +23,7 @@
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
 #include "engine/bpf/set_places.h"
+#include "engine/bpf/single.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -187,6 +188,8 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	}
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, options, &slot, problem);
+	if (!err)
+		err = masquerade_follow(loaded, links, problem);
 	if (!err && at_once)
 		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err && at_once) /* it runs: nothing is taken off again, and then the guard is told */
@@ -213,6 +216,16 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		report->flows_left = flow_tables_kill(loaded, options->end, options->context,
 						      &report->flows_ended) != 0;
 	return err;
+}
+
+/* Would another address of an interface be followed only when somebody says so? */
+static bool addresses_unfollowed(const struct ruleset *ruleset, const struct loaded *loaded)
+{
+	bool masquerades = false;
+
+	for (uint32_t i = 0; i < ruleset->nat_n; i++)
+		masquerades |= ruleset->nat[i].kind == NAT_MASQUERADE;
+	return masquerades && (loaded->control->means & MEANS_OWN_ADDRESSES) && !single_process();
 }
 
 /* What an apply works with; made before anything of the running state is looked at. */
@@ -262,6 +275,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
 	if (!err)
+		report->addresses_unfollowed = addresses_unfollowed(ruleset, &loaded);
+	if (!err)
 		early_tell(options->dry_run ? NULL : &loaded, pins, ruleset, &report->interfaces);
 	if (!err && !options->dry_run)
 		fast_tell(&loaded, &report->interfaces);
@@ -285,8 +300,6 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 	int err;
 
 	err = problem_capabilities(problem);
-	if (!err)
-		err = masquerade_check(ruleset, problem);
 	if (!err)
 		err = plan_make(ruleset, &plan, &result, problem);
 	if (!err)

@@ -113,6 +113,7 @@ struct apply_report {
 	struct compile_stats stats;
 	bool first;		/* nothing was running before */
 	bool xfrm_policies;	/* IPsec policies exist, which departure cannot see */
+	bool addresses_unfollowed; /* the kernel tells no addresses for masquerade, and reeved does not run */
 	uint64_t flows_seeded;	/* live connections taken over, see apply_options.take_over */
 	uint64_t flows_ended;	/* by apply_options.end */
 	bool flows_left;	/* not all of those could be ended */

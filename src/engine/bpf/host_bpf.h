@@ -202,6 +202,14 @@ struct {
 } pendings SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LEAVING_ADDRESSES_MAX);
+	__type(key, struct leaving_key);
+	__type(value, struct leaving_address);
+} leaving_addresses SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);

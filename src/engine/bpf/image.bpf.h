@@ -111,20 +111,29 @@ __noinline __u32 classify(struct packet *p, __u32 slot, __u32 kind, __u32 from)
 	__u32 zero = 0;
 
 	if (!p)
-		return REF_NONE;
+		goto damaged;
 	context.image.pages = bpf_map_lookup_elem(&images, &slot);
 	if (!context.image.pages)
-		return REF_NONE;
+		goto damaged;
 	header = bpf_map_lookup_elem(context.image.pages, &zero);
 	if (!header)
-		return REF_NONE;
+		goto damaged;
 	context.image.base = header;
 	context.packet = p;
 	context.walk.ref = from;
 	if (from == REF_NONE)
 		context.walk.ref = walk_begin(&context.image, header, &p->fields, kind);
+	/*
+	 * Not into the loop with a constant: before Linux 6.8 the verifier may take what it has seen
+	 * of a step with that for all there is, and remove the rest of walk_next() as dead.
+	 */
+	if (context.walk.ref == REF_NONE)
+		goto damaged;
 	bpf_loop(IMAGE_WALK_MAX, walk_next, &context, 0);
 	return context.walk.ref;
+damaged:
+	asm volatile("" ::: "memory"); /* no register holds the constant all the while: 64 bytes of stack */
+	return REF_NONE;
 }
 
 #endif

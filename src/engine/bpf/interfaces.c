@@ -106,19 +106,6 @@ static int route_receive(const struct nlmsghdr *message, void *context)
 	return mnl_attr_parse(message, sizeof(*route), route_attr_receive, context);
 }
 
-static struct nlmsghdr *request_new(char *buffer, uint16_t type, size_t header, unsigned char family)
-{
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	unsigned char *extra;
-
-	request->nlmsg_type = type;
-	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	request->nlmsg_seq = (uint32_t)time(NULL);
-	extra = mnl_nlmsg_put_extra_header(request, header);
-	extra[0] = family; /* the first byte of both ifinfomsg and rtmsg */
-	return request;
-}
-
 static int link_compare(const void *a, const void *b)
 {
 	const struct link *left = a, *right = b;
@@ -132,7 +119,7 @@ int links_list(struct link_vector *links, struct problem *problem)
 	int err;
 
 	err = netlink_dump(NETLINK_ROUTE,
-			   request_new(buffer, RTM_GETLINK, sizeof(struct ifinfomsg), AF_UNSPEC),
+			   netlink_request(buffer, RTM_GETLINK, sizeof(struct ifinfomsg), AF_UNSPEC),
 			   link_receive, links);
 	if (err) {
 		link_vector_free(links);
@@ -153,7 +140,7 @@ int links_read(struct link_vector *links, struct problem *problem)
 	/* Routes only decide a warning: without IPv6, say, there is none to give. */
 	for (size_t i = 0; i < sizeof(families); i++)
 		netlink_dump(NETLINK_ROUTE,
-			     request_new(buffer, RTM_GETROUTE, sizeof(struct rtmsg), families[i]),
+			     netlink_request(buffer, RTM_GETROUTE, sizeof(struct rtmsg), families[i]),
 			     route_receive, links);
 	return 0;
 }
@@ -203,7 +190,7 @@ static int route_ask(const struct route_question *question, bool with_source,
 	char buffer[256];
 	int err;
 
-	request = request_new(buffer, RTM_GETROUTE, sizeof(*route),
+	request = netlink_request(buffer, RTM_GETROUTE, sizeof(*route),
 			      question->family == 6 ? AF_INET6 : AF_INET);
 	request->nlmsg_flags = NLM_F_REQUEST;
 	route = mnl_nlmsg_get_payload(request);

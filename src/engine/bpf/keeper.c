@@ -9,14 +9,18 @@
  * it.
  *
  * The order of setting right is that of safety: first the zones (a flip, see slots_reimage), then
- * the programs. So an interface that has just come never meets the policy as `other` when its name
- * says something else; until its programs are there the guard holds its packets. Last goes what is
- * not needed any more.
+ * the addresses by which packets leave, where programs are told them, then the programs. So an
+ * interface that has just come never meets the policy as `other` when its name says something else;
+ * until its programs are there the guard holds its packets. Last goes what is not needed any more.
  *
  * The policy is not compiled again. Its rules do not change, so the image's table of interfaces is
  * replaced and the rest copied; how long that takes does not depend on the number of rules. The
  * generation stays too: it is the number of the policy, by which rule numbers in events are
  * understood and flows are known to have met the rules; other interfaces change neither.
+ *
+ * Masqueraded flows end with their address. That one has gone is seen by comparing the host's
+ * addresses with those of the look before; only then the flow tables are walked. A keeper that
+ * looks for the first time does not know, and walks them.
  *
  * A keeper that lives on (reeved) holds maps and programs open. So a pin that somebody removes can
  * be made again from what it holds. When the whole folder is gone it was `reeve down`, and there is
@@ -24,6 +28,7 @@
  */
 #include "engine/bpf/keeper.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -33,6 +38,7 @@
 #include "engine/bpf/attach.h"
 #include "engine/bpf/early.h"
 #include "engine/bpf/fast.h"
+#include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/slots.h"
@@ -49,6 +55,8 @@ struct keeper {
 	struct ruleset ruleset;
 	uint64_t generation; /* of the ruleset; 0: none is loaded */
 	struct link_vector links; /* as last seen */
+	struct own_address_vector addresses; /* likewise, if `addresses_known` */
+	bool addresses_known;
 	bool stays;
 	uint64_t prepared; /* generation for which slots_reimage_prepare was done */
 };
@@ -56,7 +64,7 @@ struct keeper {
 /* --- reports --- */
 
 static const struct {
-	const char *name, *text; /* %s: interface, zone, zone before */
+	const char *name, *text; /* %s: interface, zone, zone before, detail */
 } kinds[] = {
 	[UPKEEP_COVERED] = { "covered", "%1$s: covered now, in zone `%2$s`" },
 	[UPKEEP_REPAIRED] = { "repaired", "%1$s: reeve's programs were not in place; they are attached again, in zone `%2$s`" },
@@ -68,6 +76,8 @@ static const struct {
 	[UPKEEP_FAST] = { "fast", "%1$s: where the fast path can be has changed" },
 	[UPKEEP_GUARD] = { "guard", "the guard was taken away; it is attached again" },
 	[UPKEEP_PIN] = { "pin", "the pin `%1$s` was removed; it is there again" },
+	[UPKEEP_ADDRESS] = { "address", "%1$s: masquerade takes %4$s now" },
+	[UPKEEP_FLOWS] = { "flows", "masqueraded flows whose address has gone: %4$s ended" },
 };
 _Static_assert(sizeof(kinds) / sizeof(kinds[0]) == UPKEEP_KINDS, "kinds");
 
@@ -85,7 +95,8 @@ void upkeep_text(const struct upkeep *upkeep, char *text, size_t size)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	snprintf(text, size, upkeep->kind < UPKEEP_KINDS ? kinds[upkeep->kind].text : "?",
 		 upkeep->interface ? upkeep->interface : number, upkeep->zone ? upkeep->zone : "?",
-		 upkeep->zone_before ? upkeep->zone_before : "?");
+		 upkeep->zone_before ? upkeep->zone_before : "?",
+		 upkeep->detail ? upkeep->detail : "?");
 #pragma GCC diagnostic pop
 }
 
@@ -104,7 +115,17 @@ static int note(struct upkeep_report *report, enum upkeep_kind kind, uint32_t if
 		const char *interface, const char *zone, const char *zone_before)
 {
 	struct upkeep one = { kind, ifindex, text_keep(report, interface), text_keep(report, zone),
-			      text_keep(report, zone_before) };
+			      text_keep(report, zone_before), NULL };
+
+	return upkeep_vector_push(&report->items, one);
+}
+
+static int note_detail(struct upkeep_report *report, enum upkeep_kind kind, uint32_t ifindex,
+		       const char *interface, const char *detail)
+{
+	struct upkeep one = { .kind = kind, .ifindex = ifindex,
+			      .interface = text_keep(report, interface),
+			      .detail = text_keep(report, detail) };
 
 	return upkeep_vector_push(&report->items, one);
 }
@@ -136,13 +157,23 @@ static const char *zone_text(const struct keeper *keeper, uint32_t zone)
 struct look {
 	struct link_vector links;
 	struct image image;
+	struct own_address_vector addresses; /* none where nothing was ever translated */
+	struct leaving_change_vector leaving;
 	bool zones_differ; /* the image's table of interfaces is not what it should be */
+	bool address_gone; /* some address there was before; or it is not known what there was */
 };
 
 static void look_free(struct look *look)
 {
 	link_vector_free(&look->links);
 	image_free(&look->image);
+	own_address_vector_free(&look->addresses);
+	leaving_change_vector_free(&look->leaving);
+}
+
+static bool look_fine(const struct look *look, const struct upkeep_report *report)
+{
+	return !report->items.n && !look->zones_differ && !look->address_gone;
 }
 
 static int look_at_link(const struct keeper *keeper, struct look *look, const struct link *link,
@@ -229,6 +260,42 @@ static int look_at_fast(const struct keeper *keeper, const struct look *look,
 	return err;
 }
 
+static int note_leaving(const struct look *look, const struct leaving_change *change,
+			struct upkeep_report *report)
+{
+	const struct link *link = link_find(&look->links, change->key.ifindex);
+	char text[INET6_ADDRSTRLEN] = "no address";
+
+	if (!link)
+		return 0;
+	if (change->known)
+		own_address_text(change->key.family, change->address.words, text);
+	return note_detail(report, UPKEEP_ADDRESS, link->ifindex, link->name, text);
+}
+
+static int look_at_addresses(const struct keeper *keeper, struct look *look,
+			     struct upkeep_report *report, struct problem *problem)
+{
+	int err = 0;
+
+	if (!keeper->loaded.control->translates)
+		return 0;
+	err = own_addresses_list(&look->addresses, problem);
+	if (err)
+		return err;
+	err = masquerade_look(&keeper->loaded, &look->links, &look->addresses, &look->leaving);
+	for (size_t i = 0; !err && i < look->leaving.n; i++)
+		err = note_leaving(look, &look->leaving.items[i], report);
+	if (err)
+		return problem_set(problem, err, "cannot see the addresses of interfaces: ");
+	look->address_gone = !keeper->addresses_known;
+	for (size_t i = 0; i < keeper->addresses.n; i++)
+		look->address_gone |= !own_addresses_have(&look->addresses,
+						      keeper->addresses.items[i].family,
+						      keeper->addresses.items[i].words);
+	return 0;
+}
+
 static int look_at_all(const struct keeper *keeper, struct look *look, struct upkeep_report *report,
 		       struct problem *problem)
 {
@@ -248,7 +315,9 @@ static int look_at_all(const struct keeper *keeper, struct look *look, struct up
 		err = look_at_fast(keeper, look, report);
 	if (!err && !guard_attached(&keeper->loaded, &keeper->pins))
 		err = note(report, UPKEEP_GUARD, 0, NULL, NULL, NULL);
-	return err ? problem_set(problem, err, "out of memory") : 0;
+	if (err)
+		return problem_set(problem, err, "out of memory");
+	return look_at_addresses(keeper, look, report, problem);
 }
 
 /* --- setting right --- */
@@ -299,11 +368,26 @@ static void report_trim(struct upkeep_report *report, uint32_t last)
 	report->more = last != UINT32_MAX;
 }
 
+/* What answers cannot reach any more; the programs take other addresses already. */
+static int flows_end(struct keeper *keeper, const struct look *look, struct upkeep_report *report,
+		     struct problem *problem)
+{
+	uint64_t ended = 0;
+	char text[32];
+	int err;
+
+	err = masquerade_end_flows(&keeper->loaded, &look->addresses, &ended, problem);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)ended);
+	if (!err && ended)
+		err = note_detail(report, UPKEEP_FLOWS, 0, NULL, text);
+	return err;
+}
+
 static int set_right(struct keeper *keeper, const struct look *look, struct upkeep_report *report,
 		     struct problem *problem)
 {
 	struct problem other;
-	int err = 0, first;
+	int err = 0, told = 0, first;
 	uint32_t last;
 
 	if (look->zones_differ) {
@@ -314,6 +398,10 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 		if (err)
 			return err;
 	}
+	if (look->leaving.n)
+		told = masquerade_tell(&keeper->loaded, &look->leaving, problem);
+	if (look->address_gone && !told)
+		told = flows_end(keeper, look, report, problem);
 	first = attach_again(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset,
 			     keeper->stays ? TURN : UINT32_MAX, &last, problem);
 	report_trim(report, last);
@@ -321,7 +409,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 		err = slots_reimage_done(&keeper->loaded, first ? &other : problem);
 	fast_update(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset, false);
 	attach_tidy(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
-	return first ? first : err;
+	return first ? first : err ? err : told;
 }
 
 /* --- finding what runs --- */
@@ -332,6 +420,7 @@ static void let_go(struct keeper *keeper)
 	ruleset_free(&keeper->ruleset);
 	keeper->ruleset = (struct ruleset){ 0 };
 	keeper->generation = keeper->prepared = 0;
+	keeper->addresses_known = false;
 }
 
 static uint32_t map_id(int fd)
@@ -453,6 +542,7 @@ void keeper_free(struct keeper *keeper)
 	let_go(keeper);
 	pins_close(&keeper->pins);
 	link_vector_free(&keeper->links);
+	own_address_vector_free(&keeper->addresses);
 	free(keeper);
 }
 
@@ -471,6 +561,14 @@ static int look_once(struct keeper *keeper, bool locked, struct look *look,
 	return 0;
 }
 
+static void keep_addresses(struct keeper *keeper, struct look *look)
+{
+	own_address_vector_free(&keeper->addresses);
+	keeper->addresses = look->addresses;
+	keeper->addresses_known = keeper->loaded.control->translates;
+	look->addresses = (struct own_address_vector){ 0 };
+}
+
 static int sync_locked(struct keeper *keeper, struct upkeep_report *report, struct problem *problem)
 {
 	struct look look = { 0 };
@@ -486,8 +584,10 @@ static int sync_locked(struct keeper *keeper, struct upkeep_report *report, stru
 		detach_unfinished(&keeper->pins);
 		err = look_once(keeper, true, &look, report, problem);
 	}
-	if (!err && (report->items.n || look.zones_differ))
+	if (!err && !look_fine(&look, report))
 		err = set_right(keeper, &look, report, problem);
+	if (!err && look.links.n)
+		keep_addresses(keeper, &look);
 	if (!err && keeper->stays && keeper->prepared != keeper->generation &&
 	    !slots_reimage_prepare(&keeper->loaded))
 		keeper->prepared = keeper->generation;
@@ -514,8 +614,10 @@ int keeper_sync(struct keeper *keeper, struct upkeep_report *report, struct prob
 		return err;
 	}
 	err = look_once(keeper, false, &look, report, problem);
-	fine = !err && !report->items.n && !look.zones_differ && keeper->links.n &&
+	fine = !err && look_fine(&look, report) && keeper->links.n &&
 	       (!keeper->stays || keeper->prepared == keeper->generation);
+	if (fine)
+		keep_addresses(keeper, &look);
 	look_free(&look);
 	if (fine)
 		return 0;

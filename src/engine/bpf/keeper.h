@@ -24,6 +24,8 @@ enum upkeep_kind {
 	UPKEEP_FAST,	 /* the fast path can be there now, or cannot any more */
 	UPKEEP_GUARD,	 /* the guard was taken away */
 	UPKEEP_PIN,	 /* a pin was removed by hand */
+	UPKEEP_ADDRESS,	 /* masquerade takes another address of the interface */
+	UPKEEP_FLOWS,	 /* masqueraded flows whose address has gone were ended */
 	UPKEEP_KINDS,
 };
 
@@ -33,6 +35,7 @@ struct upkeep {
 	uint32_t ifindex;
 	const char *interface; /* or pin; NULL for one that went before this keeper knew it */
 	const char *zone, *zone_before;
+	const char *detail; /* the address, or "no address"; how many flows */
 };
 
 VECTOR(upkeep_vector, struct upkeep);

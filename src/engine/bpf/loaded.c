@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "engine/bpf/guard_nft.h"
+#include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/refusal.h"
 #include "engine/bpf/sys.h"
@@ -34,6 +35,7 @@ const char *const loaded_map_names[MAP_COUNT] = {
 	[MAP_TALLIES] = "tallies", [MAP_PLACES] = "places",
 	[MAP_SWEEPS] = "sweeps",   [MAP_COVERED_FAR] = "covered_far",
 	[MAP_SETS] = "sets",       [MAP_SET_DIRECTORY] = "set_directory",
+	[MAP_LEAVING_ADDRESSES] = "leaving_addresses",
 	[MAP_CONTROL] = "control",
 };
 
@@ -306,7 +308,8 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
 	loaded->control->means = (tcx_possible() ? 0 : MEANS_CLSACT) |
-				 (netfilter_links_possible() ? 0 : MEANS_NFT_GUARD);
+				 (netfilter_links_possible() ? 0 : MEANS_NFT_GUARD) |
+				 (route_source_possible() ? 0 : MEANS_OWN_ADDRESSES);
 	if (getrandom(loaded->control->proof_keys, sizeof(loaded->control->proof_keys), 0) < 0 ||
 	    getrandom(&witness, sizeof(witness), 0) < 0) {
 		err = problem_set(problem, -errno, "cannot get random bytes: ");

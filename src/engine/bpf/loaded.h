@@ -32,6 +32,7 @@ enum loaded_map {
 	MAP_COVERED_FAR,
 	MAP_SETS,
 	MAP_SET_DIRECTORY,
+	MAP_LEAVING_ADDRESSES,
 	MAP_CONTROL, /* pinned last: its pin says that the rest is there */
 	MAP_COUNT,
 };

@@ -49,11 +49,12 @@ enum moving {
 	MOVING_PINS,  /* only the new ones are; their pins get the names of the old ones */
 };
 
-/* By which means of the kernel programs hang on their hooks; 0: links. */
+/* Which means of the kernel are used where it lacks the usual ones; 0: programs hang on links. */
 enum means {
 	MEANS_CLSACT = 1, /* filters of clsact, where there is no tcx */
 	MEANS_NFT_GUARD = 2, /* an nftables table is the guard, where there is no BPF on Netfilter */
 	MEANS_GUARD_BEHIND = 4, /* that table does not know yet what is written here */
+	MEANS_OWN_ADDRESSES = 8, /* `leaving_addresses` tells what bpf_fib_lookup() does not */
 };
 
 #define EARLY_WITHOUT 0x8000u
@@ -131,6 +132,20 @@ struct control {
 	__u16 early_why[INTERFACES_NEAR];
 	struct fast_interface fast[INTERFACES_NEAR];
 	__u8 fast_why[INTERFACES_NEAR]; /* enum fast_why */
+};
+
+/*
+ * By which address packets leave an interface, where the kernel does not tell programs: in the map
+ * `leaving_addresses`. No entry: by none.
+ */
+#define LEAVING_ADDRESSES_MAX 131072u /* of COVERED_FAR_MAX interfaces, two families */
+
+struct leaving_key {
+	__u32 ifindex, family; /* 4 or 6 */
+};
+
+struct leaving_address {
+	__u32 words[4]; /* as in FIELD_SRC */
 };
 
 /*

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "engine/bpf/masquerade.h"
 
-#include <errno.h>
-#include <linux/bpf.h>
-
 #include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
+#include "engine/bpf/flow_table.h"
+#include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
 
 #define LOOPBACK 1
@@ -38,7 +40,7 @@ static const struct bpf_insn question[] = {
 };
 
 /* Flags that it does not know the kernel answers with -EINVAL. */
-static bool source_told(void)
+bool route_source_possible(void)
 {
 	unsigned char frame[64] = { [12] = 8 };
 	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = sizeof(frame),
@@ -54,18 +56,129 @@ static bool source_told(void)
 	return (int)run.retval != -EINVAL;
 }
 
-int masquerade_check(const struct ruleset *ruleset, struct problem *problem)
-{
-	const struct nat_rule *rule = NULL;
+/* --- telling programs --- */
 
-	for (uint32_t i = 0; i < ruleset->nat_n && !rule; i++)
-		if (ruleset->nat[i].kind == NAT_MASQUERADE)
-			rule = &ruleset->nat[i];
-	if (!rule || source_told())
+static int link_compare(const void *a, const void *b)
+{
+	const struct link *left = a, *right = b;
+
+	return (left->ifindex > right->ifindex) - (left->ifindex < right->ifindex);
+}
+
+static bool link_there(const struct link_vector *links, uint32_t ifindex)
+{
+	struct link one = { .ifindex = ifindex };
+
+	return links->n && bsearch(&one, links->items, links->n, sizeof(one), link_compare);
+}
+
+/* Does IP leave by it? */
+static bool leads_out(const struct link *link)
+{
+	return !link->loopback && !link->port;
+}
+
+static int look_at_link(int map, const struct link *link, uint32_t family,
+			const struct own_address_vector *addresses,
+			struct leaving_change_vector *changes)
+{
+	struct leaving_change one = { .key = { link->ifindex, family } };
+	struct leaving_address told;
+	bool was_known = !bpf_map_lookup_elem(map, &one.key, &told);
+
+	one.known = leads_out(link) &&
+		    own_addresses_leaving(addresses, link->ifindex, family, one.address.words);
+	if (one.known == was_known &&
+	    (!was_known || !memcmp(&told, &one.address, sizeof(told))))
 		return 0;
-	problem_set(problem, -EOPNOTSUPP,
-		    "`masquerade` (%s): this kernel does not tell programs by which address a packet leaves",
-		    rule->rule.pair);
-	problem_hint(problem, "Linux 6.7 does; until then name the address: `source to ADDRESS`");
-	return -EOPNOTSUPP;
+	return leaving_change_vector_push(changes, one);
+}
+
+static bool told_by_us(const struct loaded *loaded)
+{
+	return loaded->control->translates && (loaded->control->means & MEANS_OWN_ADDRESSES);
+}
+
+int masquerade_look(const struct loaded *loaded, const struct link_vector *links,
+		    const struct own_address_vector *addresses,
+		    struct leaving_change_vector *changes)
+{
+	struct leaving_change gone = { .known = false };
+	struct leaving_key *previous = NULL;
+	int map = loaded->maps[MAP_LEAVING_ADDRESSES], err = 0;
+
+	if (!told_by_us(loaded))
+		return 0;
+	for (size_t i = 0; !err && i < links->n; i++) {
+		err = look_at_link(map, &links->items[i], 4, addresses, changes);
+		if (!err)
+			err = look_at_link(map, &links->items[i], 6, addresses, changes);
+	}
+	while (!err && !bpf_map_get_next_key(map, previous, &gone.key)) {
+		if (!link_there(links, gone.key.ifindex))
+			err = leaving_change_vector_push(changes, gone);
+		previous = &gone.key;
+	}
+	return err;
+}
+
+int masquerade_tell(const struct loaded *loaded, const struct leaving_change_vector *changes,
+		    struct problem *problem)
+{
+	int map = loaded->maps[MAP_LEAVING_ADDRESSES];
+
+	for (size_t i = 0; i < changes->n; i++) {
+		const struct leaving_change *one = &changes->items[i];
+
+		if (one->known ? bpf_map_update_elem(map, &one->key, &one->address, BPF_ANY) :
+				 bpf_map_delete_elem(map, &one->key) && errno != ENOENT)
+			return problem_set(problem, -errno,
+					   "cannot tell programs the addresses of interfaces: ");
+	}
+	return 0;
+}
+
+int masquerade_follow(const struct loaded *loaded, const struct link_vector *links,
+		      struct problem *problem)
+{
+	struct leaving_change_vector changes = { 0 };
+	struct own_address_vector addresses = { 0 };
+	int err = 0;
+
+	if (!told_by_us(loaded))
+		return 0;
+	err = own_addresses_list(&addresses, problem);
+	if (!err) {
+		err = masquerade_look(loaded, links, &addresses, &changes);
+		if (err)
+			problem_set(problem, err, "cannot see the addresses of interfaces: ");
+	}
+	if (!err)
+		err = masquerade_tell(loaded, &changes, problem);
+	leaving_change_vector_free(&changes);
+	own_address_vector_free(&addresses);
+	return err;
+}
+
+/* --- flows whose address has gone --- */
+
+static int address_gone(void *context, const struct flow_key *key, const struct flow *flow,
+			bool embryonic)
+{
+	const struct translation *to = &flow->translation;
+
+	(void)embryonic;
+	return (flow->flags & FLOW_TRANSLATED) && (to->flags & TRANSLATED_MASQUERADE) &&
+	       !own_addresses_have(context, key->family, to->src);
+}
+
+int masquerade_end_flows(const struct loaded *loaded, const struct own_address_vector *addresses,
+			 uint64_t *ended, struct problem *problem)
+{
+	struct own_address_vector borrowed = *addresses; /* for a context that is not const */
+	int err = 0;
+
+	if (loaded->control->translates)
+		err = flow_tables_kill(loaded, address_gone, &borrowed, ended);
+	return err ? problem_set(problem, err, "cannot end flows whose address has gone: ") : 0;
 }

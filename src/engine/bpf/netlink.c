@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 
@@ -37,6 +38,19 @@ int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void 
 			return -errno;
 	}
 	return 0;
+}
+
+struct nlmsghdr *netlink_request(char *buffer, uint16_t type, size_t header, unsigned char family)
+{
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	unsigned char *extra;
+
+	request->nlmsg_type = type;
+	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request->nlmsg_seq = (uint32_t)time(NULL);
+	extra = mnl_nlmsg_put_extra_header(request, header);
+	extra[0] = family; /* the first byte of ifinfomsg, ifaddrmsg and rtmsg */
+	return request;
 }
 
 bool netlink_has_header(const struct nlmsghdr *message, size_t size)

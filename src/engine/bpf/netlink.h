@@ -16,6 +16,12 @@
 int netlink_dump(int protocol, struct nlmsghdr *request, mnl_cb_t receive, void *context);
 
 /*
+ * A request for all of a kind, in `buffer` (256 bytes do): `header` is the size of the kind's own
+ * header, which is left zero but for the family in its first byte.
+ */
+struct nlmsghdr *netlink_request(char *buffer, uint16_t type, size_t header, unsigned char family);
+
+/*
  * The kernel's messages are read as foreign ones. Has a message the fixed header that its type
  * says? A string, or "" where it does not end within its attribute; a number, or 0 where its
  * attribute has another size.

@@ -15,6 +15,18 @@
 #define FIB_SKIP_NEIGHBOUR 8u
 #define FIB_SOURCE 16u
 
+/* As user space has told it. */
+static __always_inline void own_address_told(struct nat_room *nat, __u32 ifindex, __u32 family)
+{
+	struct leaving_key key = { ifindex, family };
+	const struct leaving_address *told = bpf_map_lookup_elem(&leaving_addresses, &key);
+
+	if (!told)
+		return;
+	address_copy(nat->own, told->words);
+	nat->own_known = 1;
+}
+
 __noinline int step_own_address(struct __sk_buff *skb, struct room *room)
 {
 	struct bpf_fib_lookup fib = {};
@@ -25,6 +37,10 @@ __noinline int step_own_address(struct __sk_buff *skb, struct room *room)
 	nat = bpf_map_lookup_elem(&nat_rooms, &zero);
 	if (!nat || !room)
 		return -1;
+	if (*(volatile __u32 *)&control.means & MEANS_OWN_ADDRESSES) {
+		own_address_told(nat, skb->ifindex, room->packet.fields.word[FIELD_FAMILY]);
+		return 0;
+	}
 	fib.ifindex = skb->ifindex;
 	if (room->packet.fields.word[FIELD_FAMILY] == 4) {
 		fib.family = AF_INET;

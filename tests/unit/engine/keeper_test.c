@@ -14,16 +14,20 @@ static const struct {
 	struct upkeep upkeep;
 	const char *text;
 } said[] = {
-	{ { UPKEEP_COVERED, 7, "eth1", "lan", NULL }, "eth1: covered now, in zone `lan`" },
-	{ { UPKEEP_REPAIRED, 7, "eth1", "lan", NULL },
+	{ { UPKEEP_COVERED, 7, "eth1", "lan", NULL, NULL }, "eth1: covered now, in zone `lan`" },
+	{ { UPKEEP_REPAIRED, 7, "eth1", "lan", NULL, NULL },
 	  "eth1: reeve's programs were not in place; they are attached again, in zone `lan`" },
-	{ { UPKEEP_ZONE, 7, "eth1", "lan", "wan" }, "eth1: in zone `lan` now, before in `wan`" },
-	{ { UPKEEP_RELEASED, 7, "eth1", NULL, NULL }, "eth1: left alone now; programs taken off" },
-	{ { UPKEEP_PORT, 7, "eth1", NULL, NULL }, "eth1: its master changed; the guard knows" },
-	{ { UPKEEP_GONE, 7, "eth1", NULL, NULL }, "eth1: gone" },
-	{ { UPKEEP_GONE, 7, NULL, NULL, NULL }, "interface 7: gone" },
-	{ { UPKEEP_GUARD, 0, NULL, NULL, NULL }, "the guard was taken away; it is attached again" },
-	{ { UPKEEP_PIN, 0, "flows", NULL, NULL }, "the pin `flows` was removed; it is there again" },
+	{ { UPKEEP_ZONE, 7, "eth1", "lan", "wan", NULL }, "eth1: in zone `lan` now, before in `wan`" },
+	{ { UPKEEP_RELEASED, 7, "eth1", NULL, NULL, NULL }, "eth1: left alone now; programs taken off" },
+	{ { UPKEEP_PORT, 7, "eth1", NULL, NULL, NULL }, "eth1: its master changed; the guard knows" },
+	{ { UPKEEP_GONE, 7, "eth1", NULL, NULL, NULL }, "eth1: gone" },
+	{ { UPKEEP_GONE, 7, NULL, NULL, NULL, NULL }, "interface 7: gone" },
+	{ { UPKEEP_GUARD, 0, NULL, NULL, NULL, NULL }, "the guard was taken away; it is attached again" },
+	{ { UPKEEP_PIN, 0, "flows", NULL, NULL, NULL }, "the pin `flows` was removed; it is there again" },
+	{ { UPKEEP_ADDRESS, 7, "eth1", NULL, NULL, "192.0.2.1" },
+	  "eth1: masquerade takes 192.0.2.1 now" },
+	{ { UPKEEP_FLOWS, 0, NULL, NULL, NULL, "3" },
+	  "masqueraded flows whose address has gone: 3 ended" },
 };
 
 static void test_texts(void **state)
