@@ -47,8 +47,7 @@ static __always_inline void frame_write(void *data, __u32 flow)
 	}
 }
 
-SEC("xdp")
-int generate(struct xdp_md *ctx)
+static __always_inline int make_frame(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	__u32 flow = frames.next, made = frames.made;
@@ -61,6 +60,28 @@ int generate(struct xdp_md *ctx)
 		began[made / BATCH & (BATCHES - 1)] = bpf_ktime_get_ns();
 	frames.made = made + 1;
 	return frames.redirect ? (int)bpf_redirect(frames.redirect, 0) : XDP_PASS;
+}
+
+SEC("xdp")
+int generate(struct xdp_md *ctx)
+{
+	return make_frame(ctx);
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} forwarder SEC(".maps");
+
+/* Frames go to the program in `forwarder`, as if a driver had called it. */
+SEC("xdp.frags")
+int generate_forwarded(struct xdp_md *ctx)
+{
+	if (make_frame(ctx) == XDP_PASS)
+		bpf_tail_call(ctx, &forwarder, 0);
+	return XDP_ABORTED;
 }
 
 /* Frames of the bench only: neighbour discovery and the like go on. */

@@ -14,6 +14,8 @@
  *
  *	send original|reply FIRST FLOWS COUNT
  *		COUNT frames, over the flows from FIRST on
+ *	forward original|reply FIRST FLOWS COUNT
+ *		likewise, through the native XDP program of the interface, which is to send them on
  *	redirect FLOWS COUNT
  *		likewise, sent on to the sink by XDP as they come in: no stack
  *	-> MADE ARRIVED NANOSECONDS QUIET SHARE
@@ -216,7 +218,24 @@ static int times_print(const struct world *world, unsigned int made, unsigned lo
 	return 0;
 }
 
-static int run(struct world *world, const struct port *in, unsigned int count)
+/* The program that the driver would call. */
+static int forwarder_set(struct world *world, const struct port *in)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	unsigned int zero = 0;
+	cleanup_fd int fd = -1;
+
+	if (bpf_xdp_query((int)in->ifindex, 0, &query) || !query.drv_prog_id)
+		return complain("no native XDP program is where frames come in");
+	fd = bpf_prog_get_fd_by_id(query.drv_prog_id);
+	if (fd < 0 || bpf_map_update_elem(bpf_map__fd(world->object->maps.forwarder), &zero, &fd,
+					  BPF_ANY))
+		return complain("the XDP program where frames come in: %s", strerror(errno));
+	return 0;
+}
+
+static int run(struct world *world, const struct bpf_program *program, const struct port *in,
+	       unsigned int count)
 {
 	struct frames *frames = &world->object->bss->frames;
 	unsigned long long arrived = arrived_sum(world);
@@ -227,7 +246,7 @@ static int run(struct world *world, const struct port *in, unsigned int count)
 		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
 
 	frames->made = 0;
-	if (bpf_prog_test_run_opts(bpf_program__fd(world->object->progs.generate), &options))
+	if (bpf_prog_test_run_opts(bpf_program__fd(program), &options))
 		return complain("BPF_PROG_RUN with live frames: %s", strerror(errno));
 	if (!frames->made)
 		return complain("no frame was made");
@@ -240,11 +259,14 @@ static int obey(struct world *world, const char *line)
 {
 	struct frames *frames = &world->object->bss->frames;
 	unsigned int first = 0, flows, count;
-	int redirect = 0, reply = 0;
+	const struct bpf_program *program = world->object->progs.generate;
+	int redirect = 0, reply = 0, forward = 0;
 	char direction[16];
 
 	if (sscanf(line, "send %15s %u %u %u", direction, &first, &flows, &count) == 4)
 		reply = strcmp(direction, "reply") == 0;
+	else if (sscanf(line, "forward %15s %u %u %u", direction, &first, &flows, &count) == 4)
+		reply = strcmp(direction, "reply") == 0, forward = 1;
 	else if (sscanf(line, "redirect %u %u", &flows, &count) == 2)
 		redirect = 1;
 	else
@@ -255,7 +277,12 @@ static int obey(struct world *world, const char *line)
 	frames->first = first;
 	frames->next = first;
 	frames->end = first + flows;
-	return run(world, reply ? &world->egress : &world->ingress, count);
+	if (forward) {
+		program = world->object->progs.generate_forwarded;
+		if (forwarder_set(world, reply ? &world->egress : &world->ingress))
+			return -1;
+	}
+	return run(world, program, reply ? &world->egress : &world->ingress, count);
 }
 
 int main(int n, char **words)

@@ -34,6 +34,7 @@ class Case:
     translated: bool = False  # stateful too
     rules: int = 0
     redirect: bool = False
+    fast: bool = False  # by reeve's fast path
     reply: bool = False  # measured in the direction of the replies
     peer: str = ""  # the case to compare with
     rounds: list = field(default_factory=list)  # ns per packet
@@ -45,6 +46,8 @@ class Case:
         return statistics.median(self.rounds) if self.rounds else None
 
     def policy(self):
+        if self.fast:
+            return policies.reeve_fast()
         if self.translated:
             return policies.nft_nat() if self.filter == "nft" else policies.reeve_nat()
         module = {"nft": (policies.nft_stateful, policies.nft_stateless),
@@ -63,6 +66,9 @@ def all_cases():
                               peer=peer and peer + name))
             cases.append(Case(f"{kind}-{name}-reply", title + ", replies", kind, flows, True,
                               reply=True, peer=peer and peer + name + "-reply"))
+            if kind == "reeve":
+                cases.append(Case(f"reeve-fast-{flows}", title.replace("stateful", "fast path"),
+                                  kind, flows, True, fast=True, peer=peer + name))
         for reply in (False, True):
             name = "nat-1000" + ("-reply" if reply else "")
             cases.append(Case(f"{kind}-{name}",
@@ -75,14 +81,14 @@ def all_cases():
     return cases
 
 
-def send(world, case, count, reply=None, first=0, flows=None):
+def send(world, case, count, reply=None, first=0, flows=None, word="send"):
     """ns per packet; Failed when frames are missing."""
     flows = flows or case.flows
     if case.redirect:
         answer = world.command(f"redirect {flows} {count}")
     else:
         direction = "reply" if (case.reply if reply is None else reply) else "original"
-        answer = world.command(f"send {direction} {first} {flows} {count}")
+        answer = world.command(f"{word} {direction} {first} {flows} {count}")
     made, arrived, _, nanoseconds, quiet = answer
     if made != count or abs(made - arrived) > made * TOLERANCE:
         raise Failed(f"{arrived:.0f} of {made:.0f} frames arrived ({count} wanted)")
@@ -105,6 +111,10 @@ def tracked(world, case):
     return int(world.inside("cat", "/proc/sys/net/netfilter/nf_conntrack_count"))
 
 
+def went_fast(world):
+    return world.reeve_json("status")["statistics"]["fast"]
+
+
 def raise_filter(world, case):
     if case.filter == "nft":
         world.nft(case.policy())
@@ -119,9 +129,13 @@ def turn(world, case):
         raise_filter(world, case)
         if case.stateful:
             establish(world, case)
-        warm = send(world, case, max(2000, 2 * case.flows))
+        word = "forward" if case.fast else "send"
+        warm = send(world, case, max(2000, 2 * case.flows), word=word)
         count = int(min(max(RUN_NS / warm, 2 * case.flows), COUNT_MAX))
-        figures = [send(world, case, count) for _ in range(RUNS)]
+        before = went_fast(world) if case.fast else 0
+        figures = [send(world, case, count, word=word) for _ in range(RUNS)]
+        if case.fast and went_fast(world) - before < 0.999 * count * RUNS:
+            raise Failed(f"only {went_fast(world) - before} of {count * RUNS} went the fast way")
         if case.stateful and tracked(world, case) < case.flows:
             raise Failed(f"only {tracked(world, case)} of {case.flows} flows are tracked")
         if case.filter == "reeve" and not case.stateful and tracked(world, case):

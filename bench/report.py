@@ -55,6 +55,18 @@ def nanoseconds_bars(by_name):
                             "reeve-nat-1000", 200)]
 
 
+def fast_bars(by_name):
+    found = [ratio(by_name.get(f"reeve-fast-{flows}"), by_name.get(f"nft-stateful-{flows}"))
+             for flows in (1000, 50_000)]
+    floor = ratio(by_name.get("reeve-fast-1000"), by_name.get("floor"))
+    return [bar("fast path, 1 000 flows: at most a quarter of nft",
+                found[0] and f"{found[0]:.2f}", found[0] and found[0] <= 0.25),
+            bar("fast path, 1 000 flows: at most 2.5 times a bare redirect",
+                floor and f"{floor:.2f}", floor and floor <= 2.5),
+            bar("fast path, 50 000 flows: at most a third of nft",
+                found[1] and f"{found[1]:.2f}", found[1] and found[1] <= 1 / 3)]
+
+
 def rules_bar(by_name):
     text = "1 000 stateless rules: within 20 % of 10 rules"
     found = ratio(by_name.get("reeve-rules-1000"), by_name.get("reeve-rules-10"))
@@ -93,8 +105,8 @@ def early_bar(early):
 
 def bars(cases, apply, memory, early):
     by_name = {case.name: case for case in cases}
-    return [*nanoseconds_bars(by_name), rules_bar(by_name), apply_bar(apply), *memory_bars(memory),
-            early_bar(early)]
+    return [*nanoseconds_bars(by_name), *fast_bars(by_name), rules_bar(by_name), apply_bar(apply),
+            *memory_bars(memory), early_bar(early)]
 
 
 # --- JSON ---

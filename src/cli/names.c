@@ -122,6 +122,7 @@ static const struct named stats[] = {
 	[STAT_SET_ADDED] = { "sets-added", "addresses added to dynamic sets by rules" },
 	[STAT_SET_FULL] = { "sets-full",
 			    "addresses that a rule could not add, for the set was full", true },
+	[STAT_FAST] = { "fast", "of these, forwarded by the fast path" },
 	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
 	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
 };
@@ -224,6 +225,42 @@ void early_trouble(enum early_state early, unsigned why, struct text *text)
 	default:
 		break;
 	}
+}
+
+/* With a text only where it is off, or half on. */
+static const struct {
+	const char *name, *why;
+} fast_whys[] = {
+	[FAST_UNKNOWN] = { "off", NULL },
+	[FAST_ON] = { "on", NULL },
+	[FAST_UNWANTED] = { "off", "the policy says so" },
+	[FAST_SINGLE] = { "off", "no other interface where it could be on" },
+	[FAST_FAR] = { "off", "the interface's index is too large" },
+	[FAST_LINK] = { "off", "it has no Ethernet header" },
+	[FAST_UNTOLD] = { "off", "this kernel does not tell what its driver can do with XDP" },
+	[FAST_DRIVER] = { "off", "its driver has no native XDP" },
+	[FAST_REDIRECT] = { "off", "its driver takes no redirected frames now" },
+	[FAST_VLANS] = { "off", "VLAN devices stand on it, and XDP cannot tell their frames" },
+	[FAST_CHECKSUMS] = { "off", "frames may arrive with checksums still to be made (`ethtool -K` tx off "
+				    "at both ends)" },
+	[FAST_OTHERS_XDP] = { "off", "somebody else's XDP program is there (`reeve hooks`)" },
+	[FAST_OTHERS_TC] = { "off", "others have tc filters or programs there (`reeve hooks`)" },
+	[FAST_OTHERS_NETFILTER] = { "off", "others have nftables, iptables or conntrack in the way "
+					   "(`reeve hooks`)" },
+	[FAST_IPSEC] = { "off", "there are IPsec policies" },
+	[FAST_SHAPED] = { "arriving", "only for what arrives: its qdisc does more than queue what leaves" },
+	[FAST_REFUSED] = { "off", "its program could not be attached natively" },
+};
+COMPLETE(fast_whys, FAST_WHYS);
+
+const char *fast_name(unsigned fast)
+{
+	return fast < FAST_WHYS ? fast_whys[fast].name : "?";
+}
+
+const char *fast_trouble(unsigned fast)
+{
+	return fast < FAST_WHYS ? fast_whys[fast].why : NULL;
 }
 
 const char *rule_origin_name(unsigned origin)

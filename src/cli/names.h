@@ -32,6 +32,9 @@ const char *coverage_trouble(unsigned coverage); /* what is wrong and what helps
 const char *early_state_name(unsigned early);
 /* What is wrong with it, or why it is not native: a sentence for people, into `text`; empty: nothing. */
 void early_trouble(enum early_state early, unsigned why, struct text *text);
+/* "on", "off", "arriving"; and why not wholly on, or NULL. Of enum fast_why. */
+const char *fast_name(unsigned fast);
+const char *fast_trouble(unsigned fast);
 const char *rule_origin_name(unsigned origin);/* "file" */
 const char *flow_state_name(unsigned state);  /* "established" */
 /* The names of all states, for messages; *n of them, in the order of enum flow_state. */

@@ -199,12 +199,14 @@ json_t *interface_json(const struct ruleset *ruleset, const struct engine_interf
 	struct text why = TEXT_INIT(1 << 12);
 
 	early_trouble(interface->early, interface->early_why, &why);
-	return json_pack("{s:o, s:i, s:o, s:o, s:s, s:o, s:b, s:s, s:o}", "name", json_text(interface->name), "index",
+	return json_pack("{s:o, s:i, s:o, s:o, s:s, s:o, s:b, s:s, s:o, s:s, s:o}", "name", json_text(interface->name), "index",
 			 (int)interface->ifindex, "zone",
 			 json_text(zone_name(ruleset, interface->zone)), "zone_running",
 			 json_text(zone_name(ruleset, interface->zone_running)), "coverage",
 			 coverage_name(interface->coverage), "master",
 			 json_text(interface->master[0] ? interface->master : NULL), "default_route",
 			 interface->default_route, "early", early_state_name(interface->early),
-			 "early_why", why.len ? json_take(&why) : json_null());
+			 "early_why", why.len ? json_take(&why) : json_null(), "fast",
+			 fast_name(interface->fast), "fast_why",
+			 json_text(fast_trouble(interface->fast)));
 }

@@ -108,19 +108,25 @@ static void print_tables(const struct engine_status *status, struct text *out)
 
 static void add_covered(struct table *table, const struct engine_interface *interface)
 {
-	struct text why = TEXT_INIT(1 << 12);
+	struct text why = TEXT_INIT(1 << 12), fast = TEXT_INIT(1 << 12);
 	enum tone tone = TONE_GREEN;
 
 	if (interface->early >= EARLY_OTHERS)
 		tone = TONE_YELLOW;
 	early_trouble(interface->early, interface->early_why, &why);
+	if (interface->fast != FAST_UNKNOWN)
+		text_printf(&fast, "; fast path: %s%s%s", fast_name(interface->fast),
+			    fast_trouble(interface->fast) ? ", " : "",
+			    fast_trouble(interface->fast) ? fast_trouble(interface->fast) : "");
 	if (interface->early == EARLY_UNASKED)
-		table_cell(table, tone, "covered");
+		table_cell(table, tone, "covered%s", fast.len ? text_string(&fast) : "");
 	else
-		table_cell(table, tone, "covered; early: %s%s%s",
+		table_cell(table, tone, "covered; early: %s%s%s%s",
 			   interface->early >= EARLY_OTHERS ? "none" : early_state_name(interface->early),
-			   why.len ? ", " : "", why.len ? text_string(&why) : "");
+			   why.len ? ", " : "", why.len ? text_string(&why) : "",
+			   fast.len ? text_string(&fast) : "");
 	text_free(&why);
+	text_free(&fast);
 }
 
 static void add_interface(struct table *table, const struct running *running,

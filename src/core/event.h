@@ -71,6 +71,7 @@ enum statistic {
 	STAT_INTERCEPT_PASSED, /* forwarded instead: nobody listens, and `on-missing pass` */
 	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
 	STAT_SET_FULL,	    /* and that they could not, for the set was full */
+	STAT_FAST,	    /* forwarded by the fast path; they are also counted as arrived, and by flow */
 	STAT_COUNT,
 };
 

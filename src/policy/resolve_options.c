@@ -7,7 +7,7 @@
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-enum setting_type { SETTING_SWITCH, SETTING_BYTE, SETTING_WORD, SETTING_REQUIRED };
+enum setting_type { SETTING_SWITCH, SETTING_BYTE, SETTING_WORD, SETTING_REQUIRED, SETTING_FAST };
 
 /* One row for each setting: its name, where its value goes, and what it may be. */
 struct setting {
@@ -29,6 +29,7 @@ static const struct setting settings[] = {
 	{ "mark-bits", SETTING_BYTE, OFFSET(mark_shift), 0, 30 },
 	{ "flows", SETTING_WORD, OFFSET(flows_max), 64, 1u << 24 },
 	{ "embryonic-flows", SETTING_WORD, OFFSET(embryonic_max), 64, 1u << 24 },
+	{ "fast-path", SETTING_FAST, OFFSET(fast_path), FAST_PATH_ON, FAST_PATH_INSIST },
 	{ "early", SETTING_REQUIRED, OFFSET(early_required), 0, 1 },
 };
 
@@ -75,6 +76,26 @@ static long parse_number(const char *text)
 	return number;
 }
 
+static int fast_path_value(struct resolver *resolver, const struct tree_word *value,
+			   uint32_t *result)
+{
+	static const char *const words[] = {
+		[FAST_PATH_ON] = "on",
+		[FAST_PATH_OFF] = "off",
+		[FAST_PATH_INSIST] = "insist",
+	};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (!strcmp(value->text, words[i])) {
+			*result = i;
+			return 0;
+		}
+	}
+	return resolve_error(resolver, value->position, "option-value",
+			     "say `on`, `off` or `insist`", "`%s` is neither on, off nor insist",
+			     value->text);
+}
+
 static int setting_value(struct resolver *resolver, const struct setting *setting,
 			 const struct tree_word *value, uint32_t *result)
 {
@@ -96,6 +117,8 @@ static int setting_value(struct resolver *resolver, const struct setting *settin
 		*result = !strcmp(value->text, "required");
 		return 0;
 	}
+	if (setting->type == SETTING_FAST)
+		return fast_path_value(resolver, value, result);
 	if (number < (long)setting->min || number > (long)setting->max)
 		return resolve_error(resolver, value->position, "option-value", NULL,
 				     "`%s` must be a number from %u to %u, not `%s`", setting->name,
@@ -115,6 +138,7 @@ static void setting_store(const struct setting *setting, uint32_t value,
 		*(bool *)member = value != 0;
 		break;
 	case SETTING_BYTE:
+	case SETTING_FAST:
 		*(uint8_t *)member = (uint8_t)value;
 		break;
 	case SETTING_WORD:

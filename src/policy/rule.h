@@ -198,6 +198,12 @@ struct set_contents {
 	void *context;
 };
 
+enum fast_path {
+	FAST_PATH_ON,	  /* where nobody would miss what it goes past */
+	FAST_PATH_OFF,
+	FAST_PATH_INSIST, /* also elsewhere, as far as devices can */
+};
+
 /* `options { … }`: each with its default when the policy says nothing. */
 struct policy_options {
 	bool builtin_nd;	/* `ipv6-nd on`: neighbour discovery, router advertisement */
@@ -209,6 +215,7 @@ struct policy_options {
 	uint8_t mark_shift;	/* `mark-bits 30`: reeve's two bits of the mark start here; 0..30 */
 	uint32_t flows_max;	/* `flows 131072`: replied flows */
 	uint32_t embryonic_max; /* `embryonic-flows 65536`: unreplied flows */
+	uint8_t fast_path;	/* `fast-path on`: enum fast_path */
 	bool early_required;	/* `early required`: where it cannot be, apply refuses */
 };
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Any bytes as what the kernel says of interfaces, addresses, routes, rules, filters, chains and
+ * Any bytes as what the kernel says of interfaces, addresses, routes, rules, qdiscs, filters, chains and
  * hooks. The functions that receive messages are the files' own: so the files are here.
  */
 #include "engine/bpf/addresses.c"
 #include "engine/bpf/hooks_device.c"
 #include "engine/bpf/intercept.c"
 #include "engine/bpf/interfaces.c"
+
+#include "engine/bpf/device.c"
 
 #include "messages.h"
 
@@ -23,6 +25,10 @@ enum {
 	KIND_SOURCE,
 	KIND_RULE,
 	KIND_TABLE,
+	KIND_FAMILY,
+	KIND_FEATURES,
+	KIND_UPPER,
+	KIND_QDISC,
 	KINDS,
 };
 
@@ -33,6 +39,7 @@ struct context {
 	struct hook_reading reading;
 	struct filter_reading filters;
 	struct rules_seen rules;
+	struct device_facts_vector facts;
 };
 
 static const struct link device = { .name = "eth0", .ifindex = 2 };
@@ -42,6 +49,7 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 	struct route_answer answer = { 0 };
 	struct source_answer source = { 0 };
 	bool there;
+	uint16_t family = 0;
 
 	switch (kind) {
 	case KIND_LINK:
@@ -89,6 +97,20 @@ static void receive(struct context *context, unsigned kind, struct nlmsghdr *mes
 		message->nlmsg_type = RTM_NEWROUTE;
 		see_route(message, &there);
 		break;
+	case KIND_FAMILY:
+		family_receive(message, &family);
+		break;
+	case KIND_FEATURES:
+		features_receive(message, &context->facts);
+		break;
+	case KIND_UPPER:
+		message->nlmsg_type = RTM_NEWLINK;
+		upper_receive(message, &context->facts);
+		break;
+	case KIND_QDISC:
+		message->nlmsg_type = RTM_NEWQDISC;
+		qdisc_receive(message, &context->facts);
+		break;
 	}
 }
 
@@ -102,9 +124,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct context context = { .reading = { .hooks = &context.hooks, .links = &context.links },
 				   .filters = { &context.reading, &device, POINT_TC_INGRESS, 0 } };
+	struct device_facts facts = { .ifindex = device.ifindex };
 	struct nlmsghdr *message;
 	unsigned kind;
 
+	context.facts = (struct device_facts_vector){ .items = &facts, .n = 1 };
 	while ((message = message_next(&data, &size, &kind))) {
 		receive(&context, kind % KINDS, message);
 		free(message);

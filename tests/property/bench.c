@@ -18,6 +18,23 @@ static void hear(void *context, const struct event *event)
 		bench->listener->events++;
 }
 
+const uint8_t bench_next_address[6] = { 2, 0, 0, 0, 0, 0x77 };
+
+static int next_hop(void *context, const struct user_frame *frame, uint32_t length,
+		    uint32_t *ifindex, uint8_t destination[6], uint8_t source[6])
+{
+	const struct bench *bench = context;
+
+	(void)frame;
+	(void)length;
+	if (!bench->next_hop)
+		return -1;
+	*ifindex = bench->next_hop;
+	memcpy(destination, bench_next_address, sizeof(bench_next_address));
+	world_mac(bench->next_hop - WORLD_IFINDEX, source);
+	return 0;
+}
+
 void bench_close(struct bench *bench)
 {
 	user_engine_free(bench->engine);
@@ -34,6 +51,7 @@ static int start_engine(struct bench *bench)
 					.mtu = world_mtu,
 					.leaves = world_leaves,
 					.address = world_address,
+					.next_hop = next_hop,
 					.event = hear,
 					.context = bench };
 	const char *why = "";

@@ -15,7 +15,11 @@ struct bench {
 	struct seen *listener;
 	uint64_t *before; /* packets counted by rule of the user engine */
 	uint32_t generation, flows_since;
+	uint32_t next_hop; /* where the fast path of the user engine goes on to; 0: it does not know */
 };
+
+/* The link layer's address there. */
+extern const uint8_t bench_next_address[6];
 
 /*
  * Compiles the policy and gives it to the user engine and, if there is one, to the kernel. -EINVAL:

@@ -14,6 +14,7 @@
  */
 #include "engine/bpf/attach.h"
 #include "engine/bpf/early.h"
+#include "engine/bpf/fast.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/intercept.h"
@@ -181,8 +182,14 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		err = loaded_pin(loaded, pins, problem);
 	else if (ruleset->early_zones)
 		err = loaded_pin_early(loaded, pins, problem);
-	if (!err && next->control)
+	if (!err && next->control) {
+		fast_stop(loaded); /* its program looks into the tables that go */
 		err = resize_move(loaded, next, pins, problem);
+		if (!err && ruleset->early_zones)
+			err = loaded_load_early(loaded, problem);
+		if (!err && ruleset->early_zones)
+			err = loaded_pin_early(loaded, pins, problem);
+	}
 	if (!err)
 		err = slots_fill(loaded, ruleset, image, options, &slot, problem);
 	if (!err)
@@ -202,6 +209,7 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 		report->flows_seeded =
 			seed_flows(loaded, links, ruleset, slots_generation(loaded) - 1);
 	if (!err) {
+		fast_update(loaded, pins, links, ruleset, true);
 		attach_tidy(loaded, pins, links, ruleset);
 		intercept_routes_tidy(ruleset);
 	}
@@ -275,6 +283,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 		report->addresses_unfollowed = addresses_unfollowed(ruleset, &loaded);
 	if (!err)
 		early_tell(options->dry_run ? NULL : &loaded, pins, ruleset, &report->interfaces);
+	if (!err && !options->dry_run)
+		fast_tell(&loaded, &report->interfaces);
 	loaded_close(&next);
 	loaded_close(&loaded);
 	/* A first apply that failed leaves nothing behind, not even the mount. */

@@ -23,6 +23,7 @@
 
 #include "base/cleanup.h"
 #include "engine/bpf/early.h"
+#include "engine/bpf/fast.h"
 #include "engine/bpf/guard_nft.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/sys.h"
@@ -677,6 +678,7 @@ int attach_exchange(const struct pins *pins, const struct loaded *from, const st
 }
 
 struct tidy {
+	const struct loaded *loaded;
 	const struct pins *pins;
 	const struct link_vector *links;
 	const struct ruleset *ruleset;
@@ -695,7 +697,8 @@ static bool should_have_early(const struct tidy *tidy, uint32_t ifindex)
 {
 	for (size_t i = 0; i < tidy->links->n; i++)
 		if (tidy->links->items[i].ifindex == ifindex)
-			return early_wanted(&tidy->links->items[i], tidy->ruleset);
+			return early_wanted(&tidy->links->items[i], tidy->ruleset) ||
+			       fast_wanted(tidy->loaded, ifindex);
 	return false;
 }
 
@@ -756,7 +759,7 @@ static void covered_tidy(struct loaded *loaded, const struct link_vector *links)
 int attach_tidy(struct loaded *loaded, const struct pins *pins, const struct link_vector *links,
 		const struct ruleset *ruleset)
 {
-	struct tidy tidy = { pins, links, ruleset };
+	struct tidy tidy = { loaded, pins, links, ruleset };
 	struct problem ignored;
 	int err;
 

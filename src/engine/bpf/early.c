@@ -242,3 +242,24 @@ int early_attach(struct loaded *loaded, const struct pins *pins, const struct li
 	err = pins_put(pins, name, fd);
 	return err ? problem_set(problem, err, "cannot pin `%s`: ", name) : 1;
 }
+
+int early_attach_native(const struct loaded *loaded, const struct pins *pins,
+			const struct link *link)
+{
+	char name[EARLY_NAME_MAX];
+	cleanup_fd int fd = -1;
+	uint16_t ignored;
+
+	if (!programs_there(loaded))
+		return -ENOENT;
+	if (!in_place(loaded, pins, link) && link_program(pins, link->ifindex))
+		exchange(loaded, pins, link);
+	if (in_place(loaded, pins, link))
+		return early_look(loaded, pins, link->ifindex, &ignored) == EARLY_NATIVE ?
+			       0 : -EOPNOTSUPP;
+	fd = xdp_link(program_for(loaded, link, true), link->ifindex, true);
+	if (fd < 0)
+		return fd;
+	early_name(name, link->ifindex);
+	return pins_put(pins, name, fd);
+}

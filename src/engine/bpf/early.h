@@ -35,6 +35,10 @@ bool early_missing(const struct loaded *loaded, const struct pins *pins, const s
 int early_attach(struct loaded *loaded, const struct pins *pins, const struct link *link,
 		 const struct ruleset *ruleset, struct problem *problem);
 
+/* For the fast path: natively or not at all. 0 when it is there now. */
+int early_attach_native(const struct loaded *loaded, const struct pins *pins,
+			const struct link *link);
+
 #define EARLY_NAME_MAX 32
 void early_name(char name[EARLY_NAME_MAX], uint32_t ifindex);
 

@@ -20,6 +20,7 @@
 #include "compile/compile.h"
 #include "core/event.h"
 #include "core/flow.h"
+#include "engine/bpf/maps.h"
 #include "policy/rule.h"
 
 struct problem {
@@ -61,6 +62,7 @@ struct engine_interface {
 	bool default_route; /* a default route (either family) leaves here */
 	enum early_state early;
 	uint16_t early_why; /* of EARLY_GENERIC, EARLY_REFUSED: an errno, 0 when it is not known */
+	enum fast_why fast; /* is the fast path on there, and why not; FAST_UNKNOWN before anything runs */
 };
 
 /*

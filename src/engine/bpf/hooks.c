@@ -124,7 +124,7 @@ static void note_open_order(struct hook_reading *reading)
 		}
 }
 
-int engine_hooks(struct hooks *hooks, struct problem *problem)
+static int read_all(struct hooks *hooks, bool sockets, struct problem *problem)
 {
 	struct link_vector links = { 0 };
 	struct hook_reading reading = { .hooks = hooks, .links = &links };
@@ -142,8 +142,10 @@ int engine_hooks(struct hooks *hooks, struct problem *problem)
 	hooks_read_nftables(&reading);
 	hooks_read_iptables(&reading);
 	hooks_read_netfilter_links(&reading);
-	hooks_read_cgroups(&reading);
-	hooks_read_namespace(&reading);
+	if (sockets) {
+		hooks_read_cgroups(&reading);
+		hooks_read_namespace(&reading);
+	}
 	hooks_read_list(&reading);
 	hooks_name_programs(&reading);
 	hooks_arrange(hooks);
@@ -157,6 +159,16 @@ int engine_hooks(struct hooks *hooks, struct problem *problem)
 		return problem_set(problem, err, "out of memory");
 	}
 	return 0;
+}
+
+int engine_hooks(struct hooks *hooks, struct problem *problem)
+{
+	return read_all(hooks, true, problem);
+}
+
+int engine_hooks_path(struct hooks *hooks, struct problem *problem)
+{
+	return read_all(hooks, false, problem);
 }
 
 void hooks_free(struct hooks *hooks)

@@ -112,6 +112,8 @@ struct problem;
 
 /* Fails only for want of memory. Free it with hooks_free. */
 int engine_hooks(struct hooks *hooks, struct problem *problem);
+/* The same without those of cgroups and sockets: what a packet meets that is forwarded. */
+int engine_hooks_path(struct hooks *hooks, struct problem *problem);
 void hooks_free(struct hooks *hooks);
 
 #endif

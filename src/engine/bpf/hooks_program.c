@@ -37,6 +37,7 @@ static bool is_link_pin(const char *name)
 
 	return sscanf(name, "arrive_%u", &ifindex) == 1 ||
 	       sscanf(name, "depart_%u", &ifindex) == 1 ||
+	       sscanf(name, "early_%u", &ifindex) == 1 ||
 	       (!strncmp(name, "guard_", 6) && strstr(name, "_ipv"));
 }
 

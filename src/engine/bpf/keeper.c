@@ -37,6 +37,7 @@
 #include "base/cleanup.h"
 #include "engine/bpf/attach.h"
 #include "engine/bpf/early.h"
+#include "engine/bpf/fast.h"
 #include "engine/bpf/masquerade.h"
 #include "engine/bpf/problem.h"
 #include "engine/bpf/intercept.h"
@@ -73,6 +74,7 @@ static const struct {
 	[UPKEEP_PORT] = { "port", "%1$s: its master changed; the guard knows" },
 	[UPKEEP_GONE] = { "gone", "%1$s: gone" },
 	[UPKEEP_EARLY] = { "early", "%1$s: the program of `early` was not in place; it is attached again" },
+	[UPKEEP_FAST] = { "fast", "%1$s: where the fast path can be has changed" },
 	[UPKEEP_GUARD] = { "guard", "the guard was taken away; it is attached again" },
 	[UPKEEP_ROUTES] = { "routes", "the routing rules and the route of `intercept` were not in place; they are there again" },
 	[UPKEEP_PIN] = { "pin", "the pin `%1$s` was removed; it is there again" },
@@ -244,6 +246,22 @@ static int look_for_gone(const struct keeper *keeper, struct look *look,
 	return err;
 }
 
+static int look_at_fast(const struct keeper *keeper, const struct look *look,
+			struct upkeep_report *report)
+{
+	struct fast_place_vector plan = { 0 };
+	int err = fast_plan(&keeper->loaded, &look->links, &keeper->ruleset, &plan);
+
+	for (size_t i = 0; !err && i < plan.n; i++)
+		if (!fast_agrees(&keeper->loaded, &plan.items[i]) ||
+		    (fast_wanted(&keeper->loaded, plan.items[i].ifindex) &&
+		     early_missing(&keeper->loaded, &keeper->pins, &look->links.items[i])))
+			err = note(report, UPKEEP_FAST, plan.items[i].ifindex,
+				   look->links.items[i].name, NULL, NULL);
+	fast_place_vector_free(&plan);
+	return err;
+}
+
 static int note_leaving(const struct look *look, const struct leaving_change *change,
 			struct upkeep_report *report)
 {
@@ -292,6 +310,8 @@ static int look_at_all(const struct keeper *keeper, struct look *look, struct up
 		err = look_at_link(keeper, look, &look->links.items[i], report);
 	if (!err)
 		err = look_for_gone(keeper, look, report);
+	if (!err)
+		err = look_at_fast(keeper, look, report);
 	if (!err && !guard_attached(&keeper->loaded, &keeper->pins))
 		err = note(report, UPKEEP_GUARD, 0, NULL, NULL, NULL);
 	if (!err && !intercept_routes_there(&keeper->ruleset))
@@ -387,6 +407,7 @@ static int set_right(struct keeper *keeper, const struct look *look, struct upke
 	report_trim(report, last);
 	if (look->zones_differ)
 		err = slots_reimage_done(&keeper->loaded, first ? &other : problem);
+	fast_update(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset, false);
 	attach_tidy(&keeper->loaded, &keeper->pins, &look->links, &keeper->ruleset);
 	if (!intercept_routes_there(&keeper->ruleset))
 		routes = intercept_routes_make(&keeper->ruleset,

@@ -21,6 +21,7 @@ enum upkeep_kind {
 	UPKEEP_PORT,	 /* of another bridge, or of none */
 	UPKEEP_GONE,
 	UPKEEP_EARLY,	 /* the XDP program of `early` was not there, or is not wanted any more */
+	UPKEEP_FAST,	 /* the fast path can be there now, or cannot any more */
 	UPKEEP_GUARD,	 /* the guard was taken away */
 	UPKEEP_PIN,	 /* a pin was removed by hand */
 	UPKEEP_ROUTES,	 /* a rule or the route of `intercept` was taken away */

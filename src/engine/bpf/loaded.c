@@ -398,6 +398,15 @@ int loaded_pin_early(const struct loaded *loaded, const struct pins *pins, struc
 	return err ? problem_set(problem, err, "cannot pin the programs of `early`: ") : 0;
 }
 
+void loaded_forget_early(struct loaded *loaded, const struct pins *pins)
+{
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++) {
+		cleanup_fd_(&loaded->programs[i]);
+		loaded->programs[i] = -1;
+		pins_remove(pins, loaded_program_names[i]);
+	}
+}
+
 static int repin_one(const struct pins *pins, const char *name, int object, bool put,
 		     int (*missing)(void *context, const char *name), void *context)
 {

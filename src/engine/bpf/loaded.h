@@ -86,6 +86,8 @@ int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
  * Loads the programs of `early`, if they are not; the maps are those of `loaded`. Nothing is pinned.
  */
 int loaded_load_early(struct loaded *loaded, struct problem *problem);
+/* As if they had never been loaded. Those that are attached go on until others take their place. */
+void loaded_forget_early(struct loaded *loaded, const struct pins *pins);
 /* Opens in `copy` what is not open there. 0 or -errno. */
 int loaded_copy(struct loaded *copy, const struct loaded *loaded);
 /* Pins what loaded_load made. */

@@ -59,6 +59,42 @@ enum means {
 
 #define EARLY_WITHOUT 0x8000u
 
+/*
+ * The fast path at an interface (core/fast.h). All zero: it is off there.
+ */
+struct fast_interface {
+	__u8 address[6]; /* of its link layer: frames for others are none of the fast path's business */
+	__u8 bits[SLOTS]; /* enum fast_bits, under the image in each slot */
+} __attribute__((aligned(8)));
+
+enum fast_bits {
+	FAST_ARRIVES = 1,
+	FAST_LEAVES = 2,
+	FAST_ALONE = 4, /* there are no rules of `early` for its zone */
+};
+
+/* Why it is off, or on for what arrives alone. */
+enum fast_why {
+	FAST_UNKNOWN,	/* nobody has looked yet */
+	FAST_ON,
+	FAST_UNWANTED,	/* `fast-path off` */
+	FAST_SINGLE,	/* there is no other interface where it could be on */
+	FAST_FAR,	/* the interface's index is too large */
+	FAST_LINK,	/* no Ethernet */
+	FAST_UNTOLD,	/* the kernel does not tell what its driver can do with XDP */
+	FAST_DRIVER,	/* it has no native XDP */
+	FAST_REDIRECT,	/* it does not take redirected frames */
+	FAST_VLANS,	/* VLAN devices stand on it, whose frames XDP may see without their tag */
+	FAST_CHECKSUMS, /* frames may come with checksums that are still to be made */
+	FAST_OTHERS_XDP,
+	FAST_OTHERS_TC,
+	FAST_OTHERS_NETFILTER,
+	FAST_IPSEC,
+	FAST_SHAPED,	/* its qdisc does more than to queue; only what leaves is concerned */
+	FAST_REFUSED,	/* the program was not loaded, or not attached */
+	FAST_WHYS,
+};
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
@@ -94,6 +130,8 @@ struct control {
 	 * there is none at all.
 	 */
 	__u16 early_why[INTERFACES_NEAR];
+	struct fast_interface fast[INTERFACES_NEAR];
+	__u8 fast_why[INTERFACES_NEAR]; /* enum fast_why */
 };
 
 /*

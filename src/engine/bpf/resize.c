@@ -243,6 +243,7 @@ int resize_move(struct loaded *loaded, struct loaded *next, const struct pins *p
 	moving_set(loaded, MOVING_PINS);
 	other_clear(next);
 	become(loaded, next);
+	loaded_forget_early(loaded, pins); /* they have the tables that went */
 	return finish_pins(loaded, pins, problem);
 }
 

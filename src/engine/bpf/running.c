@@ -4,6 +4,7 @@
  */
 #include "engine/bpf/attach.h"
 #include "engine/bpf/early.h"
+#include "engine/bpf/fast.h"
 #include "engine/bpf/filtering.h"
 #include "engine/bpf/flow_table.h"
 #include "engine/bpf/guard_nft.h"
@@ -292,6 +293,8 @@ int engine_health(struct engine *engine, const struct ruleset *ruleset, struct e
 			coverage_now(engine, &image, &result.interfaces.items[i]);
 	if (!err)
 		early_tell(&engine->loaded, &engine->pins, ruleset, &result.interfaces);
+	if (!err)
+		fast_tell(&engine->loaded, &result.interfaces);
 	image_free(&image);
 	if (!err)
 		*health = result;

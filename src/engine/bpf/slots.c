@@ -154,6 +154,13 @@ static void tags_fill(uint16_t tags[INTERFACES_NEAR], const struct image *image)
 					tag_near(&bucket[i].entry[j], hygiene);
 }
 
+/* Where the fast path is on is told to programs behind the flip (fast.h). */
+static void fast_clear(struct control *control, uint32_t slot)
+{
+	for (uint32_t i = 0; i < INTERFACES_NEAR; i++)
+		control->fast[i].bits[slot] = 0;
+}
+
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
 	       const struct apply_options *options, uint32_t *slot, struct problem *problem)
 {
@@ -188,6 +195,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 	if (err)
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	tags_fill(control->tags[next], image);
+	fast_clear(control, next);
 	to->rules = header->rules;
 	to->mark_shift = ruleset->options.mark_shift;
 	if (header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
@@ -344,6 +352,7 @@ int slots_reimage(struct loaded *loaded, const struct image *image, struct probl
 	if (err)
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	tags_fill(control->tags[next], image);
+	fast_clear(control, next);
 	set_places_share(loaded, old, next);
 	control->slot[next] = control->slot[old];
 	control->slot[next].image_size = image->size;

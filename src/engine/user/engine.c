@@ -50,6 +50,8 @@ struct user_engine {
 
 #include "engine/user/host_user.h"
 
+#include "engine/user/host_fast.h"
+
 /* A copy of the image, after it was found valid, and counters for its rules. */
 static int image_take_in(const void *image, size_t size, unsigned char **copy,
 			 struct user_counter **counters, const char **why)
@@ -226,6 +228,23 @@ void user_engine_early(struct user_engine *engine, struct user_frame *frame,
 		bare.pkt_type = PACKET_TYPE_MULTICAST;
 	checkpoint_early(&host, &bare, frame->ifindex, &verdict->judgement, frame->ethernet);
 	conclude(engine, verdict);
+}
+
+uint32_t user_engine_fast(struct user_engine *engine, struct user_frame *frame)
+{
+	struct user_frame bare = { .bytes = frame->bytes,
+				   .writable = frame->writable,
+				   .len = frame->len,
+				   .ethernet = frame->ethernet,
+				   .pkt_type = frame->pkt_type,
+				   .ifindex = frame->ifindex };
+	host_t host = { .engine = engine, .frame = &bare };
+
+	if (!frame->ethernet)
+		return 0;
+	frame_protocol(&bare);
+	host_open(&host);
+	return fast_forward(&host, &bare, frame->ifindex);
 }
 
 void user_engine_arrive(struct user_engine *engine, struct user_frame *frame,

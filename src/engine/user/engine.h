@@ -50,6 +50,12 @@ struct user_options {
 	 */
 	bool (*listens)(void *context, const uint32_t address[4], uint16_t port,
 			const struct packet *packet);
+	/*
+	 * For the fast path: where a packet of `length` bytes (the IP packet) goes next. 0; anything
+	 * else where that is not known, or it does not fit. NULL: it never is.
+	 */
+	int (*next_hop)(void *context, const struct user_frame *frame, uint32_t length,
+			uint32_t *ifindex, uint8_t destination[6], uint8_t source[6]);
 	/* Called for every event, while it happens. NULL: nobody listens. */
 	void (*event)(void *context, const struct event *event);
 	void *context; /* of all */
@@ -111,6 +117,12 @@ void user_engine_set_clock(struct user_engine *engine, uint64_t now);
  */
 void user_engine_early(struct user_engine *engine, struct user_frame *frame,
 		       struct user_verdict *verdict);
+/*
+ * The fast path (core/fast.h), behind `early`: the interface by which the frame is sent on, changed in
+ * frame->writable; nothing else is to be done with it then. 0: it is none of the fast path's,
+ * nothing was changed, and user_engine_arrive() comes next. Only bytes, pkt_type and ifindex count.
+ */
+uint32_t user_engine_fast(struct user_engine *engine, struct user_frame *frame);
 /*
  * Judges one packet. frame->mark and frame->tc_index are left as the kernel's would be;
  * frame->protocol is filled in when there is an Ethernet header. Any bytes are safe. Departure
