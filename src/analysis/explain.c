@@ -244,12 +244,17 @@ static bool explain_early(const struct ruleset *ruleset, struct explanation *e)
 	struct fields seen = e->fields;
 	uint32_t rule;
 
+	e->protect = UINT32_MAX;
 	if (seen.word[FIELD_FROM_ZONE] == ZONE_SELF)
 		return false;
 	seen.word[FIELD_MARK] = 0;
 	rule = evaluate_early(ruleset, &seen, within_early, &asked);
 	if (rule == ruleset->early_n)
 		return false;
+	if (ruleset->early[rule].action == ACTION_PROTECT) {
+		e->protect = ruleset_early_first(ruleset) + rule;
+		return false;
+	}
 	e->rule = ruleset_early_first(ruleset) + rule;
 	e->by = EXPLAINED_EARLY;
 	e->verdict = ACTION_DROP;

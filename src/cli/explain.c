@@ -194,6 +194,12 @@ static void print_early(struct asked *asked, const struct explanation *explanati
 		print_rule(asked, rule, out);
 		text_putc(out, '\n');
 	}
+	if (explanation->protect == UINT32_MAX)
+		return;
+	text_puts(out, explanation->early_n ? "        " : "early   ");
+	text_puts(out, "a new connection here is answered with a SYN cookie, then judged  ");
+	print_rule(asked, ruleset_rule(asked->ruleset, explanation->protect), out);
+	text_putc(out, '\n');
 }
 
 static void print_explanation(struct asked *asked, const struct explanation *explanation)
@@ -338,12 +344,15 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	for (uint32_t i = 0; i < explanation->note_n; i++)
 		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places,
 					    ruleset_rule(asked->ruleset, explanation->rule))
 			       : json_null(),
-			  "beyond", beyond, "early", early, "with", json_text(rejects ? answer_name(explanation) : NULL),
+			  "beyond", beyond, "early", early, "protect",
+			  explanation->protect == UINT32_MAX ? json_null() :
+				  rule_json(&asked->places, ruleset_rule(asked->ruleset, explanation->protect)),
+			  "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),

@@ -25,6 +25,7 @@ const char *action_name(unsigned action)
 		[ACTION_DROP] = "drop",
 		[ACTION_REJECT] = "reject",
 		[ACTION_TRANSLATE] = "translate",
+		[ACTION_PROTECT] = "protect",
 	};
 
 	return pick(names, ARRAY_SIZE(names), action);
@@ -118,6 +119,10 @@ static const struct named stats[] = {
 	[STAT_SET_ADDED] = { "sets-added", "addresses added to dynamic sets by rules" },
 	[STAT_SET_FULL] = { "sets-full",
 			    "addresses that a rule could not add, for the set was full", true },
+	[STAT_SYN_ANSWERED] = { "syn-answered", "SYNs to a protected service, answered with a cookie" },
+	[STAT_SYN_REFUSED] = { "syn-refused", "SYNs to a protected service that nobody could answer: dropped" },
+	[STAT_COOKIE_RIGHT] = { "cookie-right", "connections begun by an ACK with a cookie" },
+	[STAT_COOKIE_WRONG] = { "cookie-wrong", "ACKs to a protected service, of no connection and without a cookie: dropped" },
 	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
 	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
 };
@@ -193,6 +198,20 @@ const char *early_state_name(unsigned early)
 
 	COMPLETE(names, EARLY_STATES);
 	return pick(names, ARRAY_SIZE(names), early);
+}
+
+const char *protection_trouble(unsigned protection)
+{
+	switch (protection) {
+	case PROTECTION_NO_HANDOVER:
+		return "`protect` is off: this kernel takes no connections that began with a SYN cookie (Linux "
+		       "6.9 does); SYNs go on as if it was not there";
+	case PROTECTION_NO_COOKIES:
+		return "`protect` is off: SYN cookies are switched off (`sysctl -w net.ipv4.tcp_syncookies=1`); "
+		       "SYNs go on as if it was not there";
+	default:
+		return NULL;
+	}
 }
 
 void early_trouble(enum early_state early, unsigned why, struct text *text)

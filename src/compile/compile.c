@@ -472,6 +472,8 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		header->flags |= IMAGE_GUARD;
 	if (!ruleset->options.windows)
 		header->flags |= IMAGE_LIBERAL;
+	if (ruleset->protects)
+		header->flags |= IMAGE_PROTECTS;
 	for (i = 0; i < ruleset->nat_n; i++)
 		header->flags |= ruleset->nat[i].kind == NAT_FORWARD ? IMAGE_FORWARDS :
 								       IMAGE_SOURCES;

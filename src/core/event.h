@@ -67,6 +67,10 @@ enum statistic {
 	STAT_NAT_EXHAUSTED, /* dropped: no port, or no address, was free for the translation */
 	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
 	STAT_SET_FULL,	    /* and that they could not, for the set was full */
+	STAT_SYN_ANSWERED,  /* `protect`: SYNs answered with a cookie */
+	STAT_SYN_REFUSED,   /* and dropped, for they could not be answered */
+	STAT_COOKIE_RIGHT,  /* ACKs that bore a cookie */
+	STAT_COOKIE_WRONG,  /* and that bore none, of no connection: dropped early */
 	STAT_COUNT,
 };
 

@@ -63,6 +63,8 @@
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
+ *	int host_cookie(host_t *)	is the packet, an ACK, the end of a handshake that was answered with a cookie? Then it is
+ *					turned into the SYN, by cookie_turn() (core/cookie.h)
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  */
 #ifndef REEVE_CORE_JUDGE_H
@@ -106,6 +108,7 @@ static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag
 static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
 		       struct judgement *j);
 static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
+static int host_cookie(host_t *host);
 
 static __always_inline void flow_find(host_t *host, struct flow_key *key, struct found *found,
 				      __u64 now)
@@ -200,6 +203,20 @@ static __always_inline void judge_outside(host_t *host, struct judgement *j)
 	host_event(host, EVENT_DROP, j);
 }
 
+/*
+ * A connection that began with a SYN cookie is first seen here when its ACK comes, perhaps over one
+ * that is dead.
+ */
+static __always_inline int begins_by_cookie(host_t *host)
+{
+	struct packet *p = host->packet;
+
+	return (host->header->flags & IMAGE_PROTECTS) &&
+	       p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && !p->cookie &&
+	       !(p->flags & (PACKET_FRAGMENT | PACKET_GROUP)) &&
+	       tcp_segment(p->fields.word[FIELD_TCP_FLAGS]) == SEGMENT_ACK && host_cookie(host);
+}
+
 /* Takes the packet into its flow, or drops it. 0, or -1 when it is not part of the connection. */
 static __always_inline int flow_advance(host_t *host, const struct flow_key *key,
 					const struct found *found, struct judgement *j, __u64 now)
@@ -211,6 +228,10 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 
 	next = flow_next(flow, p, found->direction, now);
 	if (next & REJUDGE)
+		return -1;
+	if (((next & OUTSIDE) || flow->state >= FLOW_TIME_WAIT) &&
+	    found->direction == DIRECTION_ORIGINAL && flow->to_tag == IMAGE_TAG_SELF &&
+	    j->hook == HOOK_ARRIVE && begins_by_cookie(host))
 		return -1;
 	if (next & OUTSIDE) {
 		judge_outside(host, j);
@@ -859,6 +880,12 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	}
 	if (host_spoofed(host, j))
 		return;
+	if (p->cookie) {
+		found.taken = 0;
+		found.replace = 1;
+	} else if (!found.taken) {
+		begins_by_cookie(host);
+	}
 	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
 		host_fragment_translate(host, from.tag);
 	if (!(p->flags & PACKET_GROUP)) {

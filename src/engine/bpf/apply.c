@@ -250,6 +250,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);
 	if (!err)
+		report->protection = early_protection(&loaded, ruleset);
+	if (!err)
 		early_tell(options->dry_run ? NULL : &loaded, pins, ruleset, &report->interfaces);
 	loaded_close(&next);
 	loaded_close(&loaded);

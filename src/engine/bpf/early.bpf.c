@@ -7,10 +7,11 @@
  * there.
  */
 #include "engine/bpf/host_early.bpf.h"
+#include "engine/bpf/protect.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int early(struct xdp_md *xdp, __u32 ethernet)
+static __always_inline int early(struct xdp_md *xdp, __u32 way)
 {
 	host_packet_t frame = { .xdp = xdp };
 	struct room *room;
@@ -25,14 +26,23 @@ static __always_inline int early(struct xdp_md *xdp, __u32 ethernet)
 	memset(&room->judgement, 0, sizeof(room->judgement));
 	host.room = room;
 	host.packet = &room->packet;
-	checkpoint_early(&host, &frame, xdp->ingress_ifindex, &room->judgement, ethernet);
-	return room->judgement.outcome == OUTCOME_PASS ? XDP_PASS : XDP_DROP;
+	host.generic = way & WAY_GENERIC;
+	checkpoint_early(&host, &frame, xdp->ingress_ifindex, &room->judgement,
+			 way & WAY_ETHERNET);
+	switch (room->judgement.outcome) {
+	case OUTCOME_PASS:
+		return XDP_PASS;
+	case OUTCOME_ANSWERED:
+		return XDP_TX;
+	default:
+		return XDP_DROP;
+	}
 }
 
 SEC("xdp.frags")
 int early_ethernet(struct xdp_md *xdp)
 {
-	return early(xdp, 1);
+	return early(xdp, WAY_ETHERNET);
 }
 
 SEC("xdp.frags")
@@ -49,11 +59,11 @@ int early_raw(struct xdp_md *xdp)
 SEC("xdp")
 int early_ethernet_generic(struct xdp_md *xdp)
 {
-	return early(xdp, 1);
+	return early(xdp, WAY_ETHERNET | WAY_GENERIC);
 }
 
 SEC("xdp")
 int early_raw_generic(struct xdp_md *xdp)
 {
-	return early(xdp, 0);
+	return early(xdp, WAY_GENERIC);
 }

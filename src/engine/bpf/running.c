@@ -304,6 +304,7 @@ static int health_read(struct engine *engine, struct engine_status *status, stru
 	if (err)
 		return err;
 	err = engine_health(engine, &ruleset, &health, problem);
+	status->protection = early_protection(&engine->loaded, &ruleset);
 	ruleset_free(&ruleset);
 	if (!err) {
 		status->interfaces = health.interfaces;
