@@ -225,13 +225,12 @@ static __always_inline enum syn_checksum checksum_look(struct protect_room *own,
 						       const struct packet *p)
 {
 	__u32 behind = p->length - (p->fields.word[FIELD_FAMILY] == 4 ? 20 : 40), pseudo;
-	const struct wire_tcp *tcp = (const struct wire_tcp *)(const void *)own->came.tcp;
 
 	pseudo = p->fields.word[FIELD_FAMILY] == 4 ? sum_pseudo(&own->answer.ip.v4.src, 8, behind) :
 						     sum_pseudo(own->answer.ip.v6.src, 32, behind);
 	if (behind == own->tcp_length)
 		return syn_checksum(own->came.tcp, pseudo);
-	return tcp->checksum == sum_fold(pseudo) ? SYN_CHECKSUM_PARTIAL : SYN_CHECKSUM_WHOLE;
+	return *(const any_be16 *)(const void *)(own->came.tcp + 16) == sum_fold(pseudo) ? SYN_CHECKSUM_PARTIAL : SYN_CHECKSUM_WHOLE;
 }
 
 /* The source can be no station's: a group, nobody, or this one (RFC 1122, 3.2.1.3). */
