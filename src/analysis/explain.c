@@ -244,7 +244,6 @@ static bool explain_early(const struct ruleset *ruleset, struct explanation *e)
 	struct fields seen = e->fields;
 	uint32_t rule;
 
-	e->protect = UINT32_MAX;
 	if (seen.word[FIELD_FROM_ZONE] == ZONE_SELF)
 		return false;
 	seen.word[FIELD_MARK] = 0;
@@ -267,6 +266,7 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 	const struct rule *rule;
 	int err;
 
+	e->protect = UINT32_MAX;
 	e->sanity = judge_sanity(&e->fields, &e->reason);
 	if (e->sanity != SANITY_OK)
 		return dropped_by_sanity(e, e->sanity, UINT32_MAX);

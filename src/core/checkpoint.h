@@ -133,7 +133,7 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 	judge_arrive(host, j);
 	if (j->outcome != OUTCOME_PASS || rewrite(host, skb, j))
 		return;
-	if (p->cookie && j->mark == MARK_SELF)
+	if (host_knows_cookies(host) && p->cookie && j->mark == MARK_SELF)
 		host_cookie_accept(host, skb);
 	mark_write(skb, host->header, j, j->mark);
 	tag = IMAGE_TAG_SELF;

@@ -283,6 +283,14 @@ struct cookie {
 	__u32 mss;
 };
 
+/* An ACK, whole, that was not looked at yet. */
+static __always_inline int cookie_possible(const struct packet *p)
+{
+	return p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && !p->cookie &&
+	       !(p->flags & (PACKET_FRAGMENT | PACKET_GROUP)) &&
+	       (p->fields.word[FIELD_TCP_FLAGS] & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
+}
+
 /*
  * Makes of the ACK in *p the SYN that was answered, as far as rules and flows see one: they are
  * asked whether such a connection may begin.

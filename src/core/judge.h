@@ -63,7 +63,8 @@
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
- *	int host_cookie(host_t *)	is the packet, an ACK, the end of a handshake that was answered with a cookie? Then it is
+ *	int host_knows_cookies(host_t *)	are there any? Best a constant
+ *	int host_cookie(host_t *)	may the packet begin by a cookie (cookie_possible()), and is it the end of a handshake that was answered with a cookie? Then it is
  *					turned into the SYN, by cookie_turn() (core/cookie.h)
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  */
@@ -108,6 +109,7 @@ static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag
 static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
 		       struct judgement *j);
 static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
+static int host_knows_cookies(host_t *host);
 static int host_cookie(host_t *host);
 
 static __always_inline void flow_find(host_t *host, struct flow_key *key, struct found *found,
@@ -209,17 +211,13 @@ static __always_inline void judge_outside(host_t *host, struct judgement *j)
  */
 static __always_inline int begins_by_cookie(host_t *host)
 {
-	struct packet *p = host->packet;
-
-	return (host->header->flags & IMAGE_PROTECTS) &&
-	       p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && !p->cookie &&
-	       !(p->flags & (PACKET_FRAGMENT | PACKET_GROUP)) &&
-	       tcp_segment(p->fields.word[FIELD_TCP_FLAGS]) == SEGMENT_ACK && host_cookie(host);
+	return (host->header->flags & IMAGE_PROTECTS) && host_cookie(host);
 }
 
 /* Takes the packet into its flow, or drops it. 0, or -1 when it is not part of the connection. */
 static __always_inline int flow_advance(host_t *host, const struct flow_key *key,
-					const struct found *found, struct judgement *j, __u64 now)
+					const struct found *found, struct judgement *j, __u64 now,
+					int arrives)
 {
 	struct flow *flow = found->flow;
 	struct packet *p = host->packet;
@@ -229,9 +227,8 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 	next = flow_next(flow, p, found->direction, now);
 	if (next & REJUDGE)
 		return -1;
-	if (((next & OUTSIDE) || flow->state >= FLOW_TIME_WAIT) &&
-	    found->direction == DIRECTION_ORIGINAL && flow->to_tag == IMAGE_TAG_SELF &&
-	    j->hook == HOOK_ARRIVE && begins_by_cookie(host))
+	if (arrives && host_knows_cookies(host) && ((next & OUTSIDE) || flow->state >= FLOW_TIME_WAIT) &&
+	    flow->to_tag == IMAGE_TAG_SELF && begins_by_cookie(host))
 		return -1;
 	if (next & OUTSIDE) {
 		judge_outside(host, j);
@@ -856,7 +853,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					j->mark = MARK_DEFERRED;
 					return;
 				}
-				if (!counted && !flow_advance(host, key, &found, j, now)) {
+				if (!counted && !flow_advance(host, key, &found, j, now, 1)) {
 					if (translated && host_nat(host)->rewrite)
 						translation_apply(host_nat(host), p);
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
@@ -880,12 +877,6 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	}
 	if (host_spoofed(host, j))
 		return;
-	if (p->cookie) {
-		found.taken = 0;
-		found.replace = 1;
-	} else if (!found.taken) {
-		begins_by_cookie(host);
-	}
 	if (p->fields.word[FIELD_FRAGMENT] && host_translates(host))
 		host_fragment_translate(host, from.tag);
 	if (!(p->flags & PACKET_GROUP)) {
@@ -903,6 +894,14 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	p->fields.word[FIELD_TO_ZONE] = ZONE_SELF;
 	j->to_tag = IMAGE_TAG_SELF;
 	j->mark = MARK_SELF;
+	if (host_knows_cookies(host)) {
+		if (!found.taken)
+			begins_by_cookie(host);
+		if (p->cookie) {
+			found.taken = 0;
+			found.replace = 1;
+		}
+	}
 	host_rules(host, key, &found, j);
 	flow_count_in(counted_in, p, j, now);
 }
@@ -953,7 +952,7 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 			    (!flow_stale(flow, host_flows_since(host)) ||
 			     !host_recheck(host, key, &found)) &&
 			    !flow_counted(flow, found.direction) &&
-			    !flow_advance(host, key, &found, j, now)) {
+			    !flow_advance(host, key, &found, j, now, 0)) {
 				if (first_fragment(p) && j->outcome == OUTCOME_PASS)
 					host_fragment_note(host, j, from.tag, to.tag);
 				return;

@@ -154,6 +154,8 @@ __noinline int step_cookie(struct __sk_buff *skb, struct room *room)
 	if (!own)
 		return 0;
 	p = &room->packet;
+	if (!cookie_possible(p))
+		return 0;
 	cookie_heads(own, p);
 	if (!cookie_right(own, p->fields.word[FIELD_FAMILY]))
 		return 0;
@@ -169,6 +171,11 @@ __noinline int step_cookie(struct __sk_buff *skb, struct room *room)
 	own->cookie.mss = cookie_segments(own, p->fields.word[FIELD_FAMILY]);
 	cookie_turn(p, &own->cookie);
 	return 1;
+}
+
+static __always_inline int host_knows_cookies(host_t *host)
+{
+	return !!know_cookies;
 }
 
 static __always_inline int host_cookie(host_t *host)
