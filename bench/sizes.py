@@ -31,7 +31,7 @@ def nft_load(world, path):
     return seconds(lambda: world.inside("nft", "-f", path))
 
 
-def large_policy(world, progress):
+def large_policy(world, progress, _rounds):
     """Medians in seconds, and the size of the image."""
     rules = policies.large_rules(RULES)
     path = world.file("large.reeve", policies.reeve_large(rules))
@@ -59,7 +59,7 @@ def large_policy(world, progress):
     return figures
 
 
-def million_flows(world, progress):
+def million_flows(world, progress, _rounds):
     """Shape and memory of the table of a policy with room for a million flows."""
     progress(f"room for {FLOWS} flows")
     options = f"options {{ flows {FLOWS} }}\n"

@@ -101,7 +101,8 @@ struct explanation {
 /*
  * Answers `question` under `ruleset`. The text of the question is added to *sources (the caller's
  * own set, not the ruleset's) under the name "question", so that diagnostics can be shown with it.
- * What dynamic sets hold, ruleset->contents tells; else they are taken to be empty, and that is told.
+ * What dynamic sets hold, ruleset->contents tells; else they are taken to be empty, and that is
+ * told.
  * -EINVAL: *diagnostics says why (syntax, an unknown name, a packet that cannot exist such as icmp
  * with an IPv6 address); -ENOMEM. *explanation is untouched on failure.
  */

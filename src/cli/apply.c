@@ -291,7 +291,7 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 	char question[256];
 
 	judge_session(&loaded->ruleset, session, &fate);
-	if (!fate.here || (fate.opens && (fate.lives || how == FLOWS_KEEP)))
+	if (!fate.here || (fate.opens && (fate.lives || (how == FLOWS_KEEP && !fate.unseen))))
 		return false;
 	rule = ruleset_rule(&loaded->ruleset, fate.rule);
 	session_question(&loaded->ruleset, session, &fate, question, sizeof(question));
@@ -300,10 +300,14 @@ static bool session_cut(struct loaded *loaded, const struct session *session, en
 		 "this policy would %s: `%s` meets `%s`, %s",
 		 fate.lives ? "not let your ssh session be opened again" : "cut your ssh session",
 		 question, rule->text, place.len ? text_string(&place) : "built in");
-	snprintf(problem->hint, sizeof(problem->hint),
-		 "allow %u/tcp in the policy from `%s` to self, before that rule; or --confirm 60s, which takes it back by itself; or --force",
-		 session->local_port,
-		 loaded->ruleset.zones[ruleset_interface_zone(&loaded->ruleset, fate.interface)].name);
+	if (fate.rule >= ruleset_early_first(&loaded->ruleset))
+		snprintf(problem->hint, sizeof(problem->hint),
+			 "leave its address or its port out of that rule of `early`; or --confirm 60s, which takes it back by itself; or --force");
+	else
+		snprintf(problem->hint, sizeof(problem->hint),
+			 "allow %u/tcp in the policy from `%s` to self, before that rule; or --confirm 60s, which takes it back by itself; or --force",
+			 session->local_port,
+			 loaded->ruleset.zones[ruleset_interface_zone(&loaded->ruleset, fate.interface)].name);
 	text_free(&place);
 	places_free(&places);
 	return true;
@@ -340,10 +344,12 @@ static int may_apply(const struct arguments *arguments, struct loaded *loaded,
 static int apply_it(const struct ruleset *ruleset, const struct apply_options *options,
 		    uint32_t seconds, struct apply_report *report, struct problem *problem)
 {
+	struct apply_options for_a_time = *options;
 	struct trial trial = { 0 };
 	struct problem other;
 	int err;
 
+	for_a_time.trial = true;
 	if (options->dry_run)
 		return engine_apply(ruleset, options, report, problem);
 	if (!seconds) {
@@ -355,7 +361,7 @@ static int apply_it(const struct ruleset *ruleset, const struct apply_options *o
 	err = confirm_prepare(seconds, &trial, problem);
 	if (err)
 		return err;
-	err = engine_apply(ruleset, options, report, problem);
+	err = engine_apply(ruleset, &for_a_time, report, problem);
 	if (err)
 		confirm_undo(&trial);
 	else if (confirm_begin(&trial, &other))

@@ -52,7 +52,7 @@ int confirm_duration(const char *text, uint32_t *seconds)
 static int policy_back(const struct pending *pending, struct problem *problem)
 {
 	/* The session that the trial has cut is one of those. */
-	struct apply_options options = { .take_over = true };
+	struct apply_options options = { .take_over = true, .back = true };
 	struct apply_report report = { 0 };
 	struct diagnostics diagnostics = { 0 };
 	struct source_set sources = { 0 };
@@ -291,5 +291,6 @@ int command_confirm(const struct arguments *arguments)
 	pending_close(&pending);
 	if (err)
 		return complain_problem(arguments, err, &problem);
+	engine_keep(&problem); /* what it does not let go now, the next apply does */
 	return report(arguments, "confirmed", "confirmed: the running policy stays");
 }

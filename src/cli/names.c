@@ -82,7 +82,7 @@ static const struct named sanities[] = {
 	[SANITY_MID_STREAM] = { "mid-stream", "TCP in mid-stream without a known flow" },
 	[SANITY_ORPHAN] = { "orphan", "a fragment whose first one was not let pass, or not seen" },
 	[SANITY_OVERLAP] = { "overlap", "a fragment that would write over the first one" },
-	[SANITY_EXHAUSTED] = { "nat-exhausted", "no port or address is free for its translation" },
+	[SANITY_EXHAUSTED] = { "nat-exhausted", "its translation has no free port, no address, or a tuple in use" },
 	[SANITY_WINDOW] = { "window", "TCP with sequence numbers outside of the window of its flow" },
 	[SANITY_SPOOFED] = { "spoofed", "the way back to its source does not leave by where it came from (`antispoof`)" },
 };
@@ -115,7 +115,7 @@ static const struct named stats[] = {
 	[STAT_GUARD_POST] = { "guard-post-routing", "dropped by the guard while leaving", true },
 	[STAT_TRANSLATED] = { "flows-translated", "flows begun with a translation" },
 	[STAT_NAT_EXHAUSTED] = { "nat-exhausted",
-				 "dropped: no port or address was free for the translation", true },
+				 "dropped: the translation had no free port, no address on the leaving interface, or a tuple in use", true },
 	[STAT_SET_ADDED] = { "sets-added", "addresses added to dynamic sets by rules" },
 	[STAT_SET_FULL] = { "sets-full",
 			    "addresses that a rule could not add, for the set was full", true },
@@ -214,11 +214,13 @@ const char *protection_trouble(unsigned protection)
 	}
 }
 
+#define NOT_SUPPORTED 524 /* the kernel's own ENOTSUPP, which some drivers return */
+
 void early_trouble(enum early_state early, unsigned why, struct text *text)
 {
 	switch (early) {
 	case EARLY_GENERIC:
-		if (why == EOPNOTSUPP)
+		if (why == EOPNOTSUPP || why == NOT_SUPPORTED)
 			text_puts(text, "its driver has no native XDP");
 		else if (why)
 			text_printf(text, "its driver would not take it: %s", strerror((int)why));

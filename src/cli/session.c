@@ -22,6 +22,7 @@
 #define ANCESTORS_MAX 64
 #define ENVIRONMENT_MAX ((size_t)4 << 20)
 #define SYN 2
+#define ACK 16
 
 /* --- what ssh says --- */
 
@@ -253,6 +254,34 @@ static void first_packet(const struct session *session, uint32_t zone, struct fi
 	}
 }
 
+static bool within_limit(void *context, uint32_t rule)
+{
+	(void)context;
+	(void)rule;
+	return true;
+}
+
+/* `early` knows no flows: it drops what belongs to a live one like all else. */
+static void judge_early(const struct ruleset *ruleset, const struct fields *first,
+			struct session_fate *fate)
+{
+	struct fields later = *first;
+	uint32_t rule = evaluate_early(ruleset, first, within_limit, NULL);
+
+	if (rule < ruleset->early_n) {
+		fate->opens = false;
+		fate->rule = ruleset_early_first(ruleset) + rule;
+	}
+	later.word[FIELD_TCP_FLAGS] = ACK;
+	later.word[FIELD_STATE] = STATE_UNTRACKED;
+	rule = evaluate_early(ruleset, &later, within_limit, NULL);
+	if (rule < ruleset->early_n) {
+		fate->lives = false;
+		fate->unseen = true;
+		fate->rule = ruleset_early_first(ruleset) + rule;
+	}
+}
+
 void session_judge(const struct ruleset *ruleset, const struct session *session,
 		   struct session_fate *fate)
 {
@@ -281,6 +310,7 @@ void session_judge(const struct ruleset *ruleset, const struct session *session,
 		fate->lives = false;
 		fate->rule = rule;
 	}
+	judge_early(ruleset, &fields, fate);
 }
 
 static void address_text(const struct session *session, const uint32_t *words, char *text)

@@ -39,6 +39,7 @@ struct session_fate {
 	bool here;	       /* its address is one of this network namespace, on an interface that the policy covers */
 	char interface[16];    /* by which the peer is reached */
 	bool opens, lives;     /* may it be opened anew? would it have been let begin, as a live flow is judged? */
+	bool unseen;	       /* its packets are dropped early, whatever is done to live flows */
 	uint32_t rule;	       /* that says no, when one of them is false; see ruleset_rule() */
 };
 

@@ -34,7 +34,8 @@ static int words_add(const struct arguments *arguments, struct source_set *sourc
 		bool timeout = strcmp(word, "timeout") == 0;
 
 		text_printf(&text, "%s%s",
-			    i == 2 ? "" : joined || timeout || !strcmp(word, "forever") ? " " : "\n",
+			    i == 2					  ? "" :
+			    joined || timeout || !strcmp(word, "forever") ? " " : "\n",
 			    word);
 		joined = timeout;
 	}
@@ -57,7 +58,10 @@ static int entries_refused(const struct arguments *arguments, const struct sourc
 	return STATUS_FAILED;
 }
 
-/* From the words, a file (-f), or standard input (`-`). An exit status; only STATUS_DONE gives some. */
+/*
+ * From the words, a file (-f), or standard input (`-`). An exit status; only STATUS_DONE gives
+ * some.
+ */
 static int entries_read(const struct arguments *arguments, struct set_entry_vector *entries)
 {
 	const char *file = arguments->option[OPTION_ENTRIES];
@@ -69,14 +73,16 @@ static int entries_read(const struct arguments *arguments, struct set_entry_vect
 	if (!file && arguments->word_n == 3 && strcmp(arguments->words[2], "-") == 0)
 		file = "-";
 	else if (!file == (arguments->word_n == 2))
-		return usage_error(arguments, "entries come behind the name, or by -f FILE, or by `-`");
+		return usage_error(arguments,
+				   "entries come behind the name, or by -f FILE, or by `-`");
 	err = file ? source_set_read(&sources, file, POSITION_NONE, &source) :
 		     words_add(arguments, &sources, &source);
 	if (err && file) {
 		complain("cannot read `%s`: %s", file, strerror(-err));
 		status = STATUS_FAILED;
 	} else if (!err) {
-		err = set_entries_parse(&sources, source, IMAGE_SET_ENTRIES_MAX, &diagnostics, entries);
+		err = set_entries_parse(&sources, source, IMAGE_SET_ENTRIES_MAX, &diagnostics,
+					entries);
 		if (err == -EINVAL || err == -E2BIG)
 			status = entries_refused(arguments, &sources, &diagnostics);
 		else if (!err && !arguments->json)
@@ -124,7 +130,8 @@ static void text_entries(struct text *out, uint64_t n)
 	text_printf(out, n == 1 ? "%lu entry" : "%lu entries", n);
 }
 
-static int change_report(const struct arguments *arguments, enum change change, size_t n, size_t done)
+static int change_report(const struct arguments *arguments, enum change change, size_t n,
+			 size_t done)
 {
 	struct text out = TEXT_INIT(1 << 12);
 
@@ -248,7 +255,8 @@ static void row_text(const struct row *row, bool timeout, uint64_t now, struct t
 	text_putc(out, '\n');
 }
 
-static int print_rows(const struct arguments *arguments, const struct row_vector *rows, bool timeout)
+static int print_rows(const struct arguments *arguments, const struct row_vector *rows,
+		      bool timeout)
 {
 	struct text out = TEXT_INIT(TEXT_CAP_DEFAULT);
 	uint64_t now = monotonic_ns();

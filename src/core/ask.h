@@ -7,8 +7,8 @@
  * is changed meanwhile may give another one to the same packet further on.
  *
  * The including host header defines, besides what classify.h asks for:
- *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	see judge.h
- *	int host_set_member(host_t *, __u32 set, __u32 field)	does the set hold this address of the packet?
+ *	int host_set_member(host_t *, __u32 set, __u32 field)
+ *			does the set hold this address of the packet?
  * and behind it:
  *	__u32 host_ask(host_t *, __u32 ref)	set_ask()
  */
@@ -27,19 +27,6 @@ static __always_inline __u32 set_ask(host_t *host, __u32 ref)
 	if (!node)
 		return REF_NONE;
 	return host_set_member(host, node->set, node->field) ? node->yes : node->no;
-}
-
-/* The rule that a walk leads to on which no limits are asked, or RULE_NONE. */
-static __always_inline __u32 walk_asking(host_t *host, enum walk_kind kind)
-{
-	__u32 ref = host_walk(host, kind, REF_NONE), i;
-
-	for (i = 0; i < IMAGE_ASKED_MAX && REF_KIND(ref) == REF_MEMBER_OF; i++) {
-		ref = host_ask(host, ref);
-		if (!walk_ends(ref))
-			ref = host_walk(host, kind, ref);
-	}
-	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;
 }
 
 #endif

@@ -18,6 +18,7 @@
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
  *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
  *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
+ *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	see judge.h
  *	int host_open(host_t *)			opens the running image; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	see checkpoint.h
  *	__u32 host_generation(host_t *)
@@ -25,6 +26,7 @@
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)
+ *	void host_tell(host_t *, enum event_kind, const struct judgement *)	as host_event() of judge.h, but of many at once it may tell some
  *	enum protection host_protect(host_t *, host_packet_t *, __u32 ethernet)   of a SYN or ACK that a rule protects
  *							  from: looks at it, and may turn it into its answer
  * and behind it:
@@ -145,11 +147,12 @@ static __always_inline void judge_early(host_t *host, host_packet_t *frame, stru
 	}
 	j->by = BY_RULE;
 	j->rule = number;
-	j->action = rule->action;
+	j->action = j->outcome == OUTCOME_DROP ? ACTION_DROP : rule->action;
 	host_count_rule(host, number);
-	/* Only of what a rule logs: somebody who watches a flood must not make it dearer. */
 	if (rule->flags & IMAGE_RULE_LOG)
 		host_log(host, rule->log_sample, j);
+	else if (j->outcome == OUTCOME_DROP)
+		host_tell(host, EVENT_DROP, j);
 }
 
 /*

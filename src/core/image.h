@@ -17,7 +17,8 @@
  *		    (core/limit.h), that rule; else go on at `beyond`. Not in set trees; at most
  *		    IMAGE_LIMITED_MAX on any way down
  *	REF_MEMBER_OF  a dynamic set and an address of the packet: go on at yes if the set holds it
- *		    (core/set.h), else at no. Not in set trees; at most IMAGE_ASKED_MAX on any way down
+ *		    (core/set.h), else at no. Not in set trees; at most IMAGE_ASKED_MAX on any way
+ *		    down
  *	REF_TUPLES  reserved
  *
  * Children always have a smaller unit index than their parent, so every walk ends. The longest
@@ -50,7 +51,7 @@
 #include "core/types.h"
 
 #define IMAGE_MAGIC 0x56454552u /* "REEV" */
-#define IMAGE_VERSION 3u
+#define IMAGE_VERSION 4u
 #define IMAGE_UNIT 32u
 #define IMAGE_HEADER_UNITS 4u
 #define IMAGE_PAGE 65536u
@@ -62,7 +63,7 @@
 #define IMAGE_ASKED_MAX 128u	     /* times that a dynamic set is asked for one packet */
 #define IMAGE_LIMITS_MAX (1u << 14)
 #define IMAGE_BURST_NS_MAX (1ull << 62) /* interval times burst */
-#define IMAGE_SETS_MAX 64u		     /* dynamic ones, so that some of them are bits of a word */
+#define IMAGE_SETS_MAX 64u		     /* dynamic ones: some of them are bits of a word */
 #define IMAGE_SET_ENTRIES_MAX (1u << 24)
 
 #define REF_KIND(ref) ((ref) >> 28)

@@ -54,7 +54,7 @@
  * and behind it, because it has them as functions of their own or not (in the kernel a program's
  * stack is short, and the verifier looks at each way through it):
  *	int host_translated_search(host_t *, struct flow_key *, struct found *)			translated_search()
- *	int host_nat_begin(host_t *, const struct flow_key *, struct judgement *)		nat_begin()
+ *	int host_nat_begin(host_t *, struct flow_key *, struct judgement *)		nat_begin()
  *	int host_forward(host_t *, __u32 leaves)						judge_forward()
  *	int host_recheck(host_t *, const struct flow_key *, struct found *)			flow_recheck()
  *	int host_related(host_t *, struct judgement *, __u32 from_tag, __u32 to_tag)		judge_related()
@@ -62,7 +62,8 @@
  *	int host_related_translated(host_t *, __u32 *travels)					related_translated()
  *	const struct quoted *host_quoted_read(host_t *)			what host_quoted() has read
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
- *	void host_rules(host_t *, const struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
+ *	void host_rules(host_t *, struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
+ *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)		rule_find()
  *	int host_knows_cookies(host_t *)	are there any? Best a constant
  *	int host_cookie(host_t *)	may the packet begin by a cookie (cookie_possible()), and is it the end of a handshake that was answered with a cookie? Then it is
  *					turned into the SYN, by cookie_turn() (core/cookie.h)
@@ -80,13 +81,19 @@
 #include "core/quoted.h"
 #include "core/track.h"
 
+enum taken {
+	TAKEN_NOT,
+	TAKEN_BY_ANOTHER, /* the tuple belongs to a live connection that this packet is not part of */
+	TAKEN_BY_ITS_OWN, /* its flow goes on, whatever the rules say of this packet */
+};
+
 /* The flow of a packet, if there is one, and where it was found. */
 struct found {
 	struct flow *flow;
 	__u32 embryonic;
 	__u32 sender_high;
 	__u32 direction;
-	__u32 taken;   /* the tuple belongs to a live connection that this packet is not part of: start none */
+	__u32 taken;   /* enum taken: not 0: the packet starts no flow under its tuple */
 	__u32 replace; /* a replied flow holds the tuple, and may be replaced */
 	__u32 strange; /* its flow is translated, and the packet is of neither direction at this checkpoint */
 };
@@ -94,10 +101,9 @@ struct found {
 static struct flow_key *host_key(host_t *host);
 static const struct quoted *host_quoted(host_t *host);
 static int host_translated_search(host_t *host, struct flow_key *key, struct found *found);
-static int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j);
+static int host_nat_begin(host_t *host, struct flow_key *key, struct judgement *j);
 static int host_forward(host_t *host, __u32 leaves);
 static void host_set_add(host_t *host, __u32 add);
-static void host_own_address(host_t *host);
 static int host_related_translated(host_t *host, __u32 *travels);
 static const struct quoted *host_quoted_read(host_t *host);
 static void host_fragment_translate(host_t *host, __u32 from_tag);
@@ -106,7 +112,7 @@ static int host_recheck(host_t *host, const struct flow_key *key, struct found *
 static int host_related(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
 static int host_fragment_follow(host_t *host, struct judgement *j);
 static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag, __u32 to_tag);
-static void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
+static void host_rules(host_t *host, struct flow_key *key, const struct found *found,
 		       struct judgement *j);
 static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
 static int host_knows_cookies(host_t *host);
@@ -132,58 +138,64 @@ static __always_inline void flow_find(host_t *host, struct flow_key *key, struct
 	}
 	if (!flow) {
 		flow = host_embryonic_find(host, key);
-		if (!flow || flow_expired(flow, now)) {
-			if (host_translates(host))
-				host_translated_search(host, key, found);
-			return;
-		}
-		found->embryonic = 1;
+		if (flow && flow_expired(flow, now))
+			flow = 0;
+		found->embryonic = !!flow;
 	}
-	if (flow->flags & FLOW_TRANSLATED) {
-		int direction = translated_direction(host->packet, key, flow);
-
-		found->flow = flow;
-		found->direction = (__u32)direction & 1;
-		if (direction < 0 && !host_translated_search(host, key, found))
-			found->strange = 1;
+	found->flow = flow;
+	if (host_translates(host) && (!flow || (flow->flags & FLOW_TRANSLATED))) {
+		if (!host_translated_search(host, key, found)) {
+			found->flow = flow;
+			found->strange = !!flow;
+		}
 		return;
 	}
-	if (found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
+	if (flow && found->sender_high != (flow->flags & FLOW_ORIGIN_HIGH))
 		found->direction = DIRECTION_REPLY;
-	found->flow = flow;
+}
+
+/* Is the packet of found->flow, a translated one with this key? Then what to rewrite is noted. */
+static __always_inline int translated_fits(host_t *host, const struct flow_key *key,
+					   struct found *found)
+{
+	int direction;
+
+	if (!(found->flow->flags & FLOW_TRANSLATED))
+		return 0;
+	direction = translated_direction(host->packet, key, found->flow);
+	if (direction < 0)
+		return 0;
+	found->direction = (__u32)direction & 1;
+	translation_note(host_nat(host), host->packet, key, found->flow, found->direction);
+	return 1;
 }
 
 /*
- * The flow to which the packet's tuple leads as a translated one. 1: *found and *key are of its
- * record now. 0: there is none.
+ * The translated flow that the packet is of: found->flow, which has its own tuple, if there is one,
+ * or the one to which its tuple leads. 1: *found and *key are of its record. 0: there is none, and
+ * found->flow means nothing.
  */
 static __always_inline int translated_search(host_t *host, struct flow_key *key,
 					     struct found *found, __u64 now)
 {
 	struct nat_room *nat = host_nat(host);
-	const struct flow_key *real = host_translated_find(host, key);
-	__u32 unreplied = 0;
-	struct flow *flow;
-	int direction;
+	const struct translated_tuple *entry;
 
-	if (!real)
+	if (found->flow && translated_fits(host, key, found))
+		return 1;
+	entry = host_translated_find(host, key);
+	if (!entry)
 		return 0;
-	nat->real = *real;
+	nat->real = entry->real;
 	host_flow_fetch(host, &nat->real);
-	flow = host_flow_find(host, &nat->real);
-	if (!flow) {
-		flow = host_embryonic_find(host, &nat->real);
-		unreplied = 1;
-	}
-	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
-		return 0;
-	direction = translated_direction(host->packet, &nat->real, flow);
-	if (direction < 0)
+	found->flow = host_flow_find(host, &nat->real);
+	found->embryonic = !found->flow;
+	if (!found->flow)
+		found->flow = host_embryonic_find(host, &nat->real);
+	if (!found->flow || flow_expired(found->flow, now) ||
+	    !translated_fits(host, &nat->real, found))
 		return 0;
 	*key = nat->real;
-	found->flow = flow;
-	found->embryonic = unreplied;
-	found->direction = (__u32)direction & 1;
 	return 1;
 }
 
@@ -294,16 +306,37 @@ static __always_inline int flow_of_echo(const struct flow *flow)
 	return flow->protocol == PROTOCOL_ICMP || flow->protocol == PROTOCOL_ICMPV6;
 }
 
-/* Would the policy that runs now have let the flow begin? Its rule, or NULL. */
+/* The fields of a packet that are not those of its flow's first one; addresses go with ports. */
+static __always_inline void fields_keep(const __u32 *word, __u32 *kept)
+{
+	kept[0] = word[FIELD_FROM_ZONE];
+	kept[1] = word[FIELD_TO_ZONE];
+	kept[2] = word[FIELD_STATE];
+	kept[3] = word[FIELD_SRC_PORT];
+	kept[4] = word[FIELD_DST_PORT];
+}
+
+static __always_inline void fields_restore(__u32 *word, const __u32 *kept)
+{
+	word[FIELD_FROM_ZONE] = kept[0];
+	word[FIELD_TO_ZONE] = kept[1];
+	word[FIELD_STATE] = kept[2];
+	word[FIELD_SRC_PORT] = kept[3];
+}
+
+/*
+ * Would the policy that runs now have let the flow begin? Its rule, or NULL. What the packet has
+ * meanwhile lies in the room for translations: the stack is short.
+ */
 static __always_inline const struct image_rule *flow_rule(host_t *host, const struct flow_key *key,
 							  const struct found *found, __u32 *number)
 {
 	const struct flow *flow = found->flow;
 	struct packet *p = host->packet;
-	__u32 *word = p->fields.word, from = word[FIELD_FROM_ZONE], to = word[FIELD_TO_ZONE];
-	__u32 type = word[FIELD_DST_PORT], state = word[FIELD_STATE], source = word[FIELD_SRC_PORT];
+	__u32 *word = p->fields.word, *kept = host_nat(host)->kept;
 	__u32 reply = found->direction == DIRECTION_REPLY;
 
+	fields_keep(word, kept);
 	word[FIELD_FROM_ZONE] = host_zone(host, flow->from_tag);
 	word[FIELD_TO_ZONE] = host_zone(host, flow->to_tag);
 	word[FIELD_STATE] = (flow->flags & (FLOW_PICKED_UP | FLOW_SEEDED)) == FLOW_PICKED_UP ?
@@ -318,16 +351,13 @@ static __always_inline const struct image_rule *flow_rule(host_t *host, const st
 		else if (reply)
 			packet_turn(p, echo);
 		/* A flow's recheck asks no limits: there are none in this kind of walk. */
-		*number = walk_asking(host, WALK_FLOW);
+		*number = host_find(host, 0, WALK_FLOW, 0);
 		if (flow->flags & FLOW_TRANSLATED)
 			nat_as_it_is(host_nat(host), p);
 		else if (reply)
-			packet_turn(p, type);
+			packet_turn(p, kept[4]);
 	}
-	word[FIELD_FROM_ZONE] = from;
-	word[FIELD_TO_ZONE] = to;
-	word[FIELD_STATE] = state;
-	word[FIELD_SRC_PORT] = source;
+	fields_restore(word, kept);
 	return *number == RULE_NONE ? 0 : host_image_rule(host, *number);
 }
 
@@ -367,7 +397,7 @@ static __always_inline int flow_recheck(host_t *host, const struct flow_key *key
  * The translated flow of the packet that an ICMP error quotes. Turned round, the quoted tuple is
  * that of a packet which goes the error's way, and is translated as such a packet would be: on
  * arrival the quoted source with the error's destination, at departure the quoted destination,
- * with the error's source where that is the same. 1: in *found, nat->real is the record's key, and
+ * with the error's source where that is the same. 1: in *found, nat->key is the record's key, and
  * what is to be rewritten is noted. 0: it is of no translated flow.
  */
 static __always_inline int related_translated(host_t *host, struct found *found)
@@ -379,7 +409,7 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	struct packet *p = host->packet;
 	__u8 flags = p->flags;
 	__u64 now = host_now(host);
-	int result = 0, direction = -1;
+	int result;
 
 	nat->key = quoted->key;
 	address_copy(nat->asked_src, &word[FIELD_SRC]);
@@ -398,19 +428,8 @@ static __always_inline int related_translated(host_t *host, struct found *found)
 	found->flow = host_flow_find(host, &nat->key);
 	if (!found->flow)
 		found->flow = host_embryonic_find(host, &nat->key);
-	if (found->flow && (found->flow->flags & FLOW_TRANSLATED))
-		direction = translated_direction(p, &nat->key, found->flow);
-	if (direction >= 0) {
-		nat->real = nat->key;
-		found->direction = (__u32)direction & 1;
-		result = 1;
-	} else if (translated_search(host, &nat->key, found, now)) {
-		result = 1;
-	}
-	if (result && found->flow) {
-		translation_note(nat, p, &nat->real, found->flow, found->direction);
-		nat->quoted = 1;
-	}
+	result = translated_search(host, &nat->key, found, now);
+	nat->quoted = (__u32)result;
 	p->flags = flags;
 	nat_as_it_is(nat, p);
 	return result;
@@ -436,7 +455,7 @@ static __always_inline int judge_related(host_t *host, struct judgement *j, __u3
 	host_flow_fetch(host, &quoted->key);
 	if (host_translates(host))
 		translated = host_related_translated(host, &travels);
-	key = translated ? &host_nat(host)->real : &quoted->key;
+	key = translated ? &host_nat(host)->key : &quoted->key;
 	flow = host_flow_find(host, key);
 	if (!flow)
 		flow = host_embryonic_find(host, key);
@@ -593,34 +612,47 @@ static __always_inline void flow_estrange(host_t *host, struct found *found, __u
 	struct flow *flow = found->flow;
 
 	found->flow = 0;
+	if (flow && agree && !found->strange && flow_counted(flow, found->direction)) {
+		found->taken = TAKEN_BY_ITS_OWN;
+		/* It stays translated; on arrival the rules see it as it then is. */
+		if (host_translates(host) && host_nat(host)->rewrite == REWRITE_DESTINATION)
+			translation_apply(host_nat(host), host->packet);
+		return;
+	}
 	if (host_translates(host)) {
 		host_nat(host)->rewrite = REWRITE_NOTHING;
 		host_nat(host)->departs = 0;
 	}
 	if (!flow)
 		return;
-	if (agree && !found->strange && flow_counted(flow, found->direction)) {
-		found->taken = 1; /* its flow goes on, whatever the rules say of this request */
-		return;
-	}
 	if (found->embryonic)
 		return;
 	if (found->strange) {
-		found->taken = 1;
+		found->taken = TAKEN_BY_ANOTHER;
 		return;
 	}
 	if ((flow->protocol == PROTOCOL_TCP && flow->state >= FLOW_TIME_WAIT) ||
 	    (!agree && found->direction == DIRECTION_ORIGINAL && flow->from_tag == from_tag))
 		found->replace = 1;
 	else
-		found->taken = 1;
+		found->taken = TAKEN_BY_ANOTHER;
+}
+
+/* The flow of the packet would have to share its reply tuple with another. */
+static __always_inline void judge_exhausted(host_t *host, struct judgement *j)
+{
+	j->outcome = OUTCOME_DROP;
+	j->by = BY_SANITY;
+	host->packet->sanity = SANITY_EXHAUSTED;
+	host_count(host, STAT_NAT_EXHAUSTED);
+	host_event(host, EVENT_DROP, j);
 }
 
 /*
  * A rule has allowed the packet: makes its flow. Negative when it may not pass without one, or when
  * there is no memory for one.
  */
-static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
+static __always_inline int flow_begin(host_t *host, struct flow_key *key,
 				      const struct found *found, struct judgement *j)
 {
 	__u32 state = flow_first_state(host->packet);
@@ -636,15 +668,13 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 	}
 	if (host->header->flags & IMAGE_LIBERAL)
 		j->flow_flags |= FLOW_LIBERAL;
-	if (state == FLOW_NONE)
+	if (state == FLOW_NONE || found->taken == TAKEN_BY_ITS_OWN)
 		return 0; /* it passes by the rule alone */
 	if (host_translates(host)) {
+		host_nat(host)->replace = found->replace;
 		translated = host_nat_begin(host, key, j);
 		if (translated < 0) {
-			j->by = BY_SANITY;
-			host->packet->sanity = SANITY_EXHAUSTED;
-			host_count(host, STAT_NAT_EXHAUSTED);
-			host_event(host, EVENT_DROP, j);
+			judge_exhausted(host, j);
 			return -1;
 		}
 	}
@@ -662,25 +692,30 @@ static __always_inline int flow_begin(host_t *host, const struct flow_key *key,
 		host_count(host, STAT_FLOW_FAILED);
 		return -1;
 	}
+	if (host_translates(host) && !translated && host_nat_taken(host, key)) {
+		host_embryonic_delete(host, key);
+		judge_exhausted(host, j);
+		return -1;
+	}
 	host_count(host, STAT_FLOW_NEW);
 	host_event(host, EVENT_FLOW_NEW, j);
 	return 0;
 }
 
 /*
- * The number of the rule that decides, or RULE_NONE. Rules with limits and dynamic sets are asked on
- * the way.
+ * The number of the rule that a walk leads to, or RULE_NONE. Dynamic sets and rules with limits are
+ * asked on the way; of these there are none without a judgement. `taken`: see struct found.
  */
-static __always_inline __u32 rule_find(host_t *host, const struct found *found, struct judgement *j,
-				       enum walk_kind kind)
+static __always_inline __u32 rule_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				       __u32 taken)
 {
 	__u32 ref = host_walk(host, kind, REF_NONE), i;
 
 	for (i = 0; i < IMAGE_LIMITED_MAX + IMAGE_ASKED_MAX; i++) {
-		if (REF_KIND(ref) == REF_LIMIT)
-			ref = host_admit(host, j, ref, found->taken);
-		else if (REF_KIND(ref) == REF_MEMBER_OF)
+		if (REF_KIND(ref) == REF_MEMBER_OF)
 			ref = host_ask(host, ref);
+		else if (REF_KIND(ref) == REF_LIMIT && j)
+			ref = host_admit(host, j, ref, taken);
 		else
 			break;
 		if (!walk_ends(ref))
@@ -690,7 +725,7 @@ static __always_inline __u32 rule_find(host_t *host, const struct found *found, 
 }
 
 /* Both zones are known and no flow decides: the rules do. */
-static __always_inline void judge_by_rules(host_t *host, const struct flow_key *key,
+static __always_inline void judge_by_rules(host_t *host, struct flow_key *key,
 					   const struct found *found, struct judgement *j)
 {
 	struct packet *p = host->packet;
@@ -699,7 +734,7 @@ static __always_inline void judge_by_rules(host_t *host, const struct flow_key *
 
 	if (later && host_fragment_follow(host, j))
 		return;
-	number = rule_find(host, found, j, later ? WALK_FRAGMENT : WALK_PACKET);
+	number = host_find(host, j, later ? WALK_FRAGMENT : WALK_PACKET, found->taken);
 	j->by = BY_RULE;
 	j->outcome = OUTCOME_DROP;
 	if (number != RULE_NONE)
@@ -839,9 +874,6 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					      (found.direction == DIRECTION_ORIGINAL ||
 					       (translated && (p->flags & PACKET_FRAGMENT)));
 
-				if (translated)
-					translation_note(host_nat(host), p, key, flow,
-							 found.direction);
 				/*
 				 * A fragment has no proof. A flow whose rule sets the mark gets it
 				 * at departure, as its first packet did: before routing it could
@@ -942,8 +974,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 					    flow->to_tag == from.tag && flow->from_tag == to.tag;
 
 			agree = agree && !found.strange;
-			if (agree && (flow->flags & FLOW_TRANSLATED))
-				translation_note(host_nat(host), p, key, flow, found.direction);
 			if (agree && taken_in && !flow_counted(flow, found.direction)) {
 				j->outcome = OUTCOME_PASS;
 				return;
@@ -964,8 +994,6 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 	} else if (quotes_flow(p) && host_related(host, j, from.tag, to.tag)) {
 		return;
 	}
-	if (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))
-		host_own_address(host);
 	host_rules(host, key, &found, j);
 	flow_count_in(counted_in, p, j, now);
 }

@@ -61,11 +61,11 @@ static __always_inline int place_taken(host_t *host, const struct limit_key *key
 		flow = host_flow_elsewhere(host, &place->key);
 	/* The place knows the tuple that the rules saw; a translated flow's record has another key. */
 	if (!flow && host_translates(host)) {
-		const struct flow_key *real = host_translated_find(host, &place->key);
+		const struct translated_tuple *entry = host_translated_find(host, &place->key);
 
-		flow = real ? host_flow_find(host, real) : 0;
-		if (real && !flow)
-			flow = host_embryonic_find(host, real);
+		flow = entry ? host_flow_find(host, &entry->real) : 0;
+		if (entry && !flow)
+			flow = host_embryonic_find(host, &entry->real);
 	}
 	return flow && flow->created == place->created && !flow_expired(flow, now);
 }

@@ -18,20 +18,22 @@
  *
  * A destination is chosen on arrival, before the flow exists: until departure makes it, O's
  * destination is remembered under M (struct pending). Which of several targets a flow gets is a
- * keyed hash of its ends, so that a retransmission gets the same.
+ * keyed hash of its ends, so that a retransmission gets the same. A flow that begins anew because
+ * its route has changed has it from the flow before.
  *
  * A source keeps its port if T is free, otherwise a random one of the pool is looked for (RFC 6056,
- * 3.3.1), PORT_TRIES times. T's key is put into the table before the flow is made, and only if
- * it is free: so no two flows share a reply tuple, whichever CPUs they begin on. Protocols without
+ * 3.3.1), PORT_TRIES times. T's key is claimed in the table before the flow is made: it is added if
+ * it is not there, and a stale entry changes its owner by one atomic exchange of the time at which
+ * it was claimed. So no two flows share a reply tuple, whichever CPUs they begin on. Protocols without
  * ports, and SCTP whose checksum covers them (RFC 9260), keep theirs; there T is free or the flow
  * does not begin.
  *
  * The including host header defines, besides what judge.h asks for:
  *	struct nat_room *host_nat(host_t *)		  working memory of this packet, see there
  *	int host_translates(host_t *)			  are there, or may there be, translated flows?
- *	const struct flow_key *host_translated_find(host_t *, const struct flow_key *)	  the key of the record, or NULL
- *	int host_translated_add(host_t *, const struct flow_key *, const struct flow_key *real)	  negative when it is there already
- *	void host_translated_delete(host_t *, const struct flow_key *)
+ *	struct translated_tuple *host_translated_find(host_t *, const struct flow_key *)	  in the table, or NULL
+ *	int host_translated_add(host_t *, const struct flow_key *, const struct translated_tuple *)	  negative when it is there already
+ *	int host_swap(__u64 *word, __u64 old, __u64 new)  atomic; 1: `word` was `old` and is `new`
  *	const struct pending *host_pending_find(host_t *, const struct flow_key *)
  *	void host_pending_put(host_t *, const struct flow_key *, const struct pending *)   may be lost
  *	const struct image_translation *host_translation(host_t *, __u32 number)	  or NULL
@@ -54,13 +56,15 @@
 #define PORT_POOL_HI 65535u
 #define PENDING_LIFETIME (30 * SECOND)
 
-static int host_nat_tuples(host_t *host, const struct flow_key *key);
+static int host_nat_tuples(host_t *host, struct flow_key *key);
+static void host_own_address(host_t *host);
 static int host_nat_source(host_t *host, const struct judgement *j);
 static int host_nat_taken(host_t *host, const struct flow_key *key);
 static int host_nat_key(host_t *host);
 static int host_nat_take(host_t *host);
 static int host_nat_middle(host_t *host, const struct flow_key *key);
 static void host_port_search(host_t *host);
+static __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind, __u32 taken);
 
 static __always_inline int address_same(const __u32 *a, const __u32 *b)
 {
@@ -211,14 +215,20 @@ static __always_inline int protocol_echoes(__u32 protocol)
 	return protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
 }
 
-/* Is the entry of a translated tuple alive: does its record still lead there, as T or M? */
+/*
+ * Is the entry of a translated tuple alive: does its record still lead there, as T or M, or may it
+ * be in the making?
+ */
 static __always_inline int translated_live(host_t *host, const struct flow_key *key,
-					   const struct flow_key *real, __u64 now)
+					   const struct translated_tuple *entry, __u64 now)
 {
+	const struct flow_key *real = &entry->real;
 	struct flow *flow = host_flow_find(host, real);
 	const struct translation *to;
 	__u32 port;
 
+	if (translated_young(entry, now))
+		return 1;
 	if (!flow)
 		flow = host_embryonic_find(host, real);
 	if (!flow || flow_expired(flow, now) || !(flow->flags & FLOW_TRANSLATED))
@@ -244,29 +254,61 @@ static __always_inline int nat_key(host_t *host)
 	return address_same(nat->to.src, nat->to.dst) ? -1 : 0;
 }
 
-/* Takes T's key if it is free. 1: it is ours. */
+static __always_inline int flow_key_same(const struct flow_key *a, const struct flow_key *b)
+{
+	return address_same(a->low, b->low) && address_same(a->high, b->high) &&
+	       a->low_port == b->low_port && a->high_port == b->high_port &&
+	       a->protocol == b->protocol && a->family == b->family;
+}
+
+/* Has the key for the record nat->real, which is about to be made. 1, or 0 when it is another's. */
+static __always_inline int translated_claim(host_t *host, const struct flow_key *key)
+{
+	struct translated_tuple *entry = host_translated_find(host, key);
+	struct nat_room *nat = host_nat(host);
+	__u64 now = host_now(host), claimed;
+
+	if (!entry) {
+		nat->claim.real = nat->real;
+		nat->claim.claimed = now;
+		return !host_translated_add(host, key, &nat->claim);
+	}
+	claimed = *(volatile __u64 *)&entry->claimed;
+	if (claimed == TRANSLATED_GOING)
+		return 0;
+	/* What leads to the same record was claimed for this flow, if not for one before it. */
+	if (!flow_key_same(&entry->real, &nat->real) && translated_live(host, key, entry, now))
+		return 0;
+	if (!host_swap(&entry->claimed, claimed, now))
+		return 0;
+	entry->real = nat->real;
+	return 1;
+}
+
+/* Has a flow this tuple by itself? */
+static __always_inline int tuple_has_flow(host_t *host, const struct flow_key *key)
+{
+	__u64 now = host_now(host);
+	struct flow *flow = host_flow_find(host, key);
+
+	if (flow && !flow_expired(flow, now))
+		return 1;
+	flow = host_embryonic_find(host, key);
+	return flow && !flow_expired(flow, now);
+}
+
+/*
+ * Takes T's key if it is free. 1: it is ours. A flow that is not translated makes its record and
+ * then looks whether its tuple is claimed; here it is claimed first: one of both sees the other.
+ */
 static __always_inline int nat_take(host_t *host)
 {
 	struct nat_room *nat = host_nat(host);
-	__u64 now = host_now(host);
-	const struct flow_key *holder;
-	struct flow *flow;
 
 	nat->key.low_port = nat->key_high ? nat->to.dst_port : nat->to.src_port;
 	nat->key.high_port = nat->key_high ? nat->to.src_port : nat->to.dst_port;
-	flow = host_flow_find(host, &nat->key);
-	if (flow && !flow_expired(flow, now))
-		return 0;
-	flow = host_embryonic_find(host, &nat->key);
-	if (flow && !flow_expired(flow, now))
-		return 0;
-	holder = host_translated_find(host, &nat->key);
-	if (holder) {
-		if (translated_live(host, &nat->key, holder, now))
-			return 0;
-		host_translated_delete(host, &nat->key);
-	}
-	return !host_translated_add(host, &nat->key, &nat->real);
+	return !tuple_has_flow(host, &nat->key) && translated_claim(host, &nat->key) &&
+	       !tuple_has_flow(host, &nat->key);
 }
 
 /* One try of the search for a source port with which T is free. Non-zero when it is over. */
@@ -359,7 +401,7 @@ static __always_inline int nat_forward(host_t *host)
 	struct packet *p = host->packet;
 	__u32 number, hash, old_port;
 
-	number = walk_asking(host, WALK_FORWARD);
+	number = host_find(host, 0, WALK_FORWARD, 0);
 	rule = number == RULE_NONE ? 0 : host_image_rule(host, number);
 	if (!rule || rule->action != ACTION_TRANSLATE)
 		return 0;
@@ -440,17 +482,41 @@ static __always_inline int port_free(const struct packet *p)
 }
 
 /*
- * The tuples of a flow that is about to begin, before its source is translated. `key` is that of
+ * The flow that the new one replaces, if its destination was translated: nat->real is the key of
+ * its record. NULL: there is none. `key` is that of M.
+ */
+static __always_inline struct flow *nat_before(host_t *host, const struct flow_key *key)
+{
+	const struct translated_tuple *entry = host_translated_find(host, key);
+	struct nat_room *nat = host_nat(host);
+	struct flow *flow;
+
+	if (!nat->replace || !entry)
+		return 0;
+	nat->real = entry->real;
+	flow = host_flow_find(host, &nat->real);
+	if (!flow || !(flow->flags & FLOW_TRANSLATED) ||
+	    !(flow->translation.flags & TRANSLATED_DESTINATION) ||
+	    !address_same(flow->translation.dst, nat->to.dst))
+		return 0;
+	return flow;
+}
+
+/*
+ * The tuples of a flow that is about to begin, before its source is translated. *key becomes that of
  * the packet. 0, or negative when a live connection has its tuple.
  */
-static __always_inline int nat_tuples(host_t *host, const struct flow_key *key)
+static __always_inline int nat_tuples(host_t *host, struct flow_key *key)
 {
-	const struct pending *pending = host_pending_find(host, key);
 	struct nat_room *nat = host_nat(host);
+	const struct pending *pending;
 	struct packet *p = host->packet;
 	__u64 now = host_now(host);
 	struct flow *flow;
 
+	/* It was that of a record, if the packet has been looked for among translated flows. */
+	flow_key_make(p, key);
+	pending = host_pending_find(host, key);
 	nat->found = 0;
 	nat->port_lo = PORT_POOL_LO;
 	nat->port_span = PORT_POOL_HI - PORT_POOL_LO;
@@ -464,41 +530,38 @@ static __always_inline int nat_tuples(host_t *host, const struct flow_key *key)
 		nat->real_high = flow_key_order(&nat->real, nat->to.src, pending->dst,
 						nat->to.src_port, pending->port, key->protocol,
 						key->family);
+	} else if ((flow = nat_before(host, key))) {
+		nat->to.flags = TRANSLATED_DESTINATION;
+		nat->real_high = flow->flags & FLOW_ORIGIN_HIGH;
 	} else {
 		nat->real_high = (__u32)flow_key_make(p, &nat->real);
 	}
 	flow = host_flow_find(host, &nat->real);
 	if (!flow || flow_expired(flow, now))
 		return 0;
-	/* One that is over may be replaced. */
-	if (flow->protocol != PROTOCOL_TCP || flow->state < FLOW_TIME_WAIT)
+	/* One that is over may be replaced, and one whose originator's route has changed. */
+	if (!nat->replace && (flow->protocol != PROTOCOL_TCP || flow->state < FLOW_TIME_WAIT))
 		return -1;
 	host_flow_delete(host, &nat->real);
 	return 0;
 }
 
-/* Is the key of a tuple that of another flow's translation? An entry that is stale is removed. */
+/* Is the key of a tuple that of another flow's translation? */
 static __always_inline int nat_taken(host_t *host, const struct flow_key *key)
 {
-	const struct flow_key *holder = host_translated_find(host, key);
+	const struct translated_tuple *entry = host_translated_find(host, key);
 
-	if (!holder)
-		return 0;
-	if (translated_live(host, key, holder, host_now(host)))
-		return 1;
-	host_translated_delete(host, key);
-	return 0;
+	return entry && !flow_key_same(&entry->real, &host_nat(host)->real) &&
+	       translated_live(host, key, entry, host_now(host));
 }
 
-/* Leads M, the packet's own tuple, to the record. 0, or negative when it is another flow's. */
+/*
+ * Leads M, the packet's own tuple, to the record. 0, or negative when it is another flow's: T's entry
+ * ages then.
+ */
 static __always_inline int nat_middle(host_t *host, const struct flow_key *key)
 {
-	struct nat_room *nat = host_nat(host);
-
-	if (!nat_taken(host, key) && !host_translated_add(host, key, &nat->real))
-		return 0;
-	host_translated_delete(host, &nat->key);
-	return -1;
+	return translated_claim(host, key) ? 0 : -1;
 }
 
 /*
@@ -506,7 +569,7 @@ static __always_inline int nat_middle(host_t *host, const struct flow_key *key)
  * it is not. 1: as nat->to says, nat->real is the key of the record, nat->real_high says where its
  * originator is, and the other tuples lead to it already. Negative: it cannot be.
  */
-static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
+static __always_inline int nat_begin(host_t *host, struct flow_key *key,
 				     const struct judgement *j)
 {
 	struct nat_room *nat = host_nat(host);
@@ -514,9 +577,10 @@ static __always_inline int nat_begin(host_t *host, const struct flow_key *key,
 
 	if (host_nat_tuples(host, key))
 		return -1;
-	if (j->hook == HOOK_DEPART) {
+	if (j->hook == HOOK_DEPART && (host->header->flags & (IMAGE_FORWARDS | IMAGE_SOURCES))) {
+		host_own_address(host);
 		nat->rule = host->header->flags & IMAGE_SOURCES ?
-				    walk_asking(host, WALK_SOURCE) : RULE_NONE;
+				    host_find(host, 0, WALK_SOURCE, 0) : RULE_NONE;
 		source = host_nat_source(host, j);
 	}
 	if (source < 0)

@@ -16,8 +16,25 @@ struct pending {
 	__u16 zero[3];
 };
 
+/*
+ * Where the key of a translated tuple leads. An entry is claimed before the record is made, so a
+ * young one counts as alive without it.
+ */
+struct translated_tuple {
+	struct flow_key real; /* the key of the record */
+	__u64 claimed;	      /* CLOCK_MONOTONIC, ns; TRANSLATED_GOING: about to be removed */
+};
+
+#define TRANSLATED_YOUNG 1000000000ull
+#define TRANSLATED_GOING (1ull << 63) /* far in the future: young */
+
+static __always_inline int translated_young(const struct translated_tuple *entry, __u64 now)
+{
+	return (__s64)(now - *(volatile const __u64 *)&entry->claimed) < (__s64)TRANSLATED_YOUNG;
+}
+
 union nat_value {
-	struct flow_key real; /* the key of the record to which a translated tuple leads */
+	struct translated_tuple translated;
 	struct pending pending;
 };
 
@@ -26,6 +43,8 @@ enum rewrite {
 	REWRITE_SOURCE,
 	REWRITE_DESTINATION,
 };
+
+#define FLOW_KEPT 5
 
 /* Working memory of the translation of one packet; zero in front of each up to `real`. */
 struct nat_room {
@@ -40,12 +59,15 @@ struct nat_room {
 	__u32 port_lo, port_span; /* of the pool: port_lo..port_lo + port_span */
 	__u32 found;
 	__u32 rule; /* of NAT, that matches the source; or RULE_NONE */
+	__u32 replace; /* the flow that has the tuple may be replaced */
 	__u32 own[4];	  /* of the leaving interface */
 	struct flow_key real, key; /* of the record, of T */
+	struct translated_tuple claim;
 	struct translation to;
 	struct pending pending;
 	struct pending asked; /* the packet's tuple while a flow is looked at again */
 	__u32 asked_src[4], asked_src_port;
+	__u32 kept[FLOW_KEPT]; /* other fields of it, likewise (flow_rule()) */
 	__u32 real_high, key_high; /* the sender is key.high */
 };
 

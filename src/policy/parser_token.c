@@ -443,6 +443,10 @@ bool begins_statement(const struct parser *parser)
 	if (!parser->token.first_on_line || !(at_statement(parser) || at_action(parser)))
 		return false;
 	next = peek(parser);
+	/* An option has the name of a statement. */
+	if (at_word(parser, "early") &&
+	    (token_is_word(&next, "required") || token_is_word(&next, "optional")))
+		return false;
 	return next.kind == TOKEN_WORD || next.kind == TOKEN_STRING || next.kind == TOKEN_OPEN;
 }
 

@@ -7,8 +7,8 @@
  * named. Conditions that do not depend on the protocol (length, mark, …) are put into a base clause
  * once and copied.
  *
- * Addresses that are partly in dynamic sets are alternatives: a clause for the ranges and one for the
- * sets.
+ * Addresses that are partly in dynamic sets are alternatives: a clause for the ranges and one for
+ * the sets.
  *
  * What cannot match is an error that says why, when the words of the rule alone decide it: flags of
  * udp, ports of icmp, an IPv4 source with an IPv6 destination. When the contents of a set decide it

@@ -14,8 +14,8 @@
  * A set that failed stays silent afterwards: rules that name it fail with it, with no message of
  * their own.
  *
- * What a dynamic set holds is not known here. It goes as a bit through the sets that name it, beside
- * the ranges, and a clause asks for it.
+ * What a dynamic set holds is not known here. It goes as a bit through the sets that name it,
+ * beside the ranges, and a clause asks for it.
  */
 #include "policy/resolve.h"
 

@@ -178,7 +178,7 @@ struct zone {
 	struct position position;
 };
 
-/* What it holds is no matter of the policy, and stays under its name from one policy to the next. */
+/* What it holds is no matter of the policy, and stays under its name from one to the next. */
 struct dynamic_set {
 	const char *name;
 	uint32_t timeout; /* seconds; 0: what is added stays */

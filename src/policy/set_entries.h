@@ -28,8 +28,9 @@ VECTOR(set_entry_vector, struct set_entry);
 
 /*
  * Reads source number `source` to its end. A range becomes the prefixes that make it up. 0 (there
- * may be warnings in *diagnostics), -EINVAL when there were errors (each line that is wrong is one),
- * -E2BIG (with a diagnostic) for more than `max` entries, -ENOMEM. On failure *entries is as it was.
+ * may be warnings in *diagnostics), -EINVAL when there were errors (each line that is wrong is
+ * one), -E2BIG (with a diagnostic) for more than `max` entries, -ENOMEM. On failure *entries is as
+ * it was.
  */
 int set_entries_parse(const struct source_set *sources, uint32_t source, size_t max,
 		      struct diagnostics *diagnostics, struct set_entry_vector *entries);

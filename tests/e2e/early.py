@@ -3,13 +3,15 @@
 """early on a real wire: what is dropped at XDP, natively and generically, and by which rule; programs
 of others; interfaces that come, programs that are taken away, policies that want it no more."""
 
+import fcntl
 import json
 import os
 import socket
+import struct
 import time
 
 import programs
-from e2e import (REEVE, Echo, eventually, expect, holds, host_world, main, ping, run, same,
+from e2e import (REEVE, Echo, Skip, eventually, expect, holds, host_world, main, ping, run, same,
                  scapy_layers, send_frames, tcp, test, udp)
 from follow import detach, pin_of, reeved
 
@@ -110,6 +112,10 @@ def _(world):
     try_rules(world)
     # It stays as it is: nothing is in the way, and a keeper finds nothing to do.
     same(world.host.reeve_json("sync")["changes"], [])
+    detach(world.host, f"early_{world.host.index('eth0')}")
+    same(early_of(world.host)[0], "missing")
+    same([row["kind"] for row in world.host.reeve_json("sync")["changes"]], ["early"])
+    holds(early_of(world.host)[0] in ("native", "generic"), "it is back")
 
 
 @test("a driver that takes nothing at all: the policy runs, a warning names the interface")
@@ -164,7 +170,7 @@ def _(world):
     eventually(lambda: host.hits(text) == before + 3, "still beyond")
 
 
-@test("watch is told of what a rule with `log` drops, and of nothing else")
+@test("watch is told of what is dropped, as logged where the rule says so; of a flood, of some")
 def _(world):
     host, peer = world.host, world.peer
     host.apply(RULES)
@@ -182,7 +188,21 @@ def _(world):
     eventually(rows, "an event comes")
     world.end(watch)
     same([(row["kind"], row["rule"]["text"]) for row in rows()],
-         [("log", "drop from @bad log \"bad\"")])
+         [("drop", f"drop {CHARGEN}/udp"), ("log", "drop from @bad log \"bad\"")])
+    with open(path, "wb") as out:
+        watch = host.start(REEVE, "watch", "--json", stdout=out)
+    time.sleep(0.5)
+    before, start = host.hits(f"drop {CHARGEN}/udp"), time.monotonic()
+    with peer.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(20000):
+            sock.sendto(b"x", (host.address[4], CHARGEN))
+    seconds = time.monotonic() - start
+    eventually(lambda: host.hits(f"drop {CHARGEN}/udp") >= before + 10000, "a flood")
+    time.sleep(0.5)
+    world.end(watch)
+    # 16 in a tick of each CPU, and there are at most 1000 ticks a second.
+    holds(0 < len(rows()) <= 16 * 1000 * os.cpu_count() * (seconds + 1), len(rows()))
+    holds(len(rows()) < 20000, "not all of them")
 
 
 @test("what cannot be parsed, and frames of VLANs, are left to arrival")
@@ -203,6 +223,35 @@ def _(world):
               / datagram for number in (5, 0)]
     send_frames(peer, "eth0", tagged)
     eventually(lambda: host.hits("drop 9/udp") == 1, "a priority tag is none, VLAN 5 another device's")
+
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
+
+
+@test("a tun device, which has no Ethernet header")
+def _(world):
+    host = world.host
+    scapy = scapy_layers()
+    if not os.path.exists("/dev/net/tun"):
+        raise Skip("there is no /dev/net/tun")
+    with host:
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"late0", IFF_TUN | IFF_NO_PI))
+    host.ip("addr add 10.88.0.1/24 dev late0", "addr add 2001:db8:88::1/64 dev late0 nodad",
+            "link set late0 up")
+    for env in (None, dict(os.environ, REEVE_WITHOUT="native-xdp")):
+        host.try_reeve("down")
+        done = host.try_reeve("apply", host.policy(policy("drop 9/udp", zones="late")), env=env)
+        same(done.returncode, 0, done.stderr)
+        holds(xdp_of(host, "late0").startswith("early_raw"), xdp_of(host, "late0"))
+        arrived = host.statistics()["arrived"]
+        for ip, source, to in ((scapy.IP, "10.88.0.2", "10.88.0.1"),
+                               (scapy.IPv6, "2001:db8:88::2", "2001:db8:88::1")):
+            for port in (9, 10):
+                os.write(tun, bytes(ip(src=source, dst=to) / scapy.UDP(dport=port) / b"tun"))
+        eventually(lambda: host.hits("drop 9/udp") == 2, "one of each family is dropped")
+        holds(host.statistics()["arrived"] >= arrived + 2, "the others arrive")
+    os.close(tun)
 
 
 @test("XDP programs of others stay: a warning, or a refusal when early is required")
@@ -258,9 +307,12 @@ def _(world):
 @test("interfaces that come get it, also in place of a name that had none", 60)
 def _(world):
     host, peer = world.host, world.peer
-    host.apply(policy("drop 9/udp", zones="late"))
-    same((xdp_of(host), early_of(host)[0]), (None, "none"))
+    host.reeve("down")
+    host.apply(HEAD + REST)
     with reeved(host):
+        time.sleep(0.5)  # what runs is found before there is any `early`
+        host.apply("options { early required }\n" + policy("drop 9/udp", zones="late"))
+        same((xdp_of(host), early_of(host)[0]), (None, "none"))
         world.link(host, "later", peer, "eth1")
         eventually(lambda: xdp_of(host, "later") == "early_ethernet", "reeved attaches it")
         host.ip("link set later down", "link set later name other1", "link set other1 up")
@@ -280,6 +332,12 @@ def _(world):
     holds(counted > 0, "counted")
     host.apply(RULES + "policy wan -> wan default drop\n")
     same(host.hits(f"drop {CHARGEN}/udp"), counted)
+    # Other tables of flows, and programs of theirs: these go on.
+    host.apply("options { flows 1000 }\n" + RULES)
+    same(udp(peer, host.address[4], CHARGEN, patience=0.2), "timeout")
+    holds(host.hits(f"drop {CHARGEN}/udp") > counted, "counted on")
+    same(host.reeve_json("sync")["changes"], [])
+    holds("early_ethernet" in host.reeve("hooks"), "hooks shows it")
     host.apply(HEAD + REST)
     same((xdp_of(host), early_of(host)[0]), (None, "none"))
     same(udp(peer, host.address[4], CHARGEN), "open")
@@ -303,6 +361,23 @@ def _(world):
     same(udp(peer, host.address[4], ALLOWED), "open")
     host.reeve("set", "add", "scanners", "10.77.1.0/24")
     same(udp(peer, host.address[4], ALLOWED), "timeout")
+
+
+@test("a policy whose early rules would cut the session that apply is typed in is refused")
+def _(world):
+    host, peer = world.host, world.peer
+    connection = dict(os.environ,
+                      SSH_CONNECTION=f"{OLD[4]} 50000 {host.address[4]} {ALLOWED}")
+    for rule, what, more in (("drop from " + OLD[4], "cut your ssh session", ()),
+                             ("drop from " + OLD[4], "cut your ssh session", ("--flows", "keep")),
+                             ("drop tcp syn", "not let your ssh session be opened again", ())):
+        done = host.try_reeve("apply", *more, host.policy(policy(rule)), env=connection)
+        same(done.returncode, 1, done.stderr)
+        for word in (what, rule, "that rule of `early`", "nothing was changed"):
+            holds(word in done.stderr, f"no `{word}` in: {done.stderr}")
+    done = host.try_reeve("apply", host.policy(policy("limit tcp 10/s", f"drop from {peer.address[4]}")),
+                          env=connection)
+    same(done.returncode, 0, done.stderr)
 
 
 main(lambda: with_two_addresses("early"))

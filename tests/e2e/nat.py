@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 
-from e2e import Echo, main, ping, router_world, same, tcp, test, udp
+from e2e import Echo, eventually, main, ping, router_world, same, tcp, test, udp
 
 WEB, OUT, LISTENING, CLOSED, OUTSIDE, BULK = 80, 1001, 1002, 1003, 8080, 300000
 
@@ -217,6 +217,52 @@ def _(world):
                 same(peer[0] in (world.firewall.wan[family], world.server.address[family]), True)
                 heard.sendto(b"y" * 5000, peer)
                 same(len(sock.recv(9000)), 5000)
+
+
+@test("echo requests that a limit counts keep their one flow, and their identifier")
+def _(world):
+    world.firewall.apply(MASQUERADE.replace("policy lan -> wan default allow", """
+policy lan -> wan default drop { allow icmp echo-request limit 1000/s burst 1000 }
+"""))
+    before = world.firewall.statistics()["flows-new"]
+    world.client.run("ping", "-n", "-q", "-c", "5", "-i", "0.05", "-W", "1", world.server.address[4])
+    same(world.firewall.statistics()["flows-new"] - before, 1)
+
+
+@test("a flow whose route has changed to another zone begins anew, translated or not")
+def _(world):
+    head = HEAD + "zone backup = { backup0, backup1 }\npolicy lan -> backup default allow\n"
+    target, home = world.server.address[4], "10.77.1.0/24"
+    world.server.ip(f"route add {home} via {world.firewall.wan[4]}")
+    world.firewall.ip("link add backup0 type veth peer name backup1", "link set backup0 up",
+                      "link set backup1 up", "addr add 192.0.2.77/24 dev backup0",
+                      "neigh add 192.0.2.78 lladdr 02:00:00:00:00:09 dev backup0")
+    try:
+        for nat in ("wan -> self { forward 2222/tcp to 10.77.1.10:22 }",
+                    "lan -> { wan, backup } { masquerade }"):
+            world.firewall.apply(head + f"nat {nat}\n")
+            moved(world, target)
+    finally:
+        world.firewall.ip("link del backup0")
+        world.server.ip(f"route del {home}")
+
+
+def moved(world, target):
+    """An answered flow, whose next packet leaves by another zone."""
+    before = world.firewall.statistics()
+    with world.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((target, OUT))
+        for _ in range(3):
+            sock.send(b"x")
+            same(sock.recv(100), b"x")
+        world.firewall.ip(f"route add {target}/32 via 192.0.2.78 dev backup0")
+        try:
+            sock.send(b"x")
+            eventually(lambda: world.firewall.statistics()["flows-new"] -
+                       before["flows-new"] == 2, "the flow begins anew")
+        finally:
+            world.firewall.ip(f"route del {target}/32")
+    same(world.firewall.statistics()["nat-exhausted"], before["nat-exhausted"])
 
 
 def bulk(world, family, upload):

@@ -329,6 +329,35 @@ def _(world):
     same((done.returncode, "nothing is applied" in done.stderr), (1, True))
 
 
+@test("back from a trial: sets hold what they held, also more than fits, and those it did not have", 60)
+def _(world):
+    firewall = world.firewall
+    small, other = "bad = dynamic { max 4 }", "other = dynamic"
+    before = policy("drop from { @bad, @other }", f"allow {OPEN}", sets=(small, other))
+    on_trial = policy("drop from @bad", f"allow {OPEN}", sets=("bad = dynamic { max 100 }",))
+    firewall.apply(before)
+    firewall.reeve("set", "add", "bad", "192.0.2.1")
+    firewall.reeve("set", "add", "other", "198.51.100.0/24", "timeout", "1h", "203.0.113.7")
+    held = firewall.reeve("set", "list", "other")
+    for _ in range(2):
+        firewall.reeve("apply", "--confirm", "60s", firewall.policy(on_trial))
+        same([one["name"] for one in firewall.reeve_json("set", "list")["sets"]], ["bad"])
+        same(firewall.try_reeve("set", "list", "other").returncode, 1)
+        firewall.reeve("set", "add", "bad", "192.0.2.1-192.0.2.16")
+        firewall.reeve("confirm", "--abort")
+        same(len(names(firewall, "bad")), 5)
+        same(firewall.reeve("set", "list", "other").split()[0], held.split()[0])
+        same(len(names(firewall, "other")), 2)
+    done = firewall.try_reeve("apply", firewall.policy(before))
+    same((done.returncode, "is to have room for 4" in done.stderr), (1, True))
+    # One that stays lets go of it.
+    firewall.reeve("apply", "--confirm", "60s", firewall.policy(on_trial))
+    firewall.reeve("confirm")
+    firewall.reeve("set", "flush", "bad")
+    firewall.apply(before)
+    same(names(firewall, "other"), [])
+
+
 @test("a live flow goes on when its address goes, until an apply looks at it again")
 def _(world):
     firewall, client = world.firewall, world.client

@@ -115,8 +115,12 @@ static struct image make_sample(void)
 	static const struct range ports[] = { { 22, 22 }, { 80, 90 }, { 443, 443 } };
 	static struct zone zones[3] = { { .tag = 1 }, { .tag = 2 }, { .tag = 9 } };
 	static const struct compile_interface interfaces[] = { { 4, 2 }, { 5, 0 }, { 12, 2 } };
-	static struct rule rules[6];
-	struct ruleset ruleset = { .zones = zones, .zone_n = 3, .rules = rules };
+	static const struct dynamic_set sets[] = { { "a", 3600, 100, { 0 } },
+						   { "b", 0, 1, { 0 } } };
+	static struct rule rules[8];
+	struct ruleset ruleset = {
+		.zones = zones, .zone_n = 3, .rules = rules, .sets = sets, .set_n = 2
+	};
 	struct image image = { 0 };
 	const char *why;
 	uint32_t i;
@@ -136,6 +140,10 @@ static struct image make_sample(void)
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6,
 					    .field[FIELD_DST_PORT] = { ports, 3 } });
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4, .src = &four, .dst = &four });
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6,
+					    .src_sets = { 3, false }, .flags = { 1, 1 } });
+	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_6, .dst_sets = { 2, true } });
+	rules[1].add = 2;
 	rules[0].limit = (struct rule_limit){ .n = 5, .period = 1, .burst = 9, .prefix = 64 };
 	rules[2].flows = (struct rule_limit){ .n = 3, .each = LIMIT_EACH_SOURCE, .prefix = 64 };
 	add_rule(&ruleset, (struct clause){ .families = FAMILY_BIT_4 | FAMILY_BIT_6 });
@@ -151,6 +159,17 @@ static const void *unit_at(const unsigned char *bytes, size_t size, uint64_t uni
 {
 	need((unit + units) * IMAGE_UNIT <= size);
 	return bytes + unit * IMAGE_UNIT;
+}
+
+/* The dynamic set is there, and the field holds an address. */
+static void asks_set(const unsigned char *bytes, size_t size, uint32_t set, uint32_t field)
+{
+	const struct image_header *header = (const void *)bytes;
+	const struct image_dynamic_set *found;
+
+	need(set < header->set_n && (field == FIELD_SRC || field == FIELD_DST));
+	found = unit_at(bytes, size, (uint64_t)header->sets + set, 1);
+	need(found->max > 0 && found->max <= IMAGE_SET_ENTRIES_MAX);
 }
 
 /* The limits of a rule are there. */
@@ -178,7 +197,7 @@ static const struct image_rule *walk(const unsigned char *bytes, size_t size, ui
 				     const struct fields *fields)
 {
 	const struct image_header *header = (const void *)bytes;
-	uint32_t yes = 0, no = 0, steps = 0, limited = 0, i;
+	uint32_t yes = 0, no = 0, steps = 0, limited = 0, asked = 0, i;
 
 	while (REF_KIND(ref) != REF_RULE) {
 		uint32_t kind = REF_KIND(ref), unit = REF_INDEX(ref);
@@ -211,6 +230,13 @@ static const struct image_rule *walk(const unsigned char *bytes, size_t size, ui
 			need(++limited <= IMAGE_LIMITED_MAX);
 			asks(bytes, size, node->rule);
 			ref = node->beyond;
+		} else if (kind == REF_MEMBER_OF) {
+			const struct image_member_of *node = unit_at(bytes, size, unit, 1);
+
+			need(++asked <= IMAGE_ASKED_MAX);
+			asks_set(bytes, size, node->set, node->field);
+			/* As good as any. */
+			ref = fields->word[node->field] & 1 ? node->yes : node->no;
 		} else {
 			need(kind == REF_MEMBER);
 			ref = unit ? yes : no;
@@ -232,6 +258,9 @@ static void check_end(const unsigned char *bytes, size_t size, uint32_t kind,
 		need(rule->action <= ACTION_REJECT);
 		need(kind != WALK_EARLY || header->early_rules == header->rules ||
 		     rule->action <= ACTION_DROP);
+		if (rule->add)
+			asks_set(bytes, size, IMAGE_ADD_SET(rule->add),
+				 IMAGE_ADD_FIELD(rule->add));
 		return;
 	}
 	if (!header->translation_n || rule->action != ACTION_TRANSLATE) {

@@ -214,6 +214,24 @@ def _(world):
             "dropped": ("timeout", tcp, world.client, firewall.lan[6], DROPPED)})
 
 
+@test("early: a port, a limit, a dynamic set, both families; and off again", 120)
+def _(world):
+    firewall, client = world.firewall, world.client
+    rule = f"drop {ALLOWED}/udp"
+    firewall.apply(f"set bad = dynamic\n{POLICY}early lan {{\n    {rule}\n    drop from @bad\n"
+                   "    limit icmp 1/m burst 2 each source\n}\n")
+    print("# early:", {row["name"]: row["early"] for row in firewall.reeve_json("status")["interfaces"]})
+    expect(both(world, "timeout", udp, client, firewall.lan, ALLOWED) |
+           both(world, "open", tcp, client, firewall.lan, ALLOWED))
+    holds(firewall.hits(rule) >= 2, "counted at its rule")
+    same([ping(client, firewall.lan[4], 1) for _ in range(3)], ["open", "open", "timeout"])
+    firewall.reeve("set", "add", "bad", client.address[4], "2001:db8::/16")
+    expect(both(world, "timeout", tcp, client, firewall.lan, ALLOWED))
+    bounds.hold_against_bounds(firewall)
+    firewall.apply(POLICY)
+    expect(both(world, "open", udp, client, firewall.lan, ALLOWED))
+
+
 @test("no program has grown beyond its bound", 60)
 def _(world):
     bounds.hold_against_bounds(world.firewall)

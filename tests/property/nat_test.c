@@ -6,7 +6,9 @@
  *	no two live flows share a tuple on the responder's side, nor the reply tuple of one;
  *	a reply to a translated packet comes back as the reply to the packet that was sent;
  *	later packets of a flow are translated as its first one;
- *	every checksum is right behind every checkpoint (IPv4, TCP, UDP, ICMP, ICMPv6).
+ *	every checksum is right behind every checkpoint (IPv4, TCP, UDP, ICMP, ICMPv6);
+ *
+ * and over single ones, what happens with time.
  *
  * REEVE_SEED repeats a run, REEVE_ROUNDS makes it longer.
  */
@@ -29,9 +31,13 @@
 
 #define WAN 10
 #define LAN 11
+#define DMZ 12 /* where what is inside may move */
+#define SECOND 1000000000ull
 #define TALKS 400
 
 static uint64_t seed;
+static unsigned inner = LAN; /* by which the inside is reached */
+static uint8_t reply_flags = 0x12;
 
 static const char *const blocks[] = {
 	"nat lan -> wan { masquerade }",
@@ -71,7 +77,7 @@ static uint32_t leaves_by(void *context, const struct user_frame *frame,
 {
 	(void)context;
 	(void)frame;
-	return inside(packet->fields.word[FIELD_FAMILY], &packet->fields.word[FIELD_DST]) ? LAN : WAN;
+	return inside(packet->fields.word[FIELD_FAMILY], &packet->fields.word[FIELD_DST]) ? inner : WAN;
 }
 
 static int address_of(void *context, uint32_t ifindex, unsigned family, uint32_t address[4])
@@ -88,7 +94,7 @@ static int address_of(void *context, uint32_t ifindex, unsigned family, uint32_t
 
 static struct user_engine *engine_make(const char *nat, bool *refused)
 {
-	static const struct compile_interface interfaces[] = { { WAN, 2 }, { LAN, 3 } };
+	static const struct compile_interface interfaces[] = { { WAN, 2 }, { LAN, 3 }, { DMZ, 4 } };
 	const struct user_options options = {
 		.flows_max = 4096, .embryonic_max = 4096, .route = route_of, .leaves = leaves_by,
 		.address = address_of, .proof_seed = 7, .witness = 0x1234,
@@ -103,13 +109,14 @@ static struct user_engine *engine_make(const char *nat, bool *refused)
 	char text[1024];
 
 	snprintf(text, sizeof(text),
-		 "zone wan = wan0\nzone lan = lan0\npolicy { lan, wan } -> any default allow\n"
+		 "zone wan = wan0\nzone lan = lan0\nzone dmz = dmz0\n"
+		 "policy { lan, wan, dmz } -> any default allow\n"
 		 "policy any -> self default allow\n%s\n", nat);
 	assert_int_equal(source_set_add(&sources, "nat.reeve", text, strlen(text), &index), 0);
 	sources.sealed = true;
 	*refused = policy_load("nat.reeve", &sources, &ruleset, &diagnostics) != 0;
 	if (!*refused) {
-		assert_int_equal(image_compile(&ruleset, interfaces, 2, &image, &why), 0);
+		assert_int_equal(image_compile(&ruleset, interfaces, 3, &image, &why), 0);
 		assert_int_equal(user_engine_new(image.bytes, image.size, &options, &engine, &why), 0);
 	}
 	image_free(&image);
@@ -193,7 +200,7 @@ static bool send_through(struct user_engine *engine, const struct tuple *tuple, 
 	memcpy(craft.dst, tuple->dst, 16);
 	craft.src_port = tuple->src_port;
 	craft.dst_port = tuple->dst_port;
-	craft.tcp_flags = reply ? 0x12 : 0x02;
+	craft.tcp_flags = reply ? reply_flags : 0x02;
 	craft.seq = reply ? 5000 : 100;
 	craft.ack = reply ? 101 : 0;
 	craft.payload = tuple->protocol == 6 ? 0 : 20;
@@ -216,7 +223,7 @@ static bool send_through(struct user_engine *engine, const struct tuple *tuple, 
 	}
 	frame.ingress_ifindex = in;
 	frame.ifindex = inside(verdict.packet.fields.word[FIELD_FAMILY],
-			       &verdict.packet.fields.word[FIELD_DST]) ? LAN : WAN;
+			       &verdict.packet.fields.word[FIELD_DST]) ? inner : WAN;
 	user_engine_depart(engine, &frame, &verdict);
 	if (verdict.action != USER_NEXT)
 		return false;
@@ -318,10 +325,75 @@ static void test_bijection(void **state)
 	assert_true(translated > rounds * 20);
 }
 
+static struct user_engine *engine_of(const char *nat)
+{
+	bool refused;
+	struct user_engine *engine = engine_make(nat, &refused);
+
+	assert_false(refused);
+	inner = LAN;
+	reply_flags = 0x12;
+	return engine;
+}
+
+/* A server moves to another zone while a client speaks with it, long after that began. */
+static void test_moved(void **state)
+{
+	const char *nat = "nat wan -> self { forward 80-89 to 10.0.0.9:8080-8089 }\n"
+			  "nat wan -> { lan, dmz } { masquerade }";
+	struct user_engine *engine = engine_of(nat);
+	struct tuple tuple = { .family = 4, .protocol = 17, .src = { 0xc6336407 },
+			       .dst = { own4[0] }, .src_port = 4000, .dst_port = 81 };
+	struct tuple came, back, again, expected = tuple_turn(&tuple);
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		user_engine_set_clock(engine, i * 20 * SECOND);
+		inner = i < 3 ? LAN : DMZ;
+		assert_true(send_through(engine, &tuple, false, WAN, &came));
+		assert_int_equal(came.dst[0], 0x0a000009);
+		assert_int_equal(came.dst_port, 8081);
+		back = tuple_turn(&came);
+		assert_true(send_through(engine, &back, true, inner, &again));
+		assert_memory_equal(&again, &expected, sizeof(again));
+	}
+	user_engine_free(engine);
+}
+
+/* The tuple of a connection that was refused: another's at once would be too early. */
+static void test_claims_age(void **state)
+{
+	struct user_engine *engine = engine_of("nat lan -> wan { masquerade }");
+	struct tuple tuple = { .family = 4, .protocol = 6, .src = { 0x0a000010 },
+			       .dst = { 0xc6336401 }, .src_port = 4000, .dst_port = 80 };
+	struct tuple came, back, again;
+
+	(void)state;
+	user_engine_set_clock(engine, 100 * SECOND);
+	for (unsigned i = 0; i < 3; i++) {
+		tuple.src[0] = 0x0a000010 + i;
+		assert_true(send_through(engine, &tuple, false, LAN, &came));
+		assert_int_equal(came.src[0], own4[0]);
+		if (i == 1)
+			assert_int_not_equal(came.src_port, 4000);
+		else
+			assert_int_equal(came.src_port, 4000);
+		back = tuple_turn(&came);
+		reply_flags = 0x14;
+		assert_true(send_through(engine, &back, true, WAN, &again));
+		reply_flags = 0x12;
+		if (i == 1)
+			user_engine_set_clock(engine, 102 * SECOND);
+	}
+	user_engine_free(engine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bijection),
+		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_claims_age),
 	};
 
 	seed = environment_number("REEVE_SEED", (uint64_t)time(NULL));

@@ -21,6 +21,7 @@
 #include "engine/bpf/problem.h"
 #include "engine/bpf/resize.h"
 #include "engine/bpf/seed.h"
+#include "engine/bpf/set_places.h"
 #include "engine/bpf/slots.h"
 
 #include <bpf/bpf.h>
@@ -153,7 +154,7 @@ static int begin(struct loaded *loaded, const struct pins *pins, const struct li
 	if (err)
 		return err;
 	guard_will_change(loaded);
-	return slots_flip(loaded, ruleset, slot, options->keep_flows, problem);
+	return slots_flip(loaded, ruleset, slot, options, problem);
 }
 
 static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
@@ -178,7 +179,7 @@ static int change(struct loaded *loaded, struct loaded *next, struct pins *pins,
 	if (!err && next->control)
 		err = resize_move(loaded, next, pins, problem);
 	if (!err)
-		err = slots_fill(loaded, ruleset, image, &slot, problem);
+		err = slots_fill(loaded, ruleset, image, options, &slot, problem);
 	if (!err && at_once)
 		err = begin(loaded, pins, links, ruleset, slot, options, report, problem);
 	if (!err && at_once) /* it runs: nothing is taken off again, and then the guard is told */
@@ -295,6 +296,24 @@ int engine_apply(const struct ruleset *ruleset, const struct apply_options *opti
 	result.xfrm_policies = xfrm_policies_exist();
 	*report = result;
 	return 0;
+}
+
+int engine_keep(struct problem *problem)
+{
+	struct pins pins = PINS_CLOSED;
+	struct loaded loaded;
+	int err = pins_open(&pins, false, problem);
+
+	loaded_init(&loaded);
+	if (!err)
+		err = pins_lock(&pins, problem);
+	if (!err)
+		err = loaded_find(&loaded, &pins, problem);
+	if (!err && slots_running(&loaded))
+		set_places_tidy(&loaded);
+	loaded_close(&loaded);
+	pins_close(&pins);
+	return err;
 }
 
 /* Says in the maps that what follows is meant, for those who watch and for reeved. */

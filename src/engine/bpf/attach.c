@@ -575,18 +575,21 @@ int attach_again(struct loaded *loaded, const struct pins *pins, const struct li
 		 const struct ruleset *ruleset, uint32_t most, uint32_t *last,
 		 struct problem *problem)
 {
+	/* Without `early` an interface that has come is filtered all the same: it is not held up for it. */
+	struct ruleset lenient = *ruleset;
 	struct name_vector made = { 0 };
 	uint32_t attached_n = 0;
 	struct problem one;
 	int first = 0, err;
 
+	lenient.options.early_required = false;
 	*last = UINT32_MAX;
 	for (size_t i = 0; i < links->n && *last == UINT32_MAX; i++) {
 		const struct link *link = &links->items[i];
 		enum coverage coverage = link_coverage(link, ruleset);
 		size_t made_before = made.n;
 
-		err = attach_interface(loaded, pins, link, ruleset, &made, &one);
+		err = attach_interface(loaded, pins, link, &lenient, &made, &one);
 		if (!err)
 			err = covered_set(loaded, link->ifindex, coverage_wanted(link, coverage));
 		if (err && !first) {

@@ -56,28 +56,37 @@ static uint32_t link_program(const struct pins *pins, uint32_t ifindex)
 	return fd >= 0 && !sys_link_info(fd, &info) && info.ifindex == ifindex ? info.program : 0;
 }
 
-static uint8_t why_noted(const struct loaded *loaded, uint32_t ifindex)
+static uint16_t why_noted(const struct loaded *loaded, uint32_t ifindex)
 {
 	return loaded && ifindex < INTERFACES_NEAR ? loaded->control->early_why[ifindex] : 0;
 }
 
-static void why_note(struct loaded *loaded, uint32_t ifindex, int err)
+/* 0 or -errno of the native way, and of the one that was tried last. */
+static void why_note(struct loaded *loaded, uint32_t ifindex, int native, int last)
 {
 	if (ifindex < INTERFACES_NEAR)
-		loaded->control->early_why[ifindex] = (uint8_t)-err;
+		loaded->control->early_why[ifindex] =
+			(uint16_t)(last < 0 ? EARLY_WITHOUT | (uint32_t)-last : (uint32_t)-native);
+}
+
+static bool taken(int err)
+{
+	return err == -EBUSY || err == -EEXIST;
 }
 
 enum early_state early_look(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex,
-			    uint8_t *why)
+			    uint16_t *why)
 {
 	uint32_t own = link_program(pins, ifindex);
+	uint16_t noted = why_noted(loaded, ifindex);
 	struct device device;
 
-	*why = why_noted(loaded, ifindex);
+	*why = noted & (uint16_t)~EARLY_WITHOUT;
 	if (device_read(ifindex, &device))
 		return EARLY_MISSING;
+	/* What was in the way is not any more; what was taken away can be put back. */
 	if (!device.program)
-		return *why && *why != EBUSY && *why != EEXIST ? EARLY_REFUSED : EARLY_MISSING;
+		return noted & EARLY_WITHOUT && !taken(-*why) ? EARLY_REFUSED : EARLY_MISSING;
 	if (device.program != own)
 		return EARLY_OTHERS;
 	if (device.native)
@@ -126,7 +135,7 @@ static int others_are_there(const char *name, struct problem *problem)
 int early_check(const struct pins *pins, const struct ruleset *ruleset,
 		const struct link_vector *links, struct problem *problem)
 {
-	uint8_t ignored;
+	uint16_t ignored;
 
 	for (size_t i = 0; ruleset->options.early_required && i < links->n; i++) {
 		const struct link *link = &links->items[i];
@@ -173,7 +182,7 @@ static bool in_place(const struct loaded *loaded, const struct pins *pins, const
 
 bool early_missing(const struct loaded *loaded, const struct pins *pins, const struct link *link)
 {
-	uint8_t ignored;
+	uint16_t ignored;
 
 	if (in_place(loaded, pins, link))
 		return false;
@@ -194,11 +203,6 @@ static int xdp_link(int program, uint32_t ifindex, bool native)
 	if (sys_left_out("xdp") || (native && sys_left_out("native-xdp")))
 		return -EOPNOTSUPP;
 	return bpf_link_create(program, (int)ifindex, BPF_XDP, &options);
-}
-
-static bool taken(int err)
-{
-	return err == -EBUSY || err == -EEXIST;
 }
 
 /* Another program on the link that is there, which stays as it is: native or not. */
@@ -274,7 +278,7 @@ int early_attach(struct loaded *loaded, const struct pins *pins, const struct li
 	}
 	if (fd == -ENODEV)
 		return 0; /* it has just vanished */
-	why_note(loaded, link->ifindex, fd < 0 ? fd : native);
+	why_note(loaded, link->ifindex, native, fd < 0 ? fd : 0);
 	if (fd < 0)
 		return ruleset->options.early_required ? refused(link, fd, problem) : 0;
 	early_name(name, link->ifindex);

@@ -19,7 +19,7 @@ bool early_wanted(const struct link *link, const struct ruleset *ruleset);
  * nobody knows.
  */
 enum early_state early_look(const struct loaded *loaded, const struct pins *pins, uint32_t ifindex,
-			    uint8_t *why);
+			    uint16_t *why);
 /* The same into a list; EARLY_UNASKED for what is not covered or has no rules. `loaded` may be NULL. */
 void early_tell(const struct loaded *loaded, const struct pins *pins, const struct ruleset *ruleset,
 		struct interface_vector *interfaces);

@@ -69,7 +69,7 @@ struct engine_interface {
 	char master[16];    /* of a port, else "" */
 	bool default_route; /* a default route (either family) leaves here */
 	enum early_state early;
-	uint8_t early_why; /* of EARLY_GENERIC, EARLY_REFUSED: an errno, 0 when it is not known */
+	uint16_t early_why; /* of EARLY_GENERIC, EARLY_REFUSED: an errno, 0 when it is not known */
 };
 
 /*
@@ -105,6 +105,12 @@ struct apply_options {
 	bool dry_run;
 	bool keep_flows;   /* live flows are not judged by the new policy */
 	bool take_over;	   /* live connections without a flow are taken over, as at the first apply */
+	/*
+	 * It may be taken back: dynamic sets that it does not name keep what they hold. Until another
+	 * policy is applied without this, or engine_keep().
+	 */
+	bool trial;
+	bool back; /* from such a trial: not refused because a set holds more than it has room for */
 	flow_visitor *end; /* after the switch live flows end for which it returns non-zero; or NULL */
 	void *context;	   /* of `end` */
 };
@@ -128,6 +134,9 @@ struct apply_report {
  */
 int engine_apply(const struct ruleset *ruleset, const struct apply_options *options,
 		 struct apply_report *report, struct problem *problem);
+
+/* A trial's policy stays: what it does not name is let go. */
+int engine_keep(struct problem *problem);
 
 /*
  * Takes everything of this namespace away: links, maps, pins, the mount when no other namespace

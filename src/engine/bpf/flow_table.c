@@ -70,7 +70,16 @@ int flow_table_read(int fd, bool embryonic, flow_visitor *visit, void *context, 
 	return 0;
 }
 
-static int table_kill(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *killed)
+/* Looked at once more: meanwhile another flow may have the key. */
+static bool still_expired(int fd, const struct flow_key *key)
+{
+	struct flow flow;
+
+	return !bpf_map_lookup_elem(fd, key, &flow) && flow_expired(&flow, now_ns());
+}
+
+/* Removes the live flows that `choose` chooses; without it those that are over. */
+static int table_remove(int fd, bool embryonic, flow_visitor *choose, void *context, uint64_t *n)
 {
 	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
 	uint64_t now = now_ns();
@@ -83,16 +92,28 @@ static int table_kill(int fd, bool embryonic, flow_visitor *choose, void *contex
 		if (err)
 			return err;
 		for (uint32_t i = 0; i < reading->n; i++) {
-			if (flow_expired(&reading->flows[i], now) ||
-			    !choose(context, &reading->keys[i], &reading->flows[i], embryonic))
+			const struct flow_key *key = &reading->keys[i];
+			bool over = flow_expired(&reading->flows[i], now);
+
+			if (choose ? over || !choose(context, key, &reading->flows[i], embryonic) :
+				     !over || !still_expired(fd, key))
 				continue;
-			if (!bpf_map_delete_elem(fd, &reading->keys[i]))
-				++*killed;
+			if (!bpf_map_delete_elem(fd, key))
+				++*n;
 			else if (errno != ENOENT)
 				return -errno;
 		}
 	}
 	return 0;
+}
+
+/* In this order: a flow that is promoted meanwhile is in the second before it leaves the first. */
+static int tables_remove(const struct loaded *loaded, flow_visitor *choose, void *context,
+			 uint64_t *n)
+{
+	int err = table_remove(loaded->maps[MAP_EMBRYONIC], true, choose, context, n);
+
+	return err ? err : table_remove(loaded->maps[MAP_FLOWS], false, choose, context, n);
 }
 
 int flow_table_move(int from, int to)
@@ -122,44 +143,10 @@ int flow_table_move(int from, int to)
 int flow_tables_kill(const struct loaded *loaded, flow_visitor *choose, void *context,
 		     uint64_t *killed)
 {
-	/* In this order: a flow that is promoted meanwhile is in the second before it leaves the first. */
-	int err = table_kill(loaded->maps[MAP_EMBRYONIC], true, choose, context, killed);
-
-	return err ? err : table_kill(loaded->maps[MAP_FLOWS], false, choose, context, killed);
-}
-
-/* Looked at once more: meanwhile another flow may have the key. */
-static bool still_expired(int fd, const struct flow_key *key)
-{
-	struct flow flow;
-
-	return !bpf_map_lookup_elem(fd, key, &flow) && flow_expired(&flow, now_ns());
-}
-
-static int table_sweep(int fd, uint64_t *removed)
-{
-	cleanup_free struct reading *reading = calloc(1, sizeof(*reading));
-	uint64_t now = now_ns();
-
-	if (!reading)
-		return -ENOMEM;
-	while (!reading->last) {
-		int err = reading_next(fd, reading);
-
-		if (err)
-			return err;
-		for (uint32_t i = 0; i < reading->n; i++)
-			if (flow_expired(&reading->flows[i], now) &&
-			    still_expired(fd, &reading->keys[i]) &&
-			    !bpf_map_delete_elem(fd, &reading->keys[i]))
-				++*removed;
-	}
-	return 0;
+	return tables_remove(loaded, choose, context, killed);
 }
 
 int flow_tables_sweep(const struct loaded *loaded, uint64_t *removed)
 {
-	int err = table_sweep(loaded->maps[MAP_EMBRYONIC], removed);
-
-	return err ? err : table_sweep(loaded->maps[MAP_FLOWS], removed);
+	return tables_remove(loaded, NULL, NULL, removed);
 }

@@ -191,7 +191,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 1); /* the loader's business */
 	__type(key, struct flow_key);
-	__type(value, struct flow_key);
+	__type(value, struct translated_tuple);
 } translations SEC(".maps");
 
 struct {
@@ -469,11 +469,18 @@ static long sweep_one(void *map, const void *key, void *value, void *context)
 
 static long sweep_translated(void *map, const void *key, void *value, void *context)
 {
-	struct flow *flow = bpf_map_lookup_elem(&flows, value);
+	__u64 now = *(__u64 *)context, claimed;
+	struct translated_tuple *entry = value;
+	struct flow *flow;
 
+	claimed = *(volatile __u64 *)&entry->claimed;
+	flow = bpf_map_lookup_elem(&flows, &entry->real);
 	if (!flow)
-		flow = bpf_map_lookup_elem(&embryonic, value);
-	if (!flow || flow_expired(flow, *(__u64 *)context))
+		flow = bpf_map_lookup_elem(&embryonic, &entry->real);
+	if ((flow && !flow_expired(flow, now)) || translated_young(entry, now))
+		return 0;
+	/* Whoever claims it now has it; whom we are ahead of takes another. */
+	if (host_swap(&entry->claimed, claimed, TRANSLATED_GOING))
 		bpf_map_delete_elem(&translations, key);
 	return 0;
 }
@@ -530,8 +537,12 @@ static long set_sweep_entry(void *set, const void *key, __u64 *value, struct set
 	return 0;
 }
 
+/* Packets wait for a sweep of a large set: it may take one part in so many of a CPU. */
+#define SWEEP_REST 32
+
 static long set_sweep_place(__u32 i, struct set_sweep *sweep)
 {
+	__u64 began, ended, rested;
 	struct set_head *head;
 	void *set;
 
@@ -539,9 +550,12 @@ static long set_sweep_place(__u32 i, struct set_sweep *sweep)
 	if (!head || !head->full)
 		return 0;
 	head->full = 0;
+	began = bpf_ktime_get_ns();
 	sweep->soonest = sweep->now + 60 * SECOND; /* user space may bring what is sooner */
 	bpf_for_each_map_elem(set, set_sweep_entry, sweep, 0);
-	head->quiet_until = sweep->soonest;
+	ended = bpf_ktime_get_ns();
+	rested = ended + (ended - began) * SWEEP_REST;
+	head->quiet_until = sweep->soonest > rested ? sweep->soonest : rested;
 	return 0;
 }
 
@@ -582,25 +596,20 @@ static __always_inline int host_translates(host_t *host)
 	return *(volatile __u32 *)&control.translates;
 }
 
-static __always_inline const struct flow_key *host_translated_find(host_t *host,
-								   const struct flow_key *key)
+static __always_inline struct translated_tuple *host_translated_find(host_t *host,
+							       const struct flow_key *key)
 {
 	return bpf_map_lookup_elem(&translations, key);
 }
 
 static __always_inline int host_translated_add(host_t *host, const struct flow_key *key,
-					       const struct flow_key *real)
+					       const struct translated_tuple *entry)
 {
-	long error = bpf_map_update_elem(&translations, key, real, BPF_NOEXIST);
+	long error = bpf_map_update_elem(&translations, key, entry, BPF_NOEXIST);
 
 	if (error == -7 /* E2BIG: full */)
 		sweep_start();
 	return (int)error;
-}
-
-static __always_inline void host_translated_delete(host_t *host, const struct flow_key *key)
-{
-	bpf_map_delete_elem(&translations, key);
 }
 
 static __always_inline const struct pending *host_pending_find(host_t *host,

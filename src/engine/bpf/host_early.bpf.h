@@ -23,6 +23,7 @@
 #include "engine/bpf/maps.h"
 #include "engine/bpf/set_member.bpf.h"
 
+#define TOLD_IN_A_TICK 16 /* events of drops, of each CPU: some thousands a second */
 #define READ_DIRECT_MAX 0x4000u /* offsets up to here are read from linear data */
 
 #ifndef memcpy
@@ -122,6 +123,9 @@ static __always_inline void host_scale_search(struct scale_search *search)
 struct room {
 	struct packet packet;
 	struct judgement judgement;
+	/* Events of drops in this tick of the coarse clock. */
+	__u64 tick;
+	__u32 told;
 };
 
 typedef struct {
@@ -282,7 +286,7 @@ static __always_inline void host_count_rule(host_t *host, __u32 rule)
 	counter->last_ns = bpf_ktime_get_coarse_ns();
 }
 
-__noinline int step_log(void)
+__noinline int step_event(__u32 kind)
 {
 	struct room *room = room_find();
 	struct statistics *row;
@@ -298,7 +302,7 @@ __noinline int step_log(void)
 			row->count[STAT_EVENT_LOST]++;
 		return 0;
 	}
-	event_fill(event, EVENT_LOG, &room->packet, &room->judgement, bpf_ktime_get_ns());
+	event_fill(event, kind, &room->packet, &room->judgement, bpf_ktime_get_ns());
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
@@ -308,7 +312,29 @@ static __always_inline void host_log(host_t *host, __u32 sample, const struct ju
 	if (control.watch_until <= bpf_ktime_get_coarse_ns())
 		return;
 	if (sample <= 1 || !(bpf_get_prandom_u32() % sample))
-		step_log();
+		step_event(EVENT_LOG);
+}
+
+/* Somebody who watches a flood must not make it dearer. */
+static __always_inline void host_tell(host_t *host, enum event_kind kind,
+				      const struct judgement *j)
+{
+	struct room *room = host->room;
+	__u64 tick;
+
+	if (!control.watch_until)
+		return;
+	tick = bpf_ktime_get_coarse_ns();
+	if (control.watch_until <= tick)
+		return;
+	if (room->tick != tick) {
+		room->tick = tick;
+		room->told = 0;
+	}
+	if (room->told < TOLD_IN_A_TICK) {
+		room->told++;
+		step_event(kind);
+	}
 }
 
 #include "core/early.h"

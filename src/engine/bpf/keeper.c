@@ -349,6 +349,7 @@ static int ruleset_read(struct keeper *keeper, struct problem *problem)
 
 	if (generation == keeper->generation)
 		return 0;
+	loaded_find_early(&keeper->loaded, &keeper->pins);
 	err = slots_sources(&keeper->loaded, slot, &sources, problem);
 	if (err)
 		return err;

@@ -448,6 +448,13 @@ int loaded_repin(const struct loaded *loaded, const struct pins *pins, bool put,
 	return err;
 }
 
+void loaded_find_early(struct loaded *loaded, const struct pins *pins)
+{
+	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
+		if (loaded->programs[i] < 0)
+			loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
+}
+
 static bool program_needed(const struct loaded *loaded, enum loaded_program program)
 {
 	if (program >= PROGRAM_EARLY_ETHERNET)

@@ -89,6 +89,8 @@ int loaded_load_early(struct loaded *loaded, struct problem *problem);
 int loaded_copy(struct loaded *copy, const struct loaded *loaded);
 /* Pins what loaded_load made. */
 int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/* Opens those of `early` that are pinned and not open: an apply may have loaded them meanwhile. */
+void loaded_find_early(struct loaded *loaded, const struct pins *pins);
 /* Pins the programs of `early`, where the rest is pinned already. */
 int loaded_pin_early(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
 /*

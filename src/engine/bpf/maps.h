@@ -13,7 +13,7 @@
 #define FRAGMENTS_MAX 8192u /* first fragments that are remembered; the oldest go first */
 
 #define SLOTS 2 /* images: the one in use and the one before or after it */
-#define LAYOUT_VERSION 5u /* of everything pinned; another one is refused, never misread */
+#define LAYOUT_VERSION 6u /* of everything pinned; another one is refused, never misread */
 
 /*
  * Interfaces with an index below this have their coverage and their zone's tag in `control`, where
@@ -56,6 +56,8 @@ enum means {
 	MEANS_GUARD_BEHIND = 4, /* that table does not know yet what is written here */
 };
 
+#define EARLY_WITHOUT 0x8000u
+
 /* The one value of the map `control`. Words are written singly, so each is old or new. */
 struct control {
 	__u32 active; /* slot of the running image, 0 or 1 */
@@ -86,8 +88,11 @@ struct control {
 	/* Of the image in each slot; with TAG_SCRUBBED where the zone has departing headers changed. */
 	__u16 tags[SLOTS][INTERFACES_NEAR];
 	struct coverage_entry covered[INTERFACES_NEAR];
-	/* Why the XDP program of `early` is not in the driver, or not there: an errno, or 0. */
-	__u8 early_why[INTERFACES_NEAR];
+	/*
+	 * Why the XDP program of `early` is not in the driver: an errno, or 0; with EARLY_WITHOUT, why
+	 * there is none at all.
+	 */
+	__u16 early_why[INTERFACES_NEAR];
 };
 
 /*

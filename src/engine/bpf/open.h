@@ -10,6 +10,7 @@
 struct engine {
 	struct pins pins;
 	struct loaded loaded;
+	int lock; /* what changes of sets are locked with, locked or not; -1: not open */
 	/* What dynamic sets held when they were last looked at, by place; -1: never. */
 	int set_fds[SET_PLACES];
 	uint32_t set_ids[SET_PLACES];

@@ -57,6 +57,7 @@ int engine_open(struct engine **engine, struct problem *problem)
 	if (!new)
 		return problem_set(problem, -ENOMEM, "out of memory");
 	new->pins = (struct pins)PINS_CLOSED;
+	new->lock = -1;
 	loaded_init(&new->loaded);
 	for (uint32_t i = 0; i < SET_PLACES; i++)
 		new->set_fds[i] = -1;
@@ -86,6 +87,7 @@ void engine_close(struct engine *engine)
 		return;
 	for (uint32_t i = 0; i < SET_PLACES; i++)
 		cleanup_fd_(&engine->set_fds[i]);
+	cleanup_fd_(&engine->lock);
 	loaded_close(&engine->loaded);
 	pins_close(&engine->pins);
 	free(engine);

@@ -11,10 +11,15 @@
 
 #define NANOSECONDS 1000000000ull
 
+static bool named_in(const struct loaded *loaded, uint32_t slot, uint32_t place)
+{
+	return memchr(loaded->sets->places[slot & 1], (int)place, IMAGE_SETS_MAX) != NULL;
+}
+
+/* By the policy that runs. */
 static bool named(const struct loaded *loaded, uint32_t place)
 {
-	return memchr(loaded->sets->places[loaded->control->active & 1], (int)place,
-		      IMAGE_SETS_MAX) != NULL;
+	return named_in(loaded, loaded->control->active, place);
 }
 
 static void place_free(struct loaded *loaded, uint32_t place)
@@ -28,6 +33,17 @@ void set_places_tidy(struct loaded *loaded)
 	for (uint32_t place = 1; place < SET_PLACES; place++)
 		if (loaded->sets->heads[place].max && !named(loaded, place))
 			place_free(loaded, place);
+}
+
+/* One that neither the running policy has nor the one that comes; what trials have left goes. */
+static uint32_t place_let_go(struct loaded *loaded, uint32_t coming)
+{
+	for (uint32_t place = 1; place < SET_PLACES; place++)
+		if (!named(loaded, place) && !named_in(loaded, coming, place)) {
+			place_free(loaded, place);
+			return place;
+		}
+	return 0; /* not with two policies' sets, see SET_PLACES */
 }
 
 void set_places_share(struct loaded *loaded, uint32_t from, uint32_t to)
@@ -49,7 +65,7 @@ static uint32_t place_unused(const struct loaded *loaded)
 	for (uint32_t place = 1; place < SET_PLACES; place++)
 		if (!loaded->sets->heads[place].max)
 			return place;
-	return 0; /* not with two policies' sets, see SET_PLACES */
+	return 0;
 }
 
 uint32_t set_places_find(const struct loaded *loaded, uint64_t tag)
@@ -73,12 +89,14 @@ static int no_room(const struct dynamic_set *set, int err, struct problem *probl
 }
 
 static int place_make(struct loaded *loaded, const struct dynamic_set *set, uint64_t tag,
-		      uint32_t *place, struct problem *problem)
+		      uint32_t slot, uint32_t *place, struct problem *problem)
 {
 	cleanup_fd int table = set_table_new(set->max);
 	uint32_t unused = place_unused(loaded);
-	int err = table < 0 ? table : unused ? 0 : -ENOSPC;
+	int err = table < 0 ? table : 0;
 
+	if (!unused)
+		unused = place_let_go(loaded, slot);
 	if (!err)
 		err = set_places_exchange(loaded, unused, table);
 	if (err)
@@ -103,9 +121,12 @@ static int place_resize(struct loaded *loaded, const struct dynamic_set *set, ui
 	if (!err)
 		err = set_table_sweep(former, &live, &removed);
 	if (!err && live > set->max) {
-		problem_set(problem, -EBUSY, "dynamic set `%s` holds %lu entries, and is to have room for %u",
+		problem_set(problem, -EBUSY,
+			    "dynamic set `%s` holds %lu entries, and is to have room for %u",
 			    set->name, live, set->max);
-		problem_hint(problem, "more room; or take some out first: `reeve set del %s …`, `reeve set flush %s`",
+		problem_hint(problem,
+			     "more room; or take some out first: `reeve set del %s …`, "
+			     "`reeve set flush %s`",
 			     set->name, set->name);
 		return -EBUSY;
 	}
@@ -121,12 +142,13 @@ static int place_resize(struct loaded *loaded, const struct dynamic_set *set, ui
 }
 
 int set_places_fill(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
-		    struct problem *problem)
+		    const struct apply_options *options, struct problem *problem)
 {
 	uint8_t *places = loaded->sets->places[slot];
 	int err = 0;
 
-	set_places_tidy(loaded); /* what an apply has left that was killed */
+	if (!options->trial && !options->back)
+		set_places_tidy(loaded); /* what trials have left, or an apply that was killed */
 	memset(places, 0, IMAGE_SETS_MAX);
 	for (uint32_t i = 0; !err && i < ruleset->set_n; i++) {
 		const struct dynamic_set *set = &ruleset->sets[i];
@@ -134,9 +156,11 @@ int set_places_fill(struct loaded *loaded, const struct ruleset *ruleset, uint32
 		uint32_t place = place_of(loaded, tag);
 
 		if (!place)
-			err = place_make(loaded, set, tag, &place, problem);
+			err = place_make(loaded, set, tag, slot, &place, problem);
 		else if (loaded->sets->heads[place].max != set->max)
 			err = place_resize(loaded, set, place, problem);
+		if (place && options->back)
+			err = 0; /* it works with the room that it has */
 		places[i] = (uint8_t)place;
 	}
 	/* From here on nothing fails: the sets that stay get their times. */

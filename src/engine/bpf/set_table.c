@@ -70,12 +70,25 @@ int set_table_each(int fd, set_visitor *visit, void *context)
 	return stop;
 }
 
-/* The kernel's stock of memory for entries is filled up behind our back: a moment, and there is more. */
+/* The kernel fills up its stock of memory for entries by itself: a moment, and there is more. */
 static void wait_for_memory(void)
 {
 	const struct timespec moment = { .tv_nsec = 200000 };
 
 	nanosleep(&moment, NULL);
+}
+
+/* What is there stays, unless its time is the shorter one. */
+static int put_longer(int fd, const struct set_key *key, uint64_t expires)
+{
+	uint64_t there;
+	bool is_there = !bpf_map_lookup_elem(fd, key, &there);
+
+	if (is_there && set_longer(there, expires) == there)
+		return 0;
+	if (!bpf_map_update_elem(fd, key, &expires, is_there ? BPF_EXIST : BPF_NOEXIST))
+		return 0;
+	return errno == EEXIST || errno == ENOENT ? 0 : -errno; /* a rule has been at it */
 }
 
 /* One step of a put: *done of n. */
@@ -93,11 +106,10 @@ static int put_some(int fd, const struct set_key *keys, const uint64_t *expires,
 		*done = count;
 		return err;
 	}
-	if (bpf_map_update_elem(fd, keys, expires, keep ? BPF_NOEXIST : BPF_ANY) &&
-	    errno != EEXIST)
-		return -errno;
-	*done = 1;
-	return 0;
+	err = keep ? put_longer(fd, keys, *expires) :
+		     bpf_map_update_elem(fd, keys, expires, BPF_ANY) ? -errno : 0;
+	*done = !err;
+	return err;
 }
 
 int set_table_put(int fd, const struct set_key *keys, const uint64_t *expires, size_t n, bool keep,
@@ -168,17 +180,22 @@ struct sweeping {
 	uint64_t now, live, removed;
 };
 
-/* Looked at once more: meanwhile a rule may have given it another time. */
+/* A rule may just have given it another time, which comes out with it: then it goes back. */
 static int sweep_one(void *context, const struct set_key *key, uint64_t expires)
 {
 	struct sweeping *sweeping = context;
+	bool live = !set_expired(expires, sweeping->now);
 
-	if (set_expired(expires, sweeping->now) &&
-	    !bpf_map_lookup_elem(sweeping->fd, key, &expires) &&
-	    set_expired(expires, sweeping->now) && !bpf_map_delete_elem(sweeping->fd, key))
-		sweeping->removed++;
-	else
+	if (!live && bpf_map_lookup_and_delete_elem(sweeping->fd, key, &expires))
+		return errno == ENOENT ? 0 : -errno;
+	if (!live && !set_expired(expires, sweeping->now)) {
+		bpf_map_update_elem(sweeping->fd, key, &expires, BPF_NOEXIST);
+		live = true;
+	}
+	if (live)
 		sweeping->live++;
+	else
+		sweeping->removed++;
 	return 0;
 }
 

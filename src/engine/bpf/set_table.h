@@ -26,7 +26,7 @@ typedef int set_visitor(void *context, const struct set_key *key, uint64_t expir
 int set_table_each(int fd, set_visitor *visit, void *context);
 /*
  * Puts entries in, as many as there is room for: *done of them. -E2BIG: it is full. With `keep`,
- * those that are there stay as they are.
+ * those that are there stay for the longer of the two times.
  */
 int set_table_put(int fd, const struct set_key *keys, const uint64_t *expires, size_t n, bool keep,
 		  size_t *done);

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/cleanup.h"
 #include "engine/bpf/open.h"
@@ -58,7 +59,10 @@ static int table_of(struct engine *engine, uint32_t place)
 	cleanup_fd_(&engine->set_fds[place]);
 	engine->set_fds[place] = bpf_map_get_fd_by_id(id);
 	engine->set_ids[place] = id;
-	return engine->set_fds[place] < 0 ? -errno : engine->set_fds[place];
+	if (engine->set_fds[place] >= 0)
+		return engine->set_fds[place];
+	engine->set_fds[place] = -1;
+	return -errno;
 }
 
 static int set_find(struct engine *engine, const char *name, struct open_set *set,
@@ -80,24 +84,47 @@ static int set_find(struct engine *engine, const char *name, struct open_set *se
 	return 0;
 }
 
-/* Finds a set to be changed; until set_close() nobody else changes any. */
+/*
+ * The lock of changes, kept open from one change to the next: a `down` removes the file, and says
+ * in the maps that they are not in use any more.
+ */
+static int changes_lock(struct engine *engine, struct problem *problem)
+{
+	int err = 0;
+
+	if (engine->lock < 0) {
+		err = pins_lock(&engine->pins, problem);
+		engine->lock = engine->pins.lock;
+		engine->pins.lock = -1;
+	} else if (flock(engine->lock, LOCK_EX)) {
+		err = problem_set(problem, -errno, "cannot lock the dynamic sets: ");
+	}
+	if (!err && !slots_running(&engine->loaded))
+		err = -ENOENT;
+	if (err) {
+		cleanup_fd_(&engine->lock);
+		engine->lock = -1;
+	}
+	return err == -ENOENT ? not_running(problem) : err;
+}
+
+static void changes_unlock(struct engine *engine)
+{
+	flock(engine->lock, LOCK_UN);
+}
+
+/* Finds a set to be changed; until changes_unlock() nobody else changes any. */
 static int set_open(struct engine *engine, const char *name, struct open_set *set,
 		    struct problem *problem)
 {
-	int err = pins_lock(&engine->pins, problem);
+	int err = changes_lock(engine, problem);
 
 	if (err)
-		return err == -ENOENT ? not_running(problem) : err;
-	err = slots_running(&engine->loaded) ? set_find(engine, name, set, problem) :
-					       not_running(problem);
+		return err;
+	err = set_find(engine, name, set, problem);
 	if (err)
-		pins_close(&engine->pins);
+		changes_unlock(engine);
 	return err;
-}
-
-static void set_close(struct engine *engine)
-{
-	pins_close(&engine->pins);
 }
 
 bool engine_set_runs(const struct engine *engine, const char *name)
@@ -249,7 +276,7 @@ int engine_set_add(struct engine *engine, const char *name, const struct set_ent
 	else if (err)
 		set_failed(&set, err, problem);
 	__atomic_store_n(&set.head->quiet_until, 0, __ATOMIC_RELAXED);
-	set_close(engine);
+	changes_unlock(engine);
 	return err;
 }
 
@@ -275,7 +302,7 @@ int engine_set_delete(struct engine *engine, const char *name, const struct set_
 		else if (errno != ENOENT)
 			err = set_failed(&set, -errno, problem);
 	}
-	set_close(engine);
+	changes_unlock(engine);
 	return err;
 }
 
@@ -300,9 +327,11 @@ int engine_set_replace(struct engine *engine, const char *name, const struct set
 		problem_set(problem, -ENOSPC,
 			    "these are too many for the dynamic set `%s`: it has room for %u",
 			    name, set.head->max);
-		problem_hint(problem, "nothing was changed; `set %s = dynamic { max N }` in the policy gives it more room",
+		problem_hint(problem,
+			     "nothing was changed; `set %s = dynamic { max N }` in the policy "
+			     "gives it more room",
 			     name);
-		set_close(engine);
+		changes_unlock(engine);
 		return -ENOSPC;
 	}
 	if (!err) {
@@ -313,7 +342,7 @@ int engine_set_replace(struct engine *engine, const char *name, const struct set
 		lengths_store(set.head, &lengths);
 	else
 		set_failed(&set, err, problem);
-	set_close(engine);
+	changes_unlock(engine);
 	return err;
 }
 
@@ -364,7 +393,7 @@ int engine_set_each(struct engine *engine, const char *name, set_entry_visitor *
 	if (err)
 		return err;
 	err = walk_set(&set, &walk, &removed);
-	set_close(engine);
+	changes_unlock(engine);
 	if (err < 0)
 		problem_set(problem, err, "cannot read the dynamic set `%s`: ", name);
 	return err < 0 ? err : 0;
@@ -406,18 +435,18 @@ int engine_set_figures(struct engine *engine, const char *name, struct set_figur
 		};
 	else
 		problem_set(problem, err, "cannot read the dynamic set `%s`: ", name);
-	set_close(engine);
+	changes_unlock(engine);
 	return err;
 }
 
 int engine_sets_sweep(struct engine *engine, uint64_t *removed, struct problem *problem)
 {
 	const uint8_t *places;
-	int err = pins_lock(&engine->pins, problem);
+	int err = changes_lock(engine, problem);
 
 	*removed = 0;
 	if (err)
-		return err == -ENOENT ? not_running(problem) : err;
+		return err;
 	places = engine->loaded.sets->places[engine->loaded.control->active & 1];
 	for (uint32_t i = 0; !err && i < IMAGE_SETS_MAX; i++) {
 		uint64_t live, gone = 0;
@@ -429,7 +458,7 @@ int engine_sets_sweep(struct engine *engine, uint64_t *removed, struct problem *
 		err = fd < 0 ? fd : set_table_sweep(fd, &live, &gone);
 		*removed += gone;
 	}
-	pins_close(&engine->pins);
+	changes_unlock(engine);
 	return err ? problem_set(problem, err, "cannot change the dynamic sets: ") : 0;
 }
 

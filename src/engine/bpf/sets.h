@@ -3,9 +3,9 @@
  * What the dynamic sets of the running policy hold: looked at and changed, by their names.
  *
  * A change takes effect at once, for every packet; nothing is compiled, and no other set is
- * touched. It is made under the lock of changes, so that none is lost to an apply, whose sets of the
- * same names go on with what these hold. Live flows go on, whatever is added: they meet the rules
- * again after the next apply.
+ * touched. It is made under the lock of changes, so that none is lost to an apply, whose sets of
+ * the same names go on with what these hold. Live flows go on, whatever is added: they meet the
+ * rules again after the next apply.
  *
  * Besides the errors of engine.h: -ESRCH when the running policy has no dynamic set of this name.
  */

@@ -155,7 +155,7 @@ static void tags_fill(uint16_t tags[INTERFACES_NEAR], const struct image *image)
 }
 
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
-	       uint32_t *slot, struct problem *problem)
+	       const struct apply_options *options, uint32_t *slot, struct problem *problem)
 {
 	struct control *control = loaded->control;
 	const struct image_header *header = (const void *)image->bytes;
@@ -177,7 +177,7 @@ int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struc
 		err = image_fd < 0 ? image_fd : counters_fd < 0 ? counters_fd : sources_fd;
 		return problem_set(problem, err, "cannot store the policy in the kernel: ");
 	}
-	err = set_places_fill(loaded, ruleset, next, problem);
+	err = set_places_fill(loaded, ruleset, next, options, problem);
 	if (err)
 		return err;
 	err = slot_set(loaded->maps[MAP_IMAGES], next, image_fd);
@@ -272,15 +272,16 @@ static void counters_move(struct loaded *loaded, const struct ruleset *ruleset, 
 	diagnostics_free(&diagnostics);
 }
 
-int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot, bool keep_flows,
-	       struct problem *problem)
+int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
+	       const struct apply_options *options, struct problem *problem)
 {
 	struct control *control = loaded->control;
 	bool running = slots_running(loaded);
 	uint32_t old = control->active & 1, generation = control->slot[old].generation + 1, id;
 	int err, fd;
 
-	control->slot[slot].flows_since = keep_flows ? control->slot[old].flows_since : generation;
+	control->slot[slot].flows_since =
+		options->keep_flows ? control->slot[old].flows_since : generation;
 	/* The first policy begins with the first of these words, each other with the second. */
 	__atomic_store_n(&control->slot[slot].generation, generation, __ATOMIC_RELEASE);
 	__atomic_store_n(&control->active, slot, __ATOMIC_RELEASE);
@@ -297,7 +298,8 @@ int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t sl
 			close(fd);
 		}
 	}
-	set_places_tidy(loaded);
+	if (!options->trial)
+		set_places_tidy(loaded);
 	counters_move(loaded, ruleset, old, slot);
 	err = bpf_map_delete_elem(loaded->maps[MAP_IMAGES], &old) ||
 			      bpf_map_delete_elem(loaded->maps[MAP_COUNTERS], &old) ||

@@ -9,17 +9,19 @@
 #ifndef REEVE_ENGINE_BPF_SLOTS_H
 #define REEVE_ENGINE_BPF_SLOTS_H
 
+#include "engine/bpf/engine.h"
 #include "engine/bpf/loaded.h"
 
 /* Puts the policy into the slot that is not running. *slot is which. */
 int slots_fill(struct loaded *loaded, const struct ruleset *ruleset, const struct image *image,
-	       uint32_t *slot, struct problem *problem);
+	       const struct apply_options *options, uint32_t *slot, struct problem *problem);
 /*
  * Makes `slot` the running one, carries over the counters of rules that stay, and empties the
- * other. Live flows are judged by the new policy at their next packet, unless `keep_flows`.
+ * other. Live flows are judged by the new policy at their next packet, unless
+ * options->keep_flows.
  */
-int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot, bool keep_flows,
-	       struct problem *problem);
+int slots_flip(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
+	       const struct apply_options *options, struct problem *problem);
 /*
  * The policy that runs, with an image for other interfaces: the other slot gets the image, shares
  * counters and sources with the running one, and becomes the running one. Generation and time of

@@ -262,32 +262,42 @@ enum search_result {
 	SEARCH_FOUND = 1,
 	SEARCH_EMBRYONIC = 2,
 	SEARCH_REPLY = 4,
+	SEARCH_ELSEWHERE = 8, /* not under the packet's own tuple */
 };
 
-__noinline int step_translated_search(struct room *room, __u32 slot)
+/* `own` tells where the flow of the packet's own tuple is, if there is one: SEARCH_FOUND, SEARCH_EMBRYONIC. */
+__noinline int step_translated_search(struct room *room, __u32 slot, __u32 own)
 {
 	struct found found = { 0 };
+	struct flow *flow = 0;
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, slot) ||
-	    !translated_search(&host, &host.room->key, &found, host_now(&host)))
+	if (!room || host_reopen(&host, 0, slot))
+		return 0;
+	if (own)
+		flow = own & SEARCH_EMBRYONIC ? host_embryonic_find(&host, &host.room->key) :
+						host_flow_find(&host, &host.room->key);
+	found.flow = flow;
+	found.embryonic = own & SEARCH_EMBRYONIC;
+	if (!translated_search(&host, &host.room->key, &found, host_now(&host)))
 		return 0;
 	return SEARCH_FOUND | (found.embryonic ? SEARCH_EMBRYONIC : 0) |
-	       (found.direction ? SEARCH_REPLY : 0);
+	       (found.direction ? SEARCH_REPLY : 0) | (found.flow != flow ? SEARCH_ELSEWHERE : 0);
 }
 
 static __always_inline int host_translated_search(host_t *host, struct flow_key *key,
 						  struct found *found)
 {
-	int result = step_translated_search(host->room, host->slot);
-	struct flow *flow;
+	__u32 own = found->flow ? SEARCH_FOUND | (found->embryonic ? SEARCH_EMBRYONIC : 0) : 0;
+	int result = step_translated_search(host->room, host->slot, own);
 
 	if (!(result & SEARCH_FOUND))
 		return 0;
-	flow = result & SEARCH_EMBRYONIC ? host_embryonic_find(host, key) : host_flow_find(host, key);
-	if (!flow)
+	if (result & SEARCH_ELSEWHERE)
+		found->flow = result & SEARCH_EMBRYONIC ? host_embryonic_find(host, key) :
+							  host_flow_find(host, key);
+	if (!found->flow)
 		return 0;
-	found->flow = flow;
 	found->embryonic = !!(result & SEARCH_EMBRYONIC);
 	found->direction = !!(result & SEARCH_REPLY);
 	return 1;
@@ -314,7 +324,7 @@ __noinline int step_nat_tuples(void)
 	return room ? nat_tuples(&host, &room->key) : -1;
 }
 
-static __always_inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+static __always_inline int host_nat_tuples(host_t *host, struct flow_key *key)
 {
 	return step_nat_tuples();
 }
@@ -407,7 +417,7 @@ static __always_inline void host_port_search(host_t *host)
 	step_port_search();
 }
 
-static __always_inline int host_nat_begin(host_t *host, const struct flow_key *key,
+static __always_inline int host_nat_begin(host_t *host, struct flow_key *key,
 					  struct judgement *j)
 {
 	return nat_begin(host, &host->room->key, j);
@@ -583,23 +593,43 @@ static __always_inline __u32 host_admit(host_t *host, struct judgement *j, __u32
 			 (__u32)step_place(host->room, host->slot, ref, taken));
 }
 
-__noinline int step_rules(struct room *room, __u32 slot, __u32 taken, __u32 replace)
+/* By itself, so that its loop is verified once. */
+__noinline __u32 step_find(struct room *room, __u32 slot, __u32 kind, __u32 taken)
+{
+	host_t host;
+
+	if (!room)
+		return RULE_NONE;
+	host.room = room;
+	host.packet = &room->packet;
+	host.slot = slot;
+	return rule_find(&host, &room->judgement, kind, taken);
+}
+
+static __always_inline __u32 host_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				       __u32 taken)
+{
+	return step_find(host->room, host->slot, kind, taken);
+}
+
+__noinline int step_rules(struct __sk_buff *skb, struct room *room, __u32 slot, __u32 taken,
+			  __u32 replace)
 {
 	struct found found = { .taken = taken, .replace = replace };
 	host_t host;
 
-	if (!room || host_reopen(&host, 0, slot))
+	if (!room || host_reopen(&host, skb, slot))
 		return 0;
 	found.sender_high = (__u32)flow_key_make(host.packet, &host.room->key);
 	judge_by_rules(&host, &host.room->key, &found, &host.room->judgement);
 	return 0;
 }
 
-static __always_inline void host_rules(host_t *host, const struct flow_key *key,
+static __always_inline void host_rules(host_t *host, struct flow_key *key,
 				       const struct found *found, struct judgement *j)
 {
 	j->outcome = OUTCOME_DROP; /* whatever happens */
-	step_rules(host->room, host->slot, found->taken, found->replace);
+	step_rules(host->skb, host->room, host->slot, found->taken, found->replace);
 }
 
 #include "engine/bpf/translate.bpf.h"

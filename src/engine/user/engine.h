@@ -138,9 +138,9 @@ int user_engine_flows(const struct user_engine *engine,
 /* Forgets all flows, and what DHCP answers are expected. */
 void user_engine_flush(struct user_engine *engine);
 /*
- * What dynamic sets hold, by their number in the policy; it stays over a swap under a set's name. An
- * entry is a prefix, or a single address (prefix 32 or 128); host bits are masked. `expires` is a
- * time of the engine's clock, 0: never. -ENOENT when there is no such set, or none such entry to
+ * What dynamic sets hold, by their number in the policy; it stays over a swap under a set's name.
+ * An entry is a prefix, or a single address (prefix 32 or 128); host bits are masked. `expires` is
+ * a time of the engine's clock, 0: never. -ENOENT when there is no such set, or none such entry to
  * delete; -ENOSPC when the set is full; -ENOMEM.
  */
 int user_engine_set_add(struct user_engine *engine, uint32_t set, uint32_t family,

@@ -267,30 +267,31 @@ static inline int host_translates(host_t *host)
 	return host->engine->translates;
 }
 
-static inline const struct flow_key *host_translated_find(host_t *host, const struct flow_key *key)
+static inline struct translated_tuple *host_translated_find(host_t *host, const struct flow_key *key)
 {
-	const union nat_value *value = nat_table_find(&host->engine->translated, key);
+	union nat_value *value = nat_table_find(&host->engine->translated, key);
 
-	return value ? &value->real : NULL;
+	return value ? &value->translated : NULL;
 }
 
 static inline int record_gone(void *context, const struct flow_key *key,
 			      const union nat_value *value)
 {
 	struct user_engine *engine = context;
-	const struct flow *flow = flow_table_look(&engine->flows, &value->real);
+	const struct translated_tuple *entry = &value->translated;
+	const struct flow *flow = flow_table_look(&engine->flows, &entry->real);
 
 	(void)key;
 	if (!flow)
-		flow = flow_table_look(&engine->embryonic, &value->real);
-	return !flow || flow_expired(flow, engine->now);
+		flow = flow_table_look(&engine->embryonic, &entry->real);
+	return (!flow || flow_expired(flow, engine->now)) && !translated_young(entry, engine->now);
 }
 
 static inline int host_translated_add(host_t *host, const struct flow_key *key,
-				      const struct flow_key *real)
+				      const struct translated_tuple *entry)
 {
 	struct user_engine *engine = host->engine;
-	union nat_value value = { .real = *real };
+	union nat_value value = { .translated = *entry };
 
 	if (nat_table_find(&engine->translated, key))
 		return -1;
@@ -299,11 +300,6 @@ static inline int host_translated_add(host_t *host, const struct flow_key *key,
 	if (engine->translated.n >= (engine->flows.max + engine->embryonic.max) * 2)
 		return -1;
 	return nat_table_put(&engine->translated, key, &value);
-}
-
-static inline void host_translated_delete(host_t *host, const struct flow_key *key)
-{
-	nat_table_remove(&host->engine->translated, key);
 }
 
 static inline const struct pending *host_pending_find(host_t *host, const struct flow_key *key)
@@ -402,6 +398,11 @@ static inline void host_event(host_t *host, enum event_kind kind, const struct j
 		return;
 	event_fill(&event, kind, host->packet, j, host->engine->now);
 	options->event(options->context, &event);
+}
+
+static inline void host_tell(host_t *host, enum event_kind kind, const struct judgement *j)
+{
+	host_event(host, kind, j);
 }
 
 static inline void host_log(host_t *host, uint32_t sample, const struct judgement *j)
@@ -540,7 +541,7 @@ static inline void host_clean(host_t *host, host_packet_t *frame, uint32_t ether
 	hygiene_depart(host, frame, ethernet);
 }
 
-static inline int host_nat_tuples(host_t *host, const struct flow_key *key)
+static inline int host_nat_tuples(host_t *host, struct flow_key *key)
 {
 	return nat_tuples(host, key);
 }
@@ -581,7 +582,7 @@ static inline int host_translated_search(host_t *host, struct flow_key *key, str
 	return translated_search(host, key, found, host->engine->now);
 }
 
-static inline int host_nat_begin(host_t *host, const struct flow_key *key, struct judgement *j)
+static inline int host_nat_begin(host_t *host, struct flow_key *key, struct judgement *j)
 {
 	return nat_begin(host, key, j);
 }
@@ -739,7 +740,7 @@ static inline void host_fragment_note(host_t *host, struct judgement *j, uint32_
 	fragment_note(host, j, from_tag, to_tag);
 }
 
-static inline void host_rules(host_t *host, const struct flow_key *key, const struct found *found,
+static inline void host_rules(host_t *host, struct flow_key *key, const struct found *found,
 			      struct judgement *j)
 {
 	struct found here = *found;
@@ -763,6 +764,12 @@ static inline void host_place_search(host_t *host, struct admission *admission)
 static inline uint32_t host_admit(host_t *host, struct judgement *j, uint32_t ref, uint32_t taken)
 {
 	return limit_rate(host, ref, (uint32_t)limit_place(host, j, ref, taken));
+}
+
+static inline uint32_t host_find(host_t *host, struct judgement *j, enum walk_kind kind,
+				 uint32_t taken)
+{
+	return rule_find(host, j, kind, taken);
 }
 
 #endif

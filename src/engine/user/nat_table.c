@@ -22,7 +22,7 @@ static struct nat_entry *entry_find(const struct nat_table *table, const struct 
 	return entry;
 }
 
-const union nat_value *nat_table_find(const struct nat_table *table, const struct flow_key *key)
+union nat_value *nat_table_find(const struct nat_table *table, const struct flow_key *key)
 {
 	struct nat_entry *entry = entry_find(table, key);
 
@@ -54,14 +54,6 @@ static void entry_remove(struct nat_table *table, struct nat_entry *entry)
 	HASH_DELETE(hh, table->entries, entry);
 	free(entry);
 	table->n--;
-}
-
-void nat_table_remove(struct nat_table *table, const struct flow_key *key)
-{
-	struct nat_entry *entry = entry_find(table, key);
-
-	if (entry)
-		entry_remove(table, entry);
 }
 
 void nat_table_sweep(struct nat_table *table,

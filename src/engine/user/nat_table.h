@@ -18,10 +18,9 @@ struct nat_table {
 };
 
 /* What a key has, or NULL. Borrowed until the table changes. */
-const union nat_value *nat_table_find(const struct nat_table *table, const struct flow_key *key);
+union nat_value *nat_table_find(const struct nat_table *table, const struct flow_key *key);
 /* In place of what the key had. -ENOMEM. */
 int nat_table_put(struct nat_table *table, const struct flow_key *key, const union nat_value *value);
-void nat_table_remove(struct nat_table *table, const struct flow_key *key);
 /* Removes every entry for which `gone` says so. */
 void nat_table_sweep(struct nat_table *table,
 		     int (*gone)(void *context, const struct flow_key *key,
