@@ -251,7 +251,8 @@ static bool explain_early(const struct ruleset *ruleset, struct explanation *e)
 	if (rule == ruleset->early_n)
 		return false;
 	if (ruleset->early[rule].action == ACTION_PROTECT) {
-		e->protect = ruleset_early_first(ruleset) + rule;
+		if (seen.word[FIELD_TO_ZONE] == ZONE_SELF && seen.word[FIELD_PROTOCOL] == IPPROTO_TCP)
+			e->protect = ruleset_early_first(ruleset) + rule;
 		return false;
 	}
 	e->rule = ruleset_early_first(ruleset) + rule;

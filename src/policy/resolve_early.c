@@ -78,7 +78,7 @@ static int check_protect(struct resolver *resolver, const struct tree_rule *tree
 			return resolve_error(resolver, tree->position, "protect-service",
 					     "write it as `protect 443/tcp`",
 					     "`protect` answers the SYNs of TCP: other protocols have none");
-		if (rule->clauses[i].field[FIELD_TCP_FLAGS].n)
+		if (rule->clauses[i].flags.mask)
 			return resolve_error(resolver, tree->position, "protect-service",
 					     "write it as `protect tcp`, or `protect 443/tcp`",
 					     "`protect` is about whole connections, not only their SYNs");
