@@ -222,6 +222,8 @@ void early_trouble(enum early_state early, unsigned why, struct text *text)
 	case EARLY_GENERIC:
 		if (why == EOPNOTSUPP || why == NOT_SUPPORTED)
 			text_puts(text, "its driver has no native XDP");
+		else if (why == EARLY_ANSWERS_LOST)
+			text_puts(text, "its driver might lose the answers of `protect`");
 		else if (why)
 			text_printf(text, "its driver would not take it: %s", strerror((int)why));
 		else

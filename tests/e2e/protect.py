@@ -43,6 +43,11 @@ def stack(host):
     return found["TcpExtListenOverflows"] + found["TcpExtListenDrops"], found["TcpPassiveOpens"]
 
 
+def early_of(host):
+    return next((row["early"], row["early_why"]) for row in host.reeve_json("status")["interfaces"]
+                if row["name"] == "eth0")
+
+
 def half_open(host):
     return len(run("ip", "netns", "exec", host.name, "ss", "-Htan", "state", "syn-recv").split("\n")) - 1
 
@@ -279,7 +284,6 @@ def _(world):
 def _(world):
     host, peer = world.host, world.peer
     host.reeve("down")
-    before = stack(host)
     frames = Frames(peer.mac("eth0"), host.mac("eth0"), ["syn"], [(host.address[4], OPEN)], count=4000)
     flood = Flood(peer, "eth0", frames, PACE)
     flood.start()
@@ -288,7 +292,6 @@ def _(world):
     finally:
         flood.stop()
     same(tcp(peer, host.address[4], OPEN), "open", "the kernel's own cookies")
-    del before
 
 
 @test("where it cannot be: apply and status say so, and connections begin as ever")
@@ -311,14 +314,22 @@ def _(world):
     same(counted(host, "syn-answered", "cookie-right"), (1, 1))
 
 
-@test("a policy that protects nothing any more")
+@test("a policy that protects nothing any more, and one that does again: veth answers behind the driver")
 def _(world):
     host, peer = world.host, world.peer
+    same(early_of(host), ("generic", "its driver might lose the answers of `protect`"))
     host.apply(POLICY.replace("protect", "drop"))
     same(tcp(peer, host.address[4], OPEN), "timeout", "drop")
     host.apply("\n".join(line for line in POLICY.split("\n") if "protect" not in line))
     same(tcp(peer, host.address[4], OPEN), "open")
     same(host.reeve_json("status")["protect"], {"on": False, "why": None})
+    host.reeve("down")
+    host.apply(POLICY.replace("protect", "drop"))
+    same(early_of(host), ("native", None))
+    host.apply(POLICY)
+    same(early_of(host)[0], "generic")
+    same(tcp(peer, host.address[4], OPEN), "open")
+    same(host.reeve_json("sync")["changes"], [])
 
 
 if __name__ == "__main__":

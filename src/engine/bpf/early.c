@@ -271,7 +271,7 @@ int early_attach(struct loaded *loaded, const struct pins *pins, const struct li
 	if (link_program(pins, link->ifindex) && !exchange(loaded, pins, link))
 		return 0;
 	fd = unable_to_answer(link, ruleset) ?
-		     -EOPNOTSUPP : xdp_link(program_for(loaded, link, true), link->ifindex, true);
+		     -EARLY_ANSWERS_LOST : xdp_link(program_for(loaded, link, true), link->ifindex, true);
 	if (fd < 0 && !taken(fd) && fd != -ENODEV) {
 		native = fd;
 		fd = xdp_link(program_for(loaded, link, false), link->ifindex, false);

@@ -51,6 +51,9 @@ enum early_state {
 	EARLY_STATES,
 };
 
+/* In early_why, and no errno: what its driver sends back may be lost, and `protect` sends answers. */
+#define EARLY_ANSWERS_LOST 1000
+
 /* `protect`: are SYNs answered? Interface by interface it takes early's program besides. */
 enum protection_state {
 	PROTECTION_UNASKED,   /* the policy protects nothing */

@@ -264,7 +264,8 @@ static int covered_far_new(struct loaded *loaded)
 static bool cookies_known(void)
 {
 	struct btf *kernel = btf__load_vmlinux_btf();
-	bool there = btf__find_by_name_kind(kernel, "bpf_sk_assign_tcp_reqsk", BTF_KIND_FUNC) > 0;
+	bool there = kernel && btf__find_by_name_kind(kernel, "bpf_sk_assign_tcp_reqsk",
+						      BTF_KIND_FUNC) > 0;
 
 	btf__free(kernel);
 	return there && !sys_left_out("cookies");
