@@ -3,9 +3,12 @@
 """`protect`: SYNs answered with cookies before the stack hears of them, and the connections that come
 of it; floods of forged SYNs and ACKs."""
 
+import fcntl
 import json
 import os
+import select
 import socket
+import struct
 import time
 
 from e2e import (Echo, Sniffer, eventually, expect, holds, host_world, main, run, same, scapy_layers,
@@ -14,6 +17,7 @@ from flood import Flood, Frames
 
 OPEN, SHUT, PLAIN, CLOSED = 8443, 8444, 8445, 8446
 PACE = 10000
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
 
 POLICY = f"""zone wan = eth0
 early wan {{ protect {{ {OPEN}, {SHUT}, {CLOSED} }}/tcp }}
@@ -212,6 +216,34 @@ def _(world):
                                / scapy.TCP(sport=5, dport=OPEN, flags="S")])
     time.sleep(0.3)
     same(counted(host, "syn-answered"), before)
+
+
+@test("a device without Ethernet headers; and data that comes with the ACK, or in its place")
+def _(world):
+    host, scapy = world.host, scapy_layers()
+    with host:
+        device = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"tun0", IFF_TUN | IFF_NO_PI))
+    try:
+        host.ip("addr add 10.99.0.1/24 dev tun0", "link set tun0 up")
+        host.apply(POLICY.replace("zone wan = eth0", "zone wan = { eth0, tun0 }"))
+        before = counted(host, "syn-answered", "cookie-right")
+
+        def answer_to(data=b"", **part):
+            os.write(device, bytes(scapy.IP(src="10.99.0.2", dst="10.99.0.1")
+                                   / scapy.TCP(sport=777, dport=OPEN, **part) / data))
+            found = []
+            while select.select([device], [], [], 0.5)[0]:
+                found.append(scapy.IP(os.read(device, 2000)))
+            return [packet[scapy.TCP] for packet in found if scapy.TCP in packet]
+
+        answer = answer_to(flags="S", seq=5)[0]
+        same((str(answer.flags), answer.ack), ("SA", 6))
+        found = answer_to(b"reeve", flags="PA", seq=6, ack=answer.seq + 1)
+        same([bytes(part.payload) for part in found if part.payload], [b"reeve"], "the echo")
+        same(counted(host, "syn-answered", "cookie-right"), (before[0] + 1, before[1] + 1))
+    finally:
+        os.close(device)
 
 
 @test("rules decide as ever, when the ACK comes: no rule lets this one in")
