@@ -10,7 +10,8 @@ from world import INGRESS, program
 
 SEED = 20240607
 ENTRIES = 1_000_000
-LENGTHS = {16: 50, 20: 1000, 22: 5000, 24: 60_000, 28: 20_000, 30: 13_950}  # how many; the others are addresses
+# How many prefixes of each length; the other entries are addresses.
+LENGTHS = {16: 50, 20: 1000, 22: 5000, 24: 60_000, 28: 20_000, 30: 13_950}
 COUNT = 2_000_000  # frames of a run
 
 POLICY = f"""{policies.ZONES}set blocked = dynamic {{ max {ENTRIES} }}
@@ -63,7 +64,8 @@ def million_drops(world, progress, rounds):
     draw.shuffle(every)
     try:
         world.reeve("apply", world.file("early.reeve", POLICY))
-        world.reeve("set", "replace", "blocked", "-f", world.file("blocked", "\n".join(lines) + "\n"))
+        blocked = world.file("blocked", "\n".join(lines) + "\n")
+        world.reeve("set", "replace", "blocked", "-f", blocked)
         found = {"entries": len(lines), "lengths": len(sources)}
         for name, first in (("address", sources[32][0]), ("prefix", sources[24][0])):
             progress(f"drops by the set: hot source of {name}")

@@ -31,6 +31,7 @@ class Case:
     filter: str = "none"  # none, nft, reeve
     flows: int = 1000
     stateful: bool = False
+    translated: bool = False  # stateful too
     rules: int = 0
     redirect: bool = False
     reply: bool = False  # measured in the direction of the replies
@@ -44,6 +45,8 @@ class Case:
         return statistics.median(self.rounds) if self.rounds else None
 
     def policy(self):
+        if self.translated:
+            return policies.nft_nat() if self.filter == "nft" else policies.reeve_nat()
         module = {"nft": (policies.nft_stateful, policies.nft_stateless),
                   "reeve": (policies.reeve_stateful, policies.reeve_stateless)}[self.filter]
         return module[0]() if self.stateful else module[1](self.rules)
@@ -60,6 +63,11 @@ def all_cases():
                               peer=peer and peer + name))
             cases.append(Case(f"{kind}-{name}-reply", title + ", replies", kind, flows, True,
                               reply=True, peer=peer and peer + name + "-reply"))
+        for reply in (False, True):
+            name = "nat-1000" + ("-reply" if reply else "")
+            cases.append(Case(f"{kind}-{name}",
+                              f"{kind}, translated, 1 000 flows" + (", replies" if reply else ""),
+                              kind, 1000, True, True, reply=reply, peer=peer and peer + name))
         for rules in (10, 100, 1000):
             name = f"rules-{rules}"
             cases.append(Case(f"{kind}-{name}", f"{kind}, {rules} stateless rules", kind,

@@ -6,6 +6,7 @@ import random
 from world import EGRESS, INGRESS
 
 PORT = 53  # what the frames of the bench go to
+CLIENTS = "10.101.0.0/16"  # where they come from
 SEED = 20240607
 
 ZONES = f"zone client = {INGRESS}\nzone server = {EGRESS}\n"
@@ -18,6 +19,11 @@ def miss(i):
 
 def reeve_stateful(options=""):
     return f"{ZONES}{options}policy client -> server default drop {{\n    allow {PORT}/udp\n}}\n"
+
+
+def reeve_nat():
+    """Every source is translated to itself, so the frames and their replies stay as they are."""
+    return reeve_stateful() + (f"nat client -> server {{ source from {CLIENTS} to {CLIENTS} }}\n")
 
 
 def reeve_stateless(rules):
@@ -36,6 +42,13 @@ def nft_chain(lines):
 
 def nft_stateful():
     return nft_chain(["ct state established accept", f"udp dport {PORT} accept"])
+
+
+def nft_nat():
+    return nft_stateful() + ("table ip bench-nat {\n chain out {\n"
+                             "  type nat hook postrouting priority srcnat;\n"
+                             f"  snat ip prefix to ip saddr map {{ {CLIENTS} : {CLIENTS} }}\n"
+                             " }\n}\n")
 
 
 def nft_stateless(rules):

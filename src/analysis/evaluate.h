@@ -56,8 +56,9 @@ uint32_t evaluate_flow(const struct ruleset *ruleset, const struct fields *field
 uint32_t evaluate_forward(const struct ruleset *ruleset, const struct fields *fields);
 uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fields);
 /*
- * The rule of `early`, by its index in ruleset->early, that takes a packet which arrives: drops it, or
- * protects its service (what that does to the packet, only the kernel knows); ruleset->early_n if none does. Zone and fields as a program sees them that looks at nothing but the
+ * The rule of `early`, by its index in ruleset->early, that takes a packet which arrives: drops
+ * it, or protects its service (the packet goes on, as far as anybody but the kernel can tell);
+ * ruleset->early_n if none does. Zone and fields as a program sees them that looks at nothing but the
  * packet: no mark. Of each rule with a limit that matches `within` is asked, in order: beyond it
  * (`over`), or within it, the rule drops.
  */

@@ -68,8 +68,8 @@ struct explanation {
 	enum sanity sanity;  /* SANITY_OK unless by is EXPLAINED_SANITY */
 	const char *reason;  /* for EXPLAINED_SANITY: "SYN together with FIN"; else NULL */
 	/*
-	 * Number of the deciding rule, see ruleset_rule(). For EXPLAINED_SANITY: UINT32_MAX, or in mid-stream the rule that
-	 * would have allowed the packet as the first of a connection.
+	 * Number of the deciding rule, see ruleset_rule(). For EXPLAINED_SANITY: UINT32_MAX, or in
+	 * mid-stream the rule that would have allowed the packet as the first of a connection.
 	 */
 	uint32_t rule;
 	struct fields asked; /* the packet that was asked about */

@@ -28,7 +28,7 @@ struct translations {
 int translations_make(const struct ruleset *ruleset, struct translations *translations);
 void translations_free(struct translations *translations);
 
-/* Does a walk of this kind look at the rule with this number, as far as it is a matter of whose it is? */
+/* Does a walk of this kind look at rules like the one with this number: whose is it? */
 bool translations_walked(const struct translations *translations, uint32_t rule,
 			 enum walk_kind kind);
 /* Says in a rule of the image which entry is its first; leaves rules of the policy alone. */

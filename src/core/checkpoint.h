@@ -22,7 +22,8 @@
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
  *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
- *	void host_cookie_accept(host_t *, host_packet_t *)	  handshake_complete(), and the connection handed to who listens
+ *	void host_cookie_accept(host_t *, host_packet_t *)	  handshake_complete(), and the
+ *							  connection handed to who listens
  *	void host_clean(host_t *, host_packet_t *, __u32 ethernet)	hygiene_depart(), as a function of its own or not
  */
 #ifndef REEVE_CORE_CHECKPOINT_H

@@ -17,7 +17,8 @@
  * Includes nothing that needs flows. The including host header defines what frame.h, classify.h,
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
  *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
- *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)   frame_parse(), as a function of its own or not
+ *	int host_parse(host_packet_t *, struct packet *, __u32 ethernet, __u32 arriving)
+ *						frame_parse(), as a function of its own or not
  *	__u32 host_walk(host_t *, enum walk_kind, __u32 from)	see judge.h
  *	int host_open(host_t *)			opens the running image; negative when there is none
  *	int host_foreign(host_t *, host_packet_t *)	see checkpoint.h
@@ -26,9 +27,12 @@
  *	void host_count(host_t *, enum statistic)
  *	void host_count_rule(host_t *, __u32 rule)
  *	void host_log(host_t *, __u32 sample, const struct judgement *)
- *	void host_tell(host_t *, enum event_kind, const struct judgement *)	as host_event() of judge.h, but of many at once it may tell some
- *	enum protection host_protect(host_t *, host_packet_t *, __u32 ethernet)   of a SYN or ACK that a rule protects
- *							  from: looks at it, and may turn it into its answer
+ *	void host_tell(host_t *, enum event_kind, const struct judgement *)
+ *						as host_event() of judge.h, but of many at once
+ *						it may tell some
+ *	enum protection host_protect(host_t *, host_packet_t *, __u32 ethernet)
+ *						of a SYN or ACK to a protected service: looks
+ *						at it, and may turn it into its answer
  * and behind it:
  *	__u32 host_early_admit(host_t *, __u32 ref)	early_admit(), as a function of its own or not
  *

@@ -9,7 +9,8 @@
  * every test here may only be stricter than the parser's, never looser.
  *
  * The including host header defines, besides what frame.h asks for:
- *	const void *host_peek(host_packet_t *, __u32 offset, __u32 length)	the bytes in place, or NULL when they are not in one piece
+ *	const void *host_peek(host_packet_t *, __u32 offset, __u32 length)
+ *				the bytes in place, or NULL when they are not in one piece
  */
 #ifndef REEVE_CORE_GLANCE_H
 #define REEVE_CORE_GLANCE_H

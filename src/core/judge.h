@@ -65,8 +65,8 @@
  *	void host_rules(host_t *, struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)		rule_find()
  *	int host_knows_cookies(host_t *)	are there any? Best a constant
- *	int host_cookie(host_t *)	may the packet begin by a cookie (cookie_possible()), and is it the end of a handshake that was answered with a cookie? Then it is
- *					turned into the SYN, by cookie_turn() (core/cookie.h)
+ *	int host_cookie(host_t *)	may the packet begin by a cookie (cookie_possible()), and does it
+ *					hold one? Then cookie_turn() (core/cookie.h) makes it the SYN
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  */
 #ifndef REEVE_CORE_JUDGE_H

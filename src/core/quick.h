@@ -6,8 +6,9 @@
  * the table of replied flows is taken in with no more work than that needs: no struct packet is
  * filled, no image is opened. At departure a forwarded packet passes by what arrival has left on
  * it. Anything else (odd, new, over, from elsewhere) is none of the quick way's business: it
- * answers 0 and has changed nothing, and the full way of checkpoint.h begins. So every test here
- * may only be stricter than the full way's, never looser.
+ * answers QUICK_NOT_OURS and has changed nothing, and the full way of checkpoint.h begins. So every
+ * test here may only be stricter than the full way's, never looser. Translated flows go it too
+ * (core/quick_nat.h).
  *
  * The including host header defines, besides what proof.h and judge.h ask for:
  *	int host_start(host_t *)		 opens what is below; negative when nothing runs
@@ -35,6 +36,8 @@ struct brief {
 	__u32 tcp_flags;
 	struct numbers numbers; /* TCP */
 };
+
+#include "core/quick_nat.h"
 
 static __always_inline void brief_key(struct brief *brief, const __u32 *src, const __u32 *dst,
 				      __u32 ports, __u32 protocol, __u32 family)
@@ -169,36 +172,59 @@ static __always_inline int brief_read(host_packet_t *skb, __u32 ethernet, struct
 	return ethertype == ETHERTYPE_IPV6 ? brief_ipv6(skb, l3, brief) : -1;
 }
 
-/*
- * Takes the packet in and leaves on it what departure and the guard look for. 1, or 0 when it is
- * none of ours.
- */
-static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struct brief *brief,
-					 struct flow *flow, __u32 from)
+enum quick {
+	QUICK_NOT_OURS, /* the full way; nothing has been changed */
+	QUICK_PASS,
+	QUICK_DROP, /* its headers could not be written */
+};
+
+/* Takes the packet into its flow. 0, or negative when it is none of ours. */
+static __always_inline int brief_advance(host_t *host, const struct brief *brief, struct flow *flow,
+					 __u32 from, __u32 direction)
 {
-	__u32 direction = DIRECTION_ORIGINAL, here = flow->from_tag, there = flow->to_tag;
-	__u32 next, tag, mark, shift = host_mark_shift(host), bits = MARK_SELF;
-	struct flow_count *count = &flow->original;
+	__u32 here = direction == DIRECTION_REPLY ? flow->to_tag : flow->from_tag, next;
+	struct flow_count *count;
 	__u64 now;
 
 	host_count_open(host);
 	now = host_now_quick(host);
-	if (brief->sender_high != (flow->flags & FLOW_ORIGIN_HIGH)) {
-		direction = DIRECTION_REPLY;
-		here = flow->to_tag;
-		there = flow->from_tag;
-		count = &flow->reply;
-	}
-	if (here != from || (flow->flags & (FLOW_MARKS | FLOW_TRANSLATED)) || flow_expired(flow, now) ||
+	if (here != from || (flow->flags & FLOW_MARKS) || flow_expired(flow, now) ||
 	    flow_stale(flow, host_flows_since(host)))
-		return 0;
+		return -1;
 	next = flow_step(flow, brief->key.protocol, &brief->numbers, brief->tcp_flags, 0, direction,
 			 now);
 	if (next & (REJUDGE | OUTSIDE))
-		return 0;
+		return -1;
 	flow_take(flow, next, &brief->numbers, brief->tcp_flags, direction, now);
+	count = direction == DIRECTION_REPLY ? &flow->reply : &flow->original;
 	count->packets += brief->segments;
 	count->bytes += brief->length;
+	host_count(host, STAT_ARRIVED);
+	host_count(host, STAT_BY_FLOW);
+	return 0;
+}
+
+/* Leaves on the packet what departure and the guard look for: mark and tag. */
+static __always_inline void brief_leave(host_t *host, host_packet_t *skb, __u32 bits, __u32 tag)
+{
+	__u32 shift = host_mark_shift(host), mark = (skb->mark & ~(3u << shift)) | bits << shift;
+
+	if (mark != skb->mark)
+		skb->mark = mark;
+	skb->tc_index = tag ^ host_witness(host);
+}
+
+static __always_inline int brief_take_in(host_t *host, host_packet_t *skb,
+					 const struct brief *brief, struct flow *flow, __u32 from)
+{
+	__u32 direction = DIRECTION_ORIGINAL, there = flow->to_tag, tag, bits = MARK_SELF;
+
+	if (brief->sender_high != (flow->flags & FLOW_ORIGIN_HIGH)) {
+		direction = DIRECTION_REPLY;
+		there = flow->from_tag;
+	}
+	if (brief_advance(host, brief, flow, from, direction))
+		return QUICK_NOT_OURS;
 	tag = there;
 	if (there != IMAGE_TAG_SELF) {
 		bits = direction == DIRECTION_REPLY ? MARK_REPLY : MARK_DEFERRED;
@@ -209,18 +235,54 @@ static __always_inline int brief_take_in(host_t *host, host_packet_t *skb, struc
 						   PROOF_TAKEN_IN);
 		}
 	}
-	mark = (skb->mark & ~(3u << shift)) | bits << shift;
-	if (mark != skb->mark)
-		skb->mark = mark;
-	skb->tc_index = tag ^ host_witness(host);
-	host_count(host, STAT_ARRIVED);
-	host_count(host, STAT_BY_FLOW);
-	return 1;
+	brief_leave(host, skb, bits, tag);
+	return QUICK_PASS;
 }
 
-/* 1: the packet goes on, all is done. 0: the full way. */
-static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 ethernet)
+/* The same for a translated flow; `real` is the key of its record. */
+static __always_inline int brief_take_in_translated(host_t *host, host_packet_t *skb,
+						    __u32 ethernet, const struct brief *brief,
+						    const struct flow_key *real, struct flow *flow,
+						    __u32 from)
 {
+	__u32 there, bits = MARK_SELF, tag, reply, source, destination;
+	struct brief_ends ends = brief_ends(brief);
+	struct brief_rewrite rewrite;
+	int direction;
+
+	direction = brief_direction(&ends, real, flow, 1);
+	if (direction < 0)
+		return QUICK_NOT_OURS;
+	reply = direction == DIRECTION_REPLY;
+	there = reply ? flow->from_tag : flow->to_tag;
+	source = flow->translation.flags & (reply ? TRANSLATED_DESTINATION : TRANSLATED_SOURCE);
+	destination = flow->translation.flags &
+		      (reply ? TRANSLATED_SOURCE : TRANSLATED_DESTINATION);
+	if (brief_advance(host, brief, flow, from, (__u32)direction))
+		return QUICK_NOT_OURS;
+	/* Where it is not translated, it is what it was. */
+	rewrite = brief_rewrite_destination(&ends, real, flow, reply);
+	ends.dst = rewrite.address;
+	ends.dst_port = rewrite.port;
+	tag = there;
+	if (there != IMAGE_TAG_SELF) {
+		bits = reply && !source ? MARK_REPLY : MARK_DEFERRED;
+		/* What is to be rewritten at departure, departure looks up. */
+		tag = source ? TAG_DEFERRED : reply ? there : there | TAG_ORIGINAL;
+		if (bits == MARK_DEFERRED)
+			host_set_hash(skb, proof_of_ends(&ends, brief, host_proof_keys(host)) |
+						   PROOF_TAKEN_IN);
+	}
+	brief_leave(host, skb, bits, tag);
+	if (destination && host_rewrite_brief(host, skb, ethernet, brief, &rewrite))
+		return QUICK_DROP;
+	return QUICK_PASS;
+}
+
+/* On arrival. */
+static __always_inline enum quick quick_arrive(host_t *host, host_packet_t *skb, __u32 ethernet)
+{
+	struct flow_key real;
 	struct brief brief;
 	struct flow *flow;
 	__u32 from;
@@ -231,12 +293,22 @@ static __always_inline int quick_arrive(host_t *host, host_packet_t *skb, __u32 
 	 */
 	if (host_start(host) ||
 	    (skb->tc_index ^ host_witness(host)) == TAG_ANSWER)
-		return 0;
+		return QUICK_NOT_OURS;
 	from = host_tag(host, skb->ifindex);
 	if (!from || brief_read(skb, ethernet, &brief))
-		return 0;
+		return QUICK_NOT_OURS;
 	flow = host_flow_find(host, &brief.key);
-	return flow ? brief_take_in(host, skb, &brief, flow, from) : 0;
+	if (flow && !(flow->flags & FLOW_TRANSLATED))
+		return brief_take_in(host, skb, &brief, flow, from);
+	if (!host_translates(host))
+		return QUICK_NOT_OURS;
+	if (flow)
+		real = brief.key;
+	else
+		flow = brief_translated(host, &brief, &real);
+	if (!flow || !(flow->flags & FLOW_TRANSLATED))
+		return QUICK_NOT_OURS;
+	return brief_take_in_translated(host, skb, ethernet, &brief, &real, flow, from);
 }
 
 /* The proof of the packet as it is now; as proof_of_frame(). */
@@ -296,25 +368,70 @@ static __always_inline int quick_opening(host_packet_t *skb, __u32 ethernet)
 	return 1;
 }
 
-/* The same at departure. */
-static __always_inline int quick_depart(host_t *host, host_packet_t *skb, __u32 ethernet)
+/*
+ * A forwarded packet that arrival has taken into a translated flow, for departure to find: its
+ * source is written.
+ */
+static __always_inline enum quick quick_depart_translated(host_t *host, host_packet_t *skb,
+							  __u32 ethernet, __u32 to)
+{
+	__u32 from = host_tag(host, skb->ingress_ifindex), reply;
+	struct brief_rewrite rewrite;
+	struct brief_ends ends;
+	struct flow_key real;
+	struct brief brief;
+	struct flow *flow;
+	int direction;
+
+	if (!from || brief_read(skb, ethernet, &brief))
+		return QUICK_NOT_OURS;
+	if ((proof_of_key(&brief.key, brief.sender_high, host_proof_keys(host)) | PROOF_TAKEN_IN) !=
+	    skb->hash)
+		return QUICK_NOT_OURS;
+	real = brief.key;
+	flow = host_flow_find(host, &brief.key);
+	if (!flow)
+		flow = brief_translated(host, &brief, &real);
+	if (!flow || !(flow->flags & FLOW_TRANSLATED))
+		return QUICK_NOT_OURS;
+	ends = brief_ends(&brief);
+	direction = brief_direction(&ends, &real, flow, 0);
+	if (direction < 0)
+		return QUICK_NOT_OURS;
+	reply = direction == DIRECTION_REPLY;
+	if (flow->from_tag != (reply ? to : from) || flow->to_tag != (reply ? from : to) ||
+	    !(flow->translation.flags & (reply ? TRANSLATED_DESTINATION : TRANSLATED_SOURCE)))
+		return QUICK_NOT_OURS;
+	rewrite = brief_rewrite_source(&ends, &real, flow, reply);
+	host_count_open(host);
+	host_count(host, STAT_DEPARTED);
+	return host_rewrite_brief(host, skb, ethernet, &brief, &rewrite) ? QUICK_DROP : QUICK_PASS;
+}
+
+/* At departure. */
+static __always_inline enum quick quick_depart(host_t *host, host_packet_t *skb, __u32 ethernet)
 {
 	__u32 tag, zone, proof;
 
 	/* Own packets have no arrival that could have decided. */
 	if (!skb->ingress_ifindex || host_start(host))
-		return 0;
+		return QUICK_NOT_OURS;
 	/* Where the device has moved to another namespace nobody has left our witness. */
 	tag = skb->tc_index ^ host_witness(host);
 	zone = host_tag(host, skb->ifindex);
-	if (!zone || (tag != zone && tag != (zone | TAG_ORIGINAL)))
-		return 0;
+	if (!zone || host_scrubs(host, skb->ifindex))
+		return QUICK_NOT_OURS;
+	/* It tells no openings, so there is nothing to clamp. */
+	if (tag == TAG_DEFERRED && host_translates(host))
+		return quick_depart_translated(host, skb, ethernet, zone);
+	if (tag != zone && tag != (zone | TAG_ORIGINAL))
+		return QUICK_NOT_OURS;
 	if (tag != zone && (quick_proof(skb, ethernet, host_proof_keys(host), &proof) ||
 			    (proof | PROOF_TAKEN_IN) != skb->hash))
-		return 0;
-	if (host_scrubs(host, skb->ifindex) || (host_clamps(host) && quick_opening(skb, ethernet)))
-		return 0;
-	return 1;
+		return QUICK_NOT_OURS;
+	if (host_clamps(host) && quick_opening(skb, ethernet))
+		return QUICK_NOT_OURS;
+	return QUICK_PASS;
 }
 
 #endif

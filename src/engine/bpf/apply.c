@@ -247,6 +247,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	if (!err && ruleset->early_zones)
 		err = loaded_load_early(&loaded, problem);
 	report->load_ns = now_ns() - start;
+	if (!err && !report->first && !options->back)
+		err = set_places_check(&loaded, ruleset, problem);
 	if (!err && !options->dry_run)
 		err = change(&loaded, &next, pins, filtering, &plan->links, ruleset, &plan->image, options, report,
 			     problem);

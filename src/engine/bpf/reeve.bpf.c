@@ -134,8 +134,14 @@ static __always_inline int arrive(struct __sk_buff *skb, __u32 ethernet)
 {
 	host_t host;
 
-	if (quick_arrive(&host, skb, ethernet))
+	switch (quick_arrive(&host, skb, ethernet)) {
+	case QUICK_PASS:
 		return NEXT;
+	case QUICK_DROP:
+		return TC_ACT_SHOT;
+	default:
+		break;
+	}
 	bpf_tail_call_static(skb, &full_ways,
 			     ethernet ? FULL_ARRIVE_ETHERNET : FULL_ARRIVE_RAW);
 	return TC_ACT_SHOT;
@@ -145,8 +151,14 @@ static __always_inline int depart(struct __sk_buff *skb, __u32 ethernet)
 {
 	host_t host;
 
-	if (quick_depart(&host, skb, ethernet))
+	switch (quick_depart(&host, skb, ethernet)) {
+	case QUICK_PASS:
 		return NEXT;
+	case QUICK_DROP:
+		return TC_ACT_SHOT;
+	default:
+		break;
+	}
 	bpf_tail_call_static(skb, &full_ways,
 			     ethernet ? FULL_DEPART_ETHERNET : FULL_DEPART_RAW);
 	return TC_ACT_SHOT;

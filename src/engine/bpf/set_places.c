@@ -106,6 +106,41 @@ static int place_make(struct loaded *loaded, const struct dynamic_set *set, uint
 	return 0;
 }
 
+/* Does a set hold more than it is to have room for? */
+static int room_check(const struct dynamic_set *set, int table, struct problem *problem)
+{
+	uint64_t live, removed;
+	int err = set_table_sweep(table, &live, &removed);
+
+	if (err || live <= set->max)
+		return err;
+	problem_set(problem, -EBUSY,
+		    "dynamic set `%s` holds %lu entries, and is to have room for %u", set->name,
+		    live, set->max);
+	problem_hint(problem,
+		     "more room; or take some out first: `reeve set del %s …`, `reeve set flush %s`",
+		     set->name, set->name);
+	return -EBUSY;
+}
+
+int set_places_check(const struct loaded *loaded, const struct ruleset *ruleset,
+		     struct problem *problem)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < ruleset->set_n; i++) {
+		const struct dynamic_set *set = &ruleset->sets[i];
+		uint32_t place = set_places_find(loaded, dynamic_set_name_tag(set->name));
+		cleanup_fd int table = -1;
+
+		if (!place || loaded->sets->heads[place].max <= set->max)
+			continue;
+		table = set_table_at(loaded->maps[MAP_SETS], place);
+		err = table < 0 ? no_room(set, table, problem) : room_check(set, table, problem);
+	}
+	return err;
+}
+
 /*
  * Another size: what it holds moves into another table. What rules add meanwhile is fetched when
  * they do not see the former one any more.
@@ -115,21 +150,12 @@ static int place_resize(struct loaded *loaded, const struct dynamic_set *set, ui
 {
 	cleanup_fd int former = set_table_at(loaded->maps[MAP_SETS], place);
 	cleanup_fd int table = set_table_new(set->max);
-	uint64_t live, removed;
 	int err = former < 0 ? former : table < 0 ? table : 0;
 
 	if (!err)
-		err = set_table_sweep(former, &live, &removed);
-	if (!err && live > set->max) {
-		problem_set(problem, -EBUSY,
-			    "dynamic set `%s` holds %lu entries, and is to have room for %u",
-			    set->name, live, set->max);
-		problem_hint(problem,
-			     "more room; or take some out first: `reeve set del %s …`, "
-			     "`reeve set flush %s`",
-			     set->name, set->name);
-		return -EBUSY;
-	}
+		err = room_check(set, former, problem);
+	if (err == -EBUSY)
+		return err;
 	if (!err)
 		err = set_table_copy(former, table, false);
 	if (!err)

@@ -19,6 +19,9 @@
  */
 int set_places_fill(struct loaded *loaded, const struct ruleset *ruleset, uint32_t slot,
 		    const struct apply_options *options, struct problem *problem);
+/* Before anything is changed: -EBUSY as set_places_fill would say. */
+int set_places_check(const struct loaded *loaded, const struct ruleset *ruleset,
+		     struct problem *problem);
 /* Takes away what sets hold that the running policy does not name. */
 void set_places_tidy(struct loaded *loaded);
 /* The other slot gets an image with the same sets. */

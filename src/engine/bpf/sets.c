@@ -249,6 +249,12 @@ static int add_entries(const struct open_set *set, const struct set_entry *entri
 	return put_entries(set->fd, set->head, entries, n, chunk, added);
 }
 
+/* Something of it may expire sooner than the programs think. */
+static void times_changed(const struct open_set *set)
+{
+	__atomic_store_n(&set->head->quiet_until, 0, __ATOMIC_RELAXED);
+}
+
 int engine_set_add(struct engine *engine, const char *name, const struct set_entry *entries,
 		   size_t n, size_t *added, struct problem *problem)
 {
@@ -275,7 +281,7 @@ int engine_set_add(struct engine *engine, const char *name, const struct set_ent
 		err = set_full(&set, live + more, problem);
 	else if (err)
 		set_failed(&set, err, problem);
-	__atomic_store_n(&set.head->quiet_until, 0, __ATOMIC_RELAXED);
+	times_changed(&set);
 	changes_unlock(engine);
 	return err;
 }
@@ -342,6 +348,7 @@ int engine_set_replace(struct engine *engine, const char *name, const struct set
 		lengths_store(set.head, &lengths);
 	else
 		set_failed(&set, err, problem);
+	times_changed(&set);
 	changes_unlock(engine);
 	return err;
 }

@@ -166,6 +166,58 @@ __noinline int step_rewrite(struct __sk_buff *skb, struct room *room)
 	return 0;
 }
 
+/* What is known need not be read again: of the quick way. */
+static __always_inline int rewrite_brief_ipv4(struct __sk_buff *skb, __u32 l3, __u32 sum,
+					      __u32 sum_flags, const struct brief_rewrite *rewrite)
+{
+	be32 old = bpf_htonl(rewrite->old[0]), address = bpf_htonl(rewrite->address[0]);
+
+	if (bpf_l4_csum_replace(skb, sum, old, address,
+				sum_flags | BPF_F_PSEUDO_HDR | sizeof(old)) ||
+	    bpf_l3_csum_replace(skb, l3 + 10, old, address, sizeof(old)))
+		return -1;
+	return (int)bpf_skb_store_bytes(skb, l3 + (rewrite->source ? 12 : 16), &address,
+					sizeof(address), 0);
+}
+
+static __always_inline int rewrite_brief_ipv6(struct __sk_buff *skb, __u32 l3, __u32 sum,
+					      __u32 sum_flags, const struct brief_rewrite *rewrite)
+{
+	be32 old[4], address[4];
+	__s64 difference;
+	__u32 i;
+
+#pragma clang loop unroll(full)
+	for (i = 0; i < 4; i++) {
+		old[i] = bpf_htonl(rewrite->old[i]);
+		address[i] = bpf_htonl(rewrite->address[i]);
+	}
+	difference = bpf_csum_diff(old, sizeof(old), address, sizeof(address), 0);
+	if (bpf_l4_csum_replace(skb, sum, 0, (__u64)difference, sum_flags | BPF_F_PSEUDO_HDR))
+		return -1;
+	return (int)bpf_skb_store_bytes(skb, l3 + (rewrite->source ? 8 : 24), address,
+					sizeof(address), 0);
+}
+
+static __always_inline int host_rewrite_brief(host_t *host, struct __sk_buff *skb, __u32 ethernet,
+					      const struct brief *brief,
+					      const struct brief_rewrite *rewrite)
+{
+	__u32 v6 = brief->key.family == 6, tcp = brief->key.protocol == PROTOCOL_TCP;
+	__u32 l3 = ethernet ? ETHERNET_HEADER : 0, l4 = l3 + (v6 ? 40u : 20u);
+	__u32 sum = l4 + (tcp ? 16u : 6u), flags = tcp ? 0 : BPF_F_MARK_MANGLED_0;
+	be16 old = bpf_htons((__u16)rewrite->old_port), port = bpf_htons((__u16)rewrite->port);
+
+	if (v6 ? rewrite_brief_ipv6(skb, l3, sum, flags, rewrite) :
+		 rewrite_brief_ipv4(skb, l3, sum, flags, rewrite))
+		return -1;
+	if (old == port)
+		return 0;
+	if (bpf_l4_csum_replace(skb, sum, old, port, flags | sizeof(old)))
+		return -1;
+	return (int)bpf_skb_store_bytes(skb, l4 + (rewrite->source ? 0 : 2), &port, sizeof(port), 0);
+}
+
 static __always_inline int host_rewrite(host_t *host, struct __sk_buff *skb)
 {
 	return host->nat->quoted ? step_rewrite_quoted(skb, host->room) : step_rewrite(skb, host->room);
