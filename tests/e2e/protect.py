@@ -160,6 +160,45 @@ def _(world):
         host.sysctl("net.ipv4.tcp_window_scaling", 1)
 
 
+@test("a listener of both families takes connections of IPv4 too")
+def _(world):
+    with world.host.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("::", CLOSED))
+        listener.listen(5)
+        listener.settimeout(3)
+        before = counted(world.host, "cookie-right")[0]
+        for family in (4, 6):
+            with world.peer.socket(socket.AF_INET6 if family == 6 else socket.AF_INET,
+                                   socket.SOCK_STREAM) as sock:
+                sock.settimeout(3)
+                sock.connect((world.host.address[family], CLOSED))
+                taken, name = listener.accept()
+                with taken:
+                    sock.sendall(b"reeve")
+                    same(taken.recv(9), b"reeve", name)
+        same(counted(world.host, "cookie-right")[0], before + 2)
+
+
+@test("one of MPTCP is left to the stack")
+def _(world):
+    host, peer = world.host, world.peer
+    try:
+        listener = host.socket(socket.AF_INET, socket.SOCK_STREAM, 262)  # IPPROTO_MPTCP
+    except OSError:
+        return
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.address[4], CLOSED))
+        listener.listen(5)
+        before = counted(host, "syn-answered", "cookie-right")
+        with peer.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(3)
+            sock.connect((host.address[4], CLOSED))
+        same(counted(host, "syn-answered", "cookie-right"), before)
+
+
 @test("the answer says no more than the SYN did, and its sums are right")
 def _(world):
     scapy = scapy_layers()

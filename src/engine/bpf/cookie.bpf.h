@@ -189,8 +189,11 @@ __noinline int step_cookie_flow(void)
 	struct cookie_room *own;
 	__u32 zero = 0;
 	host_t host;
-	struct room *room = host_light(&host);
+	struct room *room;
 
+	if (!know_cookies)
+		return 0;
+	room = host_light(&host);
 	own = bpf_map_lookup_elem(&cookie_rooms, &zero);
 	if (!room || !own)
 		return 0;
