@@ -3,8 +3,8 @@
  * SYN cookies: the answer to a SYN of which nothing is remembered, and what the ACK that comes back
  * tells of it.
  *
- * The cookie itself, which is the answer's sequence number, is the kernel's: it makes and checks it,
- * and it holds a size of segments. What else the SYN offered goes into the timestamp that the other
+ * The cookie itself, which is the answer's sequence number, is the kernel's: it makes and checks
+ * it, and it holds a size of segments. What else the SYN offered goes into the timestamp that the other
  * end echoes, as Linux's own cookies do it: window scale and selective acknowledgements. Without
  * timestamps a connection has neither.
  *
@@ -13,7 +13,8 @@
  *
  * Header fields are in network byte order where their type says so (be16, be32). The host defines,
  * behind this file:
- *	void host_options_search(struct options_search *)	runs options_step() at most TCP_OPTIONS_MAX times
+ *	void host_options_search(struct options_search *)
+ *				runs options_step() at most TCP_OPTIONS_MAX times
  */
 #ifndef REEVE_CORE_COOKIE_H
 #define REEVE_CORE_COOKIE_H
@@ -203,8 +204,8 @@ static __always_inline void synack_options(struct synack *answer, const struct t
 }
 
 /*
- * answer->ip.v4 or .v6 is the SYN's header, *syn its TCP header. `partial`: the device completes the
- * checksum, as it would have done with the SYN's.
+ * answer->ip.v4 or .v6 is the SYN's header, *syn its TCP header. `partial`: the device completes
+ * the checksum, as it would have done with the SYN's.
  */
 static __always_inline void synack_make(struct synack *answer, __u32 family,
 					const struct wire_tcp *syn, const struct tcp_told *told,
@@ -255,8 +256,8 @@ static __always_inline void synack_make(struct synack *answer, __u32 family,
 	if (partial)
 		answer->tcp.checksum = sum_fold(sum);
 	else
-		answer->tcp.checksum = (__u16)~sum_fold(
-			sum_words(sum, &answer->tcp, sizeof(answer->tcp) + sizeof(answer->options)));
+		answer->tcp.checksum = (__u16)~sum_fold(sum_words(
+			sum, &answer->tcp, sizeof(answer->tcp) + sizeof(answer->options)));
 }
 
 enum syn_checksum {
@@ -286,9 +287,11 @@ struct cookie {
 /* An ACK, whole, that was not looked at yet. */
 static __always_inline int cookie_possible(const struct packet *p)
 {
+	__u32 flags = p->fields.word[FIELD_TCP_FLAGS];
+
 	return p->fields.word[FIELD_PROTOCOL] == PROTOCOL_TCP && !p->cookie &&
 	       !(p->flags & (PACKET_FRAGMENT | PACKET_GROUP)) &&
-	       (p->fields.word[FIELD_TCP_FLAGS] & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
+	       (flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) == TCP_ACK;
 }
 
 /*

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
  * The flow of a connection that began with a SYN cookie (core/cookie.h). Rules have seen the SYN,
- * told again from the ACK that came; here the flow they let begin is told the rest of the handshake,
- * by the state machine, as if each packet had been seen.
+ * told again from the ACK that came; here the flow they let begin is told the rest of the
+ * handshake, by the state machine, as if each packet had been seen.
  *
  * Included behind judge.h, whose host functions it uses.
  */
@@ -13,8 +13,8 @@
 #include "core/judge.h"
 
 /*
- * Where the rules let the ACK's connection begin with a flow (not so `stateless` ones): the handshake
- * is through. The packet is the ACK again.
+ * Where the rules let the ACK's connection begin with a flow (not so `stateless` ones): the
+ * handshake is through. The packet is the ACK again.
  */
 static __always_inline void handshake_complete(host_t *host, const struct cookie *cookie)
 {

@@ -112,8 +112,8 @@ static __always_inline int cookie_right(struct cookie_room *own, __u32 family)
 }
 
 /*
- * The size of segments that the cookie holds. The kernel does not tell, but it makes the same cookie
- * of the same SYN, within a minute or so; of one that is older the least is taken.
+ * The size of segments that the cookie holds. The kernel does not tell, but it makes the same
+ * cookie of the same SYN, within a minute or so; of one that is older the least is taken.
  */
 static __always_inline __u32 cookie_segments(struct cookie_room *own, __u32 family)
 {

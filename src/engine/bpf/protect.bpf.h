@@ -218,8 +218,8 @@ static __always_inline int cookie_right(struct protect_room *own, __u32 family)
 }
 
 /*
- * Is the checksum right, and is it a whole one? Of a SYN with data (TCP Fast Open) nobody knows: the
- * data is thrown away, and comes again.
+ * Is the checksum right, and is it a whole one? Of a SYN with data (TCP Fast Open) nobody knows:
+ * the data is thrown away, and comes again.
  */
 static __always_inline enum syn_checksum checksum_look(struct protect_room *own,
 						       const struct packet *p)
@@ -230,7 +230,8 @@ static __always_inline enum syn_checksum checksum_look(struct protect_room *own,
 						     sum_pseudo(own->answer.ip.v6.src, 32, behind);
 	if (behind == own->tcp_length)
 		return syn_checksum(own->came.tcp, pseudo);
-	return *(const any_be16 *)(const void *)(own->came.tcp + 16) == sum_fold(pseudo) ? SYN_CHECKSUM_PARTIAL : SYN_CHECKSUM_WHOLE;
+	return *(const any_be16 *)(const void *)(own->came.tcp + 16) == sum_fold(pseudo) ?
+		       SYN_CHECKSUM_PARTIAL : SYN_CHECKSUM_WHOLE;
 }
 
 /* The source can be no station's: a group, nobody, or this one (RFC 1122, 3.2.1.3). */
