@@ -61,9 +61,10 @@ uint32_t evaluate_source(const struct ruleset *ruleset, const struct fields *fie
  */
 uint32_t evaluate_intercept(const struct ruleset *ruleset, const struct fields *fields);
 /*
- * The rule of `early`, by its index in ruleset->early, that drops a packet which arrives;
- * ruleset->early_n if none does. Zone and fields as a program sees them that looks at nothing but the
- * packet: no mark. Of each rule with a limit that matches `within` is asked, in order: beyond it
+ * The rule of `early`, by its index in ruleset->early, that takes a packet which arrives: drops
+ * it, or protects its service (the packet goes on, as far as anybody but the kernel can tell);
+ * ruleset->early_n if none does. Zone and fields as a program sees them that looks at nothing but
+ * the packet: no mark. Of each rule with a limit that matches `within` is asked, in order: beyond it
  * (`over`), or within it, the rule drops.
  */
 uint32_t evaluate_early(const struct ruleset *ruleset, const struct fields *fields,

@@ -250,6 +250,11 @@ static bool explain_early(const struct ruleset *ruleset, struct explanation *e)
 	rule = evaluate_early(ruleset, &seen, within_early, &asked);
 	if (rule == ruleset->early_n)
 		return false;
+	if (ruleset->early[rule].action == ACTION_PROTECT) {
+		if (seen.word[FIELD_TO_ZONE] == ZONE_SELF && seen.word[FIELD_PROTOCOL] == IPPROTO_TCP)
+			e->protect = ruleset_early_first(ruleset) + rule;
+		return false;
+	}
 	e->rule = ruleset_early_first(ruleset) + rule;
 	e->by = EXPLAINED_EARLY;
 	e->verdict = ACTION_DROP;
@@ -262,6 +267,7 @@ static int judge(const struct ruleset *ruleset, const struct explain_host *host,
 	const struct rule *rule;
 	int err;
 
+	e->protect = UINT32_MAX;
 	e->sanity = judge_sanity(&e->fields, &e->reason);
 	if (e->sanity != SANITY_OK)
 		return dropped_by_sanity(e, e->sanity, UINT32_MAX);

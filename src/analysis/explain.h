@@ -91,6 +91,7 @@ struct explanation {
 	/* Rules of `early` with limits, within which the packet is taken to be, by number. */
 	uint32_t early[EXPLAIN_EARLY_MAX];
 	uint32_t early_n;
+	uint32_t protect; /* the rule of `early` that protects its service, by number; UINT32_MAX: none */
 	struct explain_near near[EXPLAIN_NEAR_MAX];
 	uint32_t near_n;
 	/* what antispoof, clamp-mss and scrub of its zones mean for it: sentences */

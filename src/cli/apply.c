@@ -90,6 +90,8 @@ static void apply_warnings(const struct ruleset *ruleset, const struct apply_rep
 		text_free(&text);
 	}
 	forwards_check(ruleset, &report->interfaces, say, context);
+	if (report->protection > PROTECTION_ON)
+		say(context, "protect-off", protection_trouble(report->protection));
 	if (report->flows_left)
 		say(context, "flows-left",
 		    "the policy runs, but not all live flows could be ended: `reeve flows kill all` tries again");

@@ -208,6 +208,12 @@ static void print_early(struct asked *asked, const struct explanation *explanati
 		print_rule(asked, rule, out);
 		text_putc(out, '\n');
 	}
+	if (explanation->protect == UINT32_MAX)
+		return;
+	text_puts(out, explanation->early_n ? "        " : "early   ");
+	text_puts(out, "a new connection here is answered with a SYN cookie, then judged  ");
+	print_rule(asked, ruleset_rule(asked->ruleset, explanation->protect), out);
+	text_putc(out, '\n');
 }
 
 static void print_explanation(struct asked *asked, const struct explanation *explanation)
@@ -370,7 +376,10 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 			  ruled ? rule_json(&asked->places,
 					    ruleset_rule(asked->ruleset, explanation->rule))
 			       : json_null(),
-			  "beyond", beyond, "early", early, "with", json_text(rejects ? answer_name(explanation) : NULL),
+			  "beyond", beyond, "early", early, "protect",
+			  explanation->protect == UINT32_MAX ? json_null() :
+				  rule_json(&asked->places, ruleset_rule(asked->ruleset, explanation->protect)),
+			  "with", json_text(rejects ? answer_name(explanation) : NULL),
 			  "sanity", json_text(sane ? NULL : sanity_name(explanation->sanity)),
 			  "reason", json_text(explanation->reason), "packet",
 			  packet_json(asked->ruleset, &explanation->asked, explanation->packet),

@@ -25,6 +25,7 @@ const char *action_name(unsigned action)
 		[ACTION_DROP] = "drop",
 		[ACTION_REJECT] = "reject",
 		[ACTION_TRANSLATE] = "translate",
+		[ACTION_PROTECT] = "protect",
 	};
 
 	return pick(names, ARRAY_SIZE(names), action);
@@ -123,6 +124,10 @@ static const struct named stats[] = {
 	[STAT_SET_FULL] = { "sets-full",
 			    "addresses that a rule could not add, for the set was full", true },
 	[STAT_FAST] = { "fast", "of these, forwarded by the fast path" },
+	[STAT_SYN_ANSWERED] = { "syn-answered", "SYNs to a protected service, answered with a cookie" },
+	[STAT_SYN_REFUSED] = { "syn-refused", "SYNs to a protected service that nobody could answer: dropped" },
+	[STAT_COOKIE_RIGHT] = { "cookie-right", "connections begun by an ACK with a cookie" },
+	[STAT_COOKIE_WRONG] = { "cookie-wrong", "ACKs to a protected service, of no connection and without a cookie: dropped" },
 	[STAT_EVENT_LOST] = { "events-lost", "events that `reeve watch` could not be shown" },
 	[STAT_NO_POLICY] = { "no-policy", "dropped: the policy could not be read", true },
 };
@@ -200,6 +205,20 @@ const char *early_state_name(unsigned early)
 	return pick(names, ARRAY_SIZE(names), early);
 }
 
+const char *protection_trouble(unsigned protection)
+{
+	switch (protection) {
+	case PROTECTION_NO_HANDOVER:
+		return "`protect` is off: this kernel takes no connections that began with a SYN cookie (Linux "
+		       "6.9 does); SYNs go on as if it was not there";
+	case PROTECTION_NO_COOKIES:
+		return "`protect` is off: SYN cookies are switched off (`sysctl -w net.ipv4.tcp_syncookies=1`); "
+		       "SYNs go on as if it was not there";
+	default:
+		return NULL;
+	}
+}
+
 #define NOT_SUPPORTED 524 /* the kernel's own ENOTSUPP, which some drivers return */
 
 void early_trouble(enum early_state early, unsigned why, struct text *text)
@@ -208,6 +227,8 @@ void early_trouble(enum early_state early, unsigned why, struct text *text)
 	case EARLY_GENERIC:
 		if (why == EOPNOTSUPP || why == NOT_SUPPORTED)
 			text_puts(text, "its driver has no native XDP");
+		else if (why == EARLY_ANSWERS_LOST)
+			text_puts(text, "its driver might lose the answers of `protect`");
 		else if (why)
 			text_printf(text, "its driver would not take it: %s", strerror((int)why));
 		else

@@ -31,6 +31,8 @@ const char *coverage_trouble(unsigned coverage); /* what is wrong and what helps
 /* "native", "generic", … */
 const char *early_state_name(unsigned early);
 /* What is wrong with it, or why it is not native: a sentence for people, into `text`; empty: nothing. */
+/* Why `protect` is off; NULL: it is not. */
+const char *protection_trouble(unsigned protection);
 void early_trouble(enum early_state early, unsigned why, struct text *text);
 /* "on", "off", "arriving"; and why not wholly on, or NULL. Of enum fast_why. */
 const char *fast_name(unsigned fast);

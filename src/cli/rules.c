@@ -14,6 +14,7 @@ static enum tone action_tone(enum action action)
 		[ACTION_DROP] = TONE_RED,
 		[ACTION_REJECT] = TONE_YELLOW,
 		[ACTION_TRANSLATE] = TONE_PLAIN,
+		[ACTION_PROTECT] = TONE_PLAIN,
 	};
 
 	return tones[action];

@@ -64,6 +64,17 @@ static void print_routes(const struct engine_status *status, struct text *out)
 	text_putc(out, '\n');
 }
 
+static void print_protection(const struct engine_status *status, struct text *out)
+{
+	const char *trouble = protection_trouble(status->protection);
+
+	if (status->protection == PROTECTION_UNASKED)
+		return;
+	text_puts(out, "protect    ");
+	text_toned(out, trouble ? TONE_YELLOW : TONE_GREEN, "%s", trouble ? trouble : "on");
+	text_putc(out, '\n');
+}
+
 static void print_reeved(struct text *out)
 {
 	pid_t pid = single_process();
@@ -237,6 +248,7 @@ static void print_status(const struct running *running)
 
 	print_policy(running, &out);
 	print_guard(&running->status, &out);
+	print_protection(&running->status, &out);
 	if (running->status.clsact)
 		text_puts(&out, "hooks      filters of clsact, for the kernel has no tcx\n");
 	if (running->status.nft_guard && running->status.guard_wanted)
@@ -284,7 +296,7 @@ static void print_json(const struct running *running)
 		json_object_set_new(statistics, stat_name(i),
 				    json_integer((json_int_t)status->stats[i]));
 	output_json_take(
-		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:{s:b, s:b, s:s}, s:{s:b, s:b}, s:o, s:o, s:o, s:o, s:I, s:o}",
+		json_pack("{s:b, s:o, s:I, s:I, s:s, s:I, s:I, s:o, s:s, s:{s:b, s:b, s:s}, s:{s:b, s:b}, s:{s:b, s:o}, s:o, s:o, s:o, s:o, s:I, s:o}",
 			  "running", 1, "policy", json_text(policy_name(running)), "since",
 			  (json_int_t)status->applied_at, "generation",
 			  (json_int_t)status->generation, "digest", digest, "rules",
@@ -295,7 +307,9 @@ static void print_json(const struct running *running)
 			  status->clsact ? "clsact" : "tcx", "guard",
 			  "wanted", status->guard_wanted, "alive", status->guard, "by",
 			  status->nft_guard ? "nftables" : "bpf", "intercept", "wanted",
-			  status->intercepts, "routes", status->routes, "reeved",
+			  status->intercepts, "routes", status->routes, "protect",
+			  "on", status->protection == PROTECTION_ON, "why",
+			  json_text(protection_trouble(status->protection)), "reeved",
 			  reeved_json(), "confirm_left_ns", confirm_json(), "flows",
 			  fill_json(status->flows, status->flows_max), "embryonic",
 			  fill_json(status->embryonic, status->embryonic_max), "memory",

@@ -480,6 +480,8 @@ static void header_fill(const struct work *work, const struct interfaces *interf
 		header->flags |= IMAGE_GUARD;
 	if (!ruleset->options.windows)
 		header->flags |= IMAGE_LIBERAL;
+	if (ruleset->protects)
+		header->flags |= IMAGE_PROTECTS;
 	for (i = 0; i < ruleset->nat_n; i++)
 		header->flags |= flags[ruleset->nat[i].kind];
 }

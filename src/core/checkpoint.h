@@ -22,12 +22,15 @@
  *	int host_frame_proof(host_t *, host_packet_t *, __u32 ethernet, __u32 *proof)	proof_of_frame(), as a function of its own or not
  *	int host_rewrite(host_t *, host_packet_t *)	  writes address and port of host_nat(host) into the packet, checksums too
  *	void host_set_hash(host_packet_t *, __u32 hash)	  host_packet_t has the member hash to read it
+ *	void host_cookie_accept(host_t *, host_packet_t *)	  handshake_complete(), and the
+ *							  connection handed to who listens
  *	void host_clean(host_t *, host_packet_t *, __u32 ethernet)	hygiene_depart(), as a function of its own or not
  */
 #ifndef REEVE_CORE_CHECKPOINT_H
 #define REEVE_CORE_CHECKPOINT_H
 
 #include "core/frame.h"
+#include "core/handshake.h"
 #include "core/judge.h"
 #include "core/proof.h"
 
@@ -35,6 +38,7 @@ static int host_rewrite(host_t *host, host_packet_t *skb);
 static __u32 host_packet_proof(host_t *host);
 static int host_frame_proof(host_t *host, host_packet_t *skb, __u32 ethernet, __u32 *proof);
 static void host_clean(host_t *host, host_packet_t *skb, __u32 ethernet);
+static void host_cookie_accept(host_t *host, host_packet_t *skb);
 
 #define DHCP_ANSWER_WITHIN (120 * SECOND)
 
@@ -144,6 +148,8 @@ static __always_inline void checkpoint_arrive(host_t *host, host_packet_t *skb,
 		return;
 	if (j->stays && host_hand_over(host, j))
 		return;
+	if (host_knows_cookies(host) && p->cookie && j->mark == MARK_SELF)
+		host_cookie_accept(host, skb);
 	mark_write(skb, host->header, j, j->mark);
 	tag = IMAGE_TAG_SELF;
 	if (j->mark != MARK_SELF)

@@ -10,6 +10,10 @@
  * packet counts. IMAGE_RULE_OVER turns the answer round: what is within goes on to the next rule.
  * Without room for a bucket a packet is within.
  *
+ * A rule that protects (ACTION_PROTECT) is about connections to a service of this host. A SYN is
+ * answered here, with a cookie, and nothing of it is remembered; an ACK of no connection must bear
+ * one. All else goes on, and so does the SYN where the host cannot or may not answer.
+ *
  * Includes nothing that needs flows. The including host header defines what frame.h, classify.h,
  * ask.h and rate.h ask for; host_t as for judge.h, with `packet`, `header`, `image`; and:
  *	int host_glance(host_packet_t *, struct packet *)	glance() (core/glance.h), or always 0
@@ -26,6 +30,9 @@
  *	void host_tell(host_t *, enum event_kind, const struct judgement *)
  *						as host_event() of judge.h, but of many at once
  *						it may tell some
+ *	enum protection host_protect(host_t *, host_packet_t *, __u32 ethernet)
+ *						of a SYN or ACK to a protected service: looks
+ *						at it, and may turn it into its answer
  * and behind it:
  *	__u32 host_early_admit(host_t *, __u32 ref)	early_admit(), as a function of its own or not
  *
@@ -40,7 +47,15 @@
 #include "core/judgement.h"
 #include "core/rate.h"
 
+enum protection {
+	PROTECTION_NONE,     /* the packet goes on */
+	PROTECTION_ANSWERED, /* a SYN: it has been turned into the answer */
+	PROTECTION_REFUSED,  /* a SYN of a shape, or from a source, that is not answered */
+	PROTECTION_FORGED,   /* an ACK of no connection, without a cookie */
+};
+
 static __u32 host_early_admit(host_t *host, __u32 ref);
+static enum protection host_protect(host_t *host, host_packet_t *frame, __u32 ethernet);
 
 /* Where the walk goes on from the limited rule at `ref`: the rule, if it takes the packet. */
 static __always_inline __u32 early_admit(host_t *host, __u32 ref)
@@ -89,8 +104,36 @@ static __always_inline __u32 early_find(host_t *host)
 	return REF_KIND(ref) == REF_RULE ? ref : RULE_NONE;
 }
 
+/* What becomes of a packet to a protected service. 0: nothing, it goes on. */
+static __always_inline int protect(host_t *host, host_packet_t *frame, struct judgement *j,
+				   __u32 ethernet)
+{
+	__u32 flags = host->packet->fields.word[FIELD_TCP_FLAGS] & (TCP_SYN | TCP_ACK | TCP_RST);
+
+	if (host->packet->fields.word[FIELD_PROTOCOL] != PROTOCOL_TCP ||
+	    (flags != TCP_SYN && flags != TCP_ACK))
+		return 0;
+	j->outcome = OUTCOME_DROP;
+	switch (host_protect(host, frame, ethernet)) {
+	case PROTECTION_ANSWERED:
+		j->outcome = OUTCOME_ANSWERED;
+		host_count(host, STAT_SYN_ANSWERED);
+		return 1;
+	case PROTECTION_REFUSED:
+		host_count(host, STAT_SYN_REFUSED);
+		return 1;
+	case PROTECTION_FORGED:
+		host_count(host, STAT_COOKIE_WRONG);
+		return 1;
+	default:
+		j->outcome = OUTCOME_PASS;
+		return 0;
+	}
+}
+
 /* A packet whose fields are known, zones included. */
-static __always_inline void judge_early(host_t *host, struct judgement *j)
+static __always_inline void judge_early(host_t *host, host_packet_t *frame, struct judgement *j,
+					__u32 ethernet)
 {
 	const struct image_rule *rule = 0;
 	__u32 number = early_find(host);
@@ -99,15 +142,20 @@ static __always_inline void judge_early(host_t *host, struct judgement *j)
 		rule = host_image_rule(host, number);
 	if (!rule || rule->action == ACTION_ALLOW)
 		return;
-	j->outcome = OUTCOME_DROP;
+	if (rule->action == ACTION_PROTECT) {
+		if (!protect(host, frame, j, ethernet))
+			return;
+	} else {
+		j->outcome = OUTCOME_DROP;
+		host_count(host, STAT_EARLY_DROPPED);
+	}
 	j->by = BY_RULE;
 	j->rule = number;
-	j->action = rule->action;
-	host_count(host, STAT_EARLY_DROPPED);
+	j->action = j->outcome == OUTCOME_DROP ? ACTION_DROP : rule->action;
 	host_count_rule(host, number);
 	if (rule->flags & IMAGE_RULE_LOG)
 		host_log(host, rule->log_sample, j);
-	else
+	else if (j->outcome == OUTCOME_DROP)
 		host_tell(host, EVENT_DROP, j);
 }
 
@@ -126,7 +174,8 @@ static __always_inline int early_parse(host_t *host, host_packet_t *frame, __u32
 }
 
 /*
- * *j is zero. Afterwards j->outcome is OUTCOME_PASS, by BY_NOTHING, or OUTCOME_DROP.
+ * *j is zero. Afterwards j->outcome is OUTCOME_PASS, by BY_NOTHING; OUTCOME_DROP; or
+ * OUTCOME_ANSWERED.
  */
 static __always_inline void checkpoint_early(host_t *host, host_packet_t *frame, __u32 ifindex,
 					     struct judgement *j, __u32 ethernet)
@@ -147,7 +196,7 @@ static __always_inline void checkpoint_early(host_t *host, host_packet_t *frame,
 	j->in_ifindex = ifindex;
 	j->from_tag = from.tag;
 	j->generation = host_generation(host);
-	judge_early(host, j);
+	judge_early(host, frame, j, ethernet);
 }
 
 #endif

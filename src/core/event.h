@@ -72,6 +72,10 @@ enum statistic {
 	STAT_SET_ADDED,	    /* addresses that rules have added to dynamic sets */
 	STAT_SET_FULL,	    /* and that they could not, for the set was full */
 	STAT_FAST,	    /* forwarded by the fast path; they are also counted as arrived, and by flow */
+	STAT_SYN_ANSWERED,  /* `protect`: SYNs answered with a cookie */
+	STAT_SYN_REFUSED,   /* and dropped, for they could not be answered */
+	STAT_COOKIE_RIGHT,  /* ACKs that bore a cookie */
+	STAT_COOKIE_WRONG,  /* and that bore none, of no connection: dropped early */
 	STAT_COUNT,
 };
 

@@ -33,7 +33,6 @@
 #include "core/frame.h"
 #include "core/judgement.h"
 
-#define TCP_OPTION_MSS 2
 #define IPV4_DF 0x4000
 #define IPV4_FRAGMENT 0x3fff /* more fragments, and the offset */
 

@@ -106,7 +106,8 @@ static bool check_header(struct check *check, size_t size)
 					  (header->zones + IMAGE_UNIT_HYGIENE - 1) / IMAGE_UNIT_HYGIENE))
 		return refuse(check, "hygiene of zones out of bounds");
 	if (header->flags & ~(uint32_t)(IMAGE_PICKUP | IMAGE_GUARD | IMAGE_LIBERAL |
-				   IMAGE_FORWARDS | IMAGE_SOURCES | IMAGE_INTERCEPTS))
+				   IMAGE_FORWARDS | IMAGE_SOURCES | IMAGE_INTERCEPTS |
+				   IMAGE_PROTECTS))
 		return refuse(check, "unknown flag in the header");
 	if (header->mark_shift > 30)
 		return refuse(check, "mark bits out of range");
@@ -147,8 +148,13 @@ static bool check_nat_rule(struct check *check, const struct image_rule *rule)
 
 static bool check_early_rule(struct check *check, const struct image_rule *rule)
 {
-	if (rule->action != ACTION_DROP && rule->action != ACTION_ALLOW)
+	if (rule->action != ACTION_DROP && rule->action != ACTION_ALLOW &&
+	    rule->action != ACTION_PROTECT)
 		return refuse(check, "a rule of early neither drops nor leaves things alone");
+	if (rule->action == ACTION_PROTECT && rule->limit)
+		return refuse(check, "a rule of early that protects has a limit");
+	if (rule->action == ACTION_PROTECT && !(check->header->flags & IMAGE_PROTECTS))
+		return refuse(check, "a rule of early protects, and the header does not say so");
 	if (rule->flags & ~(IMAGE_RULE_LOG | IMAGE_RULE_OVER | IMAGE_RULE_BUILTIN |
 			    IMAGE_RULE_DEFAULT) ||
 	    rule->mark_mask || rule->reject || rule->add || rule->flows || rule->timeout)

@@ -28,9 +28,10 @@
  * The walks of NAT and of interception end in rules of their own, those of `early` in its rules, all
  * others in those of the policy: all are in one table, so that counters know one numbering. A rule
  * of NAT or interception is ACTION_TRANSLATE, and mark_value is then the number of its first
- * translation, or ACTION_ALLOW: nothing is translated. One of `early` is ACTION_DROP, or
- * ACTION_ALLOW: the packet goes on to be judged. Where the image has no translations, or no rules of
- * `early`, the words of their walks in the dispatch table are zero.
+ * translation, or ACTION_ALLOW: nothing is translated. One of `early` is ACTION_DROP,
+ * ACTION_PROTECT (core/early.h), or ACTION_ALLOW: the packet goes on to be judged. Where the image
+ * has no translations, or no rules of `early`, the words of their walks in the dispatch table are
+ * zero.
  *
  * Zone tags: 16 words of 16 bits a unit, by zone number; behind the last zone zero.
  *
@@ -88,6 +89,7 @@ enum image_flags {
 	IMAGE_FORWARDS = 8, /* destinations are translated: WALK_FORWARD is to be asked */
 	IMAGE_SOURCES = 16, /* sources are translated: WALK_SOURCE is to be asked */
 	IMAGE_INTERCEPTS = 32, /* flows are handed to proxies of this host: WALK_INTERCEPT is to be asked */
+	IMAGE_PROTECTS = 64, /* some rule of early is ACTION_PROTECT: ACKs may bear cookies */
 };
 
 /* For what a rule is looked for. */

@@ -64,6 +64,9 @@
  *	void host_fragment_translate(host_t *, from_tag), host_fragment_note_arrival(host_t *, from_tag)
  *	void host_rules(host_t *, struct flow_key *, const struct found *, struct judgement *)	judge_by_rules()
  *	__u32 host_find(host_t *, struct judgement *, enum walk_kind, __u32 taken)		rule_find()
+ *	int host_knows_cookies(host_t *)	are there any? Best a constant
+ *	int host_cookie(host_t *)	may the packet begin by a cookie (cookie_possible()), and does it
+ *					hold one? Then cookie_turn() (core/cookie.h) makes it the SYN
  *	__u32 host_admit(host_t *, struct judgement *, __u32 ref, __u32 taken)	limit_rate() of what limit_place() says
  *	and those of core/intercept.h
  */
@@ -114,6 +117,8 @@ static void host_fragment_note(host_t *host, struct judgement *j, __u32 from_tag
 static void host_rules(host_t *host, struct flow_key *key, const struct found *found,
 		       struct judgement *j);
 static __u32 host_admit(host_t *host, struct judgement *j, __u32 ref, __u32 taken);
+static int host_knows_cookies(host_t *host);
+static int host_cookie(host_t *host);
 
 static __always_inline void flow_find(host_t *host, struct flow_key *key, struct found *found,
 				      __u64 now)
@@ -214,9 +219,19 @@ static __always_inline void judge_outside(host_t *host, struct judgement *j)
 	host_event(host, EVENT_DROP, j);
 }
 
+/*
+ * A connection that began with a SYN cookie is first seen here when its ACK comes, perhaps over one
+ * that is dead.
+ */
+static __always_inline int begins_by_cookie(host_t *host)
+{
+	return (host->header->flags & IMAGE_PROTECTS) && host_cookie(host);
+}
+
 /* Takes the packet into its flow, or drops it. 0, or -1 when it is not part of the connection. */
 static __always_inline int flow_advance(host_t *host, const struct flow_key *key,
-					const struct found *found, struct judgement *j, __u64 now)
+					const struct found *found, struct judgement *j, __u64 now,
+					int arrives)
 {
 	struct flow *flow = found->flow;
 	struct packet *p = host->packet;
@@ -225,6 +240,9 @@ static __always_inline int flow_advance(host_t *host, const struct flow_key *key
 
 	next = flow_next(flow, p, found->direction, now);
 	if (next & REJUDGE)
+		return -1;
+	if (arrives && host_knows_cookies(host) && ((next & OUTSIDE) || flow->state >= FLOW_TIME_WAIT) &&
+	    flow->to_tag == IMAGE_TAG_SELF && begins_by_cookie(host))
 		return -1;
 	if (next & OUTSIDE) {
 		judge_outside(host, j);
@@ -904,7 +922,7 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 					j->mark = MARK_DEFERRED;
 					return;
 				}
-				if (!counted && !flow_advance(host, key, &found, j, now)) {
+				if (!counted && !flow_advance(host, key, &found, j, now, 1)) {
 					if (translated && host_nat(host)->rewrite)
 						translation_apply(host_nat(host), p);
 					j->mark = forward ? MARK_DEFERRED : MARK_REPLY;
@@ -978,6 +996,14 @@ static __always_inline void judge_arrive(host_t *host, struct judgement *j)
 	p->fields.word[FIELD_TO_ZONE] = ZONE_SELF;
 	j->to_tag = IMAGE_TAG_SELF;
 	j->mark = MARK_SELF;
+	if (host_knows_cookies(host)) {
+		if (!found.taken)
+			begins_by_cookie(host);
+		if (p->cookie) {
+			found.taken = 0;
+			found.replace = 1;
+		}
+	}
 	host_rules(host, key, &found, j);
 	flow_count_in(counted_in, p, j, now);
 }
@@ -1026,7 +1052,7 @@ static __always_inline void judge_depart(host_t *host, struct judgement *j, int 
 			    (!flow_stale(flow, host_flows_since(host)) ||
 			     !host_recheck(host, key, &found)) &&
 			    !flow_counted(flow, found.direction) &&
-			    !flow_advance(host, key, &found, j, now)) {
+			    !flow_advance(host, key, &found, j, now, 0)) {
 				if (first_fragment(p) && j->outcome == OUTCOME_PASS)
 					host_fragment_note(host, j, from.tag, to.tag);
 				return;

@@ -29,6 +29,7 @@ enum outcome {
 	OUTCOME_PASS,	/* go on, with `mark` */
 	OUTCOME_DROP,
 	OUTCOME_REJECT, /* drop and answer; the host answers if it may */
+	OUTCOME_ANSWERED, /* early: it is the answer now, and goes back by where it came from */
 };
 
 struct judgement {

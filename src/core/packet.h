@@ -38,6 +38,7 @@
 
 #define TCP_OPTION_END 0
 #define TCP_OPTION_NOP 1
+#define TCP_OPTION_MSS 2
 #define TCP_OPTION_WINDOW_SCALE 3
 #define TCP_OPTIONS_MAX 40u /* each has at least a byte */
 
@@ -71,7 +72,7 @@ struct packet {
 	__u8 flags;	  /* enum packet_flags */
 	__u8 sanity;	  /* enum sanity */
 	__u8 tcp_header;  /* length of the TCP header in bytes */
-	__u8 reserved;
+	__u8 cookie;	  /* a TCP packet that is told as the SYN it has answered (core/cookie.h) */
 };
 
 struct wire_ipv4 {

@@ -38,6 +38,7 @@ enum action {
 	ACTION_DROP = 1,
 	ACTION_REJECT = 2,
 	ACTION_TRANSLATE = 3, /* only in rules of the walks of NAT */
+	ACTION_PROTECT = 4,   /* only in rules of `early`: its SYNs are answered with cookies */
 };
 
 /* With what a rejected packet is answered. */

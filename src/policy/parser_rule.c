@@ -9,7 +9,7 @@
 
 #define POLICY_ACTIONS 3 /* allow, drop, reject */
 
-static const char *const early_actions[] = { "drop", "limit" };
+static const char *const early_actions[] = { "drop", "limit", "protect" };
 
 /* What other languages say. */
 static const struct {
@@ -342,11 +342,12 @@ static bool at_end(const struct parser *parser)
 
 static int parse_early_action(struct parser *parser, struct tree_rule *rule)
 {
-	int found = accept_one_of(parser, early_actions, 2);
+	static const enum tree_action meaning[] = { TREE_DROP, TREE_LIMIT, TREE_PROTECT };
+	int found = accept_one_of(parser, early_actions, 3);
 
 	if (found < 0)
-		return unknown_action(parser, "statement of `early`", early_actions, 2);
-	rule->action = found == 0 ? TREE_DROP : TREE_LIMIT;
+		return unknown_action(parser, "statement of `early`", early_actions, 3);
+	rule->action = meaning[found];
 	return 0;
 }
 

@@ -314,6 +314,8 @@ static int assemble(struct resolver *resolver, struct ruleset *ruleset,
 		ruleset->early = ruleset->rules + n; /* these stay there */
 		ruleset->early_n = (uint32_t)others->early.n;
 		append(ruleset->rules, &n, &others->early);
+		for (size_t i = 0; i < others->early.n; i++)
+			ruleset->protects |= others->early.items[i].action == ACTION_PROTECT;
 		err = resolve_ids(resolver, ruleset->rules, n);
 	}
 	if (!err)
@@ -362,6 +364,11 @@ static int resolve_statements(struct resolver *resolver, const struct statement_
 	if (err != -ENOMEM) {
 		result = err ? err : result;
 		err = resolve_intercept(resolver, statements, &others.nat);
+	}
+	if (err != -ENOMEM) {
+		result = err ? err : result;
+		err = resolve_protect_check(resolver, others.early.items, (uint32_t)others.early.n,
+					    others.nat.items, (uint32_t)others.nat.n);
 	}
 	if (err != -ENOMEM) {
 		result = err ? err : result;

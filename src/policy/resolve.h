@@ -229,6 +229,9 @@ int resolve_nat(struct resolver *resolver, const struct statement_vector *statem
 		struct nat_rule_vector *rules);
 /* What rules of NAT do to each other: forwards that overlap, or whose target is forwarded again. */
 int resolve_nat_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);
+/* Does a rule of `early` protect what a rule of NAT forwards elsewhere? That is an error. */
+int resolve_protect_check(struct resolver *resolver, const struct rule *early, uint32_t early_n,
+			  const struct nat_rule *rules, uint32_t n);
 
 /* An `intercept` statement that is never reached is an error. */
 int resolve_intercept_check(struct resolver *resolver, const struct nat_rule *rules, uint32_t n);

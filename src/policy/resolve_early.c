@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Rules of `early` blocks. They are judged where nothing is known of a packet but its bytes and the
- * interface it came by: no flow, no mark, no way on. So they drop, and say little else.
+ * interface it came by: no flow, no mark, no way on. So they drop, and say little else; but for
+ * `protect`, which answers.
  */
+#include "core/protocol.h"
 #include "policy/format.h"
 #include "policy/resolve.h"
 
@@ -54,6 +56,36 @@ static int check_rule(struct resolver *resolver, const struct tree_rule *tree)
 	return 0;
 }
 
+/* `protect` is about connections: services of TCP, and addresses. */
+static int check_protect(struct resolver *resolver, const struct tree_rule *tree,
+			 const struct rule *rule)
+{
+	for (uint32_t i = 0; i < tree->option_n; i++)
+		if (tree->options[i].kind == TREE_OPTION_LIMIT)
+			return resolve_error(resolver, tree->options[i].position, "early-option",
+					     "a statement `limit tcp syn 1000/s each source` before it",
+					     "`protect` has no `limit`");
+	if (tree->match.condition_n)
+		return resolve_error(resolver, tree->match.conditions[0].position,
+				     "protect-condition", "services and addresses choose connections",
+				     "`protect` is about whole connections: it has no `%s`",
+				     tree_condition_words[tree->match.conditions[0].kind]);
+	for (uint32_t i = 0; i < rule->clause_n; i++) {
+		const struct ranges *protocol = &rule->clauses[i].field[FIELD_PROTOCOL];
+
+		if (protocol->n != 1 || protocol->items[0].lo != PROTOCOL_TCP ||
+		    protocol->items[0].hi != PROTOCOL_TCP)
+			return resolve_error(resolver, tree->position, "protect-service",
+					     "write it as `protect 443/tcp`",
+					     "`protect` answers the SYNs of TCP: other protocols have none");
+		if (rule->clauses[i].flags.mask)
+			return resolve_error(resolver, tree->position, "protect-service",
+					     "write it as `protect tcp`, or `protect 443/tcp`",
+					     "`protect` is about whole connections, not only their SYNs");
+	}
+	return 0;
+}
+
 /* "early wan", "early { wan, dmz }" */
 static int keep_place(struct resolver *resolver, const struct tree_words *zones, const char **kept)
 {
@@ -80,6 +112,8 @@ static int resolve_block(struct resolver *resolver, const struct tree_early *tre
 
 		if (!err)
 			err = resolve_rule(resolver, &tree->rules[i], &place, true, &rule);
+		if (!err && rule.action == ACTION_PROTECT)
+			err = check_protect(resolver, &tree->rules[i], &rule);
 		if (!err && !result && rule_vector_push(rules, rule))
 			err = -ENOMEM;
 		result = err ? err : result;

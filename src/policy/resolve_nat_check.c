@@ -7,6 +7,8 @@
  * neither holds the other, a part of the later one does not happen: a warning. Loops: a packet is
  * forwarded once, so a target that is itself what a forward takes is not reached by the way that
  * was written down.
+ *
+ * And what they do to `protect`.
  */
 #include "policy/resolve.h"
 
@@ -285,5 +287,38 @@ int resolve_intercept_check(struct resolver *resolver, const struct nat_rule *ru
 			      resolve_place(resolver, rules[i].rule.position));
 		result = -EINVAL;
 	}
+	return result;
+}
+
+/* --- forwards and `protect` --------------------------------------------------------------- */
+
+/* The connection that a cookie began is handed to a socket here: forwarded ones have none. */
+static int check_protected(struct resolver *resolver, const struct rule *rule,
+			   const struct nat_rule *rules, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rule *forward = &rules[i].rule;
+
+		if (rules[i].kind == NAT_FORWARD && rule->from & forward->from &&
+		    rules_meet(forward, rule))
+			return resolve_error(resolver, rule->position, "protect-forwarded",
+					     "forwarded services are not protected yet: `limit tcp syn 1000/s each "
+					     "source` slows a flood",
+					     "`%s` at %s forwards a part of this elsewhere",
+					     forward->text,
+					     resolve_place(resolver, forward->position));
+	}
+	return 0;
+}
+
+int resolve_protect_check(struct resolver *resolver, const struct rule *early, uint32_t early_n,
+			  const struct nat_rule *rules, uint32_t n)
+{
+	int result = 0;
+
+	for (uint32_t i = 0; i < early_n; i++)
+		if (early[i].action == ACTION_PROTECT &&
+		    check_protected(resolver, &early[i], rules, n))
+			result = -EINVAL;
 	return result;
 }

@@ -23,6 +23,7 @@ static const enum action actions[] = {
 	[TREE_DROP] = ACTION_DROP,
 	[TREE_REJECT] = ACTION_REJECT,
 	[TREE_LIMIT] = ACTION_DROP, /* what is beyond */
+	[TREE_PROTECT] = ACTION_PROTECT,
 };
 
 int resolve_keep_text(struct resolver *resolver, const char **kept)

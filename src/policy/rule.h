@@ -236,6 +236,7 @@ struct ruleset {
 	 */
 	struct rule *early;
 	uint32_t early_n;
+	bool protects; /* some of them are ACTION_PROTECT */
 	uint64_t early_zones; /* of which zones any of them speaks, as bits */
 	const struct dynamic_set *sets; /* in the order of the file */
 	uint32_t set_n;			/* at most IMAGE_SETS_MAX */

@@ -6,6 +6,7 @@ const char *const tree_action_words[] = {
 	[TREE_DROP] = "drop",
 	[TREE_REJECT] = "reject",
 	[TREE_LIMIT] = "limit",
+	[TREE_PROTECT] = "protect",
 };
 
 const char *const tree_missing_words[2] = { "drop", "pass" };

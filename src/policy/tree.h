@@ -183,7 +183,7 @@ struct tree_match {
 
 /* --- rules ------------------------------------------------------------- */
 
-enum tree_action { TREE_ALLOW, TREE_DROP, TREE_REJECT, TREE_LIMIT /* only in `early` */ };
+enum tree_action { TREE_ALLOW, TREE_DROP, TREE_REJECT, TREE_LIMIT, TREE_PROTECT /* only in `early` */ };
 
 enum tree_each { TREE_EACH_NONE, TREE_EACH_SOURCE, TREE_EACH_DESTINATION };
 
@@ -335,7 +335,7 @@ struct tree_nat {
 struct tree_early {
 	struct tree_words zones;
 	struct tree_block block;
-	const struct tree_rule *rules; /* TREE_DROP and TREE_LIMIT */
+	const struct tree_rule *rules; /* TREE_DROP, TREE_LIMIT, TREE_PROTECT */
 	uint32_t rule_n;
 };
 

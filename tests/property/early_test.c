@@ -85,7 +85,7 @@ static bool expect(struct loaded_policy *policy, const struct probe *probe, uint
 	fields.word[FIELD_MARK] = 0;
 	asked.word = fields.word;
 	*rule = evaluate_early(ruleset, &fields, within, &asked);
-	*rule = *rule == ruleset->early_n ? RULE_NONE : *rule + ruleset_early_first(ruleset);
+	*rule = *rule == ruleset->early_n || ruleset->early[*rule].action == ACTION_PROTECT ? RULE_NONE : *rule + ruleset_early_first(ruleset);
 	return true;
 }
 

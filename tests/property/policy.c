@@ -442,10 +442,15 @@ static void add_early_rule(struct random *r, struct random_policy *policy,
 			   const struct names *names)
 {
 	static const char *const each[] = { "", " each source", " each destination" };
+	static const char *const protectable[] = { "tcp", "{ 22, 80, 443 }/tcp", "1-1024/tcp" };
 	struct policy_line *line = add_line(policy, LINE_RULE);
 	bool limits = random_chance(r, 35);
 	char text[POLICY_PART];
 
+	if (random_chance(r, 10)) {
+		add_part(line, "    protect %s", random_pick(r, protectable));
+		return;
+	}
 	add_part(line, "    %s", limits ? "limit" : "drop");
 	if (random_chance(r, 60)) {
 		random_service(r, names, text, sizeof(text));

@@ -282,6 +282,8 @@ static int plan_carry_out(const struct ruleset *ruleset, const struct plan *plan
 	if (!err)
 		report->addresses_unfollowed = addresses_unfollowed(ruleset, &loaded);
 	if (!err)
+		report->protection = early_protection(&loaded, ruleset);
+	if (!err)
 		early_tell(options->dry_run ? NULL : &loaded, pins, ruleset, &report->interfaces);
 	if (!err && !options->dry_run)
 		fast_tell(&loaded, &report->interfaces);

@@ -8,10 +8,11 @@
  */
 #include "engine/bpf/host_early.bpf.h"
 #include "engine/bpf/host_fast.bpf.h"
+#include "engine/bpf/protect.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int early(struct xdp_md *xdp, __u32 ethernet)
+static __always_inline int early(struct xdp_md *xdp, __u32 way)
 {
 	host_packet_t frame = { .xdp = xdp };
 	struct room *room;
@@ -26,8 +27,17 @@ static __always_inline int early(struct xdp_md *xdp, __u32 ethernet)
 	memset(&room->judgement, 0, sizeof(room->judgement));
 	host.room = room;
 	host.packet = &room->packet;
-	checkpoint_early(&host, &frame, xdp->ingress_ifindex, &room->judgement, ethernet);
-	return room->judgement.outcome == OUTCOME_PASS ? XDP_PASS : XDP_DROP;
+	host.generic = way & WAY_GENERIC;
+	checkpoint_early(&host, &frame, xdp->ingress_ifindex, &room->judgement,
+			 way & WAY_ETHERNET);
+	switch (room->judgement.outcome) {
+	case OUTCOME_PASS:
+		return XDP_PASS;
+	case OUTCOME_ANSWERED:
+		return XDP_TX;
+	default:
+		return XDP_DROP;
+	}
 }
 
 /* In the driver of a device with Ethernet: `early`, where its zone has any, then the fast path. */
@@ -36,7 +46,7 @@ int early_ethernet(struct xdp_md *xdp)
 {
 	__u32 slot = *(volatile __u32 *)&control.active & 1, ifindex = xdp->ingress_ifindex;
 	__u32 bits = ifindex < INTERFACES_NEAR ? control.fast[ifindex].bits[slot] : 0;
-	int verdict = bits & FAST_ALONE ? XDP_PASS : early(xdp, 1);
+	int verdict = bits & FAST_ALONE ? XDP_PASS : early(xdp, WAY_ETHERNET);
 
 	if (!*(volatile __u32 *)&control.slot[slot].generation)
 		return XDP_PASS;
@@ -60,11 +70,11 @@ int early_raw(struct xdp_md *xdp)
 SEC("xdp")
 int early_ethernet_generic(struct xdp_md *xdp)
 {
-	return early(xdp, 1);
+	return early(xdp, WAY_ETHERNET | WAY_GENERIC);
 }
 
 SEC("xdp")
 int early_raw_generic(struct xdp_md *xdp)
 {
-	return early(xdp, 0);
+	return early(xdp, WAY_GENERIC);
 }

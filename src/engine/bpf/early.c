@@ -107,6 +107,22 @@ void early_tell(const struct loaded *loaded, const struct pins *pins, const stru
 	}
 }
 
+enum protection_state early_protection(const struct loaded *loaded, const struct ruleset *ruleset)
+{
+	FILE *file;
+	bool cookies;
+
+	if (!ruleset->protects)
+		return PROTECTION_UNASKED;
+	if (!loaded->control->cookies)
+		return PROTECTION_NO_HANDOVER;
+	file = fopen("/proc/sys/net/ipv4/tcp_syncookies", "re");
+	cookies = file && fgetc(file) != '0';
+	if (file)
+		fclose(file);
+	return cookies ? PROTECTION_ON : PROTECTION_NO_COOKIES;
+}
+
 static int others_are_there(const char *name, struct problem *problem)
 {
 	problem_set(problem, -EBUSY,
@@ -217,6 +233,31 @@ static int refused(const struct link *link, int err, struct problem *problem)
 	return err;
 }
 
+/*
+ * What veth's driver sends back is lost unless the other end has NAPI, and nobody tells: there
+ * answers to SYNs go out behind the driver.
+ */
+static bool unable_to_answer(const struct link *link, const struct ruleset *ruleset)
+{
+	return link->veth && ruleset->protects;
+}
+
+/* Takes a program out of a driver that cannot do what this policy asks of it. True: it was there. */
+static bool step_back(const struct pins *pins, const struct link *link,
+		      const struct ruleset *ruleset)
+{
+	struct device device;
+	char name[EARLY_NAME_MAX];
+	cleanup_fd int fd = -1;
+
+	if (!unable_to_answer(link, ruleset) || device_read(link->ifindex, &device) ||
+	    !device.native)
+		return false;
+	early_name(name, link->ifindex);
+	fd = pins_get(pins, name);
+	return fd >= 0 && !bpf_link_detach(fd);
+}
+
 int early_attach(struct loaded *loaded, const struct pins *pins, const struct link *link,
 		 const struct ruleset *ruleset, struct problem *problem)
 {
@@ -224,11 +265,13 @@ int early_attach(struct loaded *loaded, const struct pins *pins, const struct li
 	char name[EARLY_NAME_MAX];
 	cleanup_fd int fd = -1;
 
-	if (in_place(loaded, pins, link) || !programs_there(loaded))
+	if (!programs_there(loaded) ||
+	    (!step_back(pins, link, ruleset) && in_place(loaded, pins, link)))
 		return 0;
 	if (link_program(pins, link->ifindex) && !exchange(loaded, pins, link))
 		return 0;
-	fd = xdp_link(program_for(loaded, link, true), link->ifindex, true);
+	fd = unable_to_answer(link, ruleset) ?
+		     -EARLY_ANSWERS_LOST : xdp_link(program_for(loaded, link, true), link->ifindex, true);
 	if (fd < 0 && !taken(fd) && fd != -ENODEV) {
 		native = fd;
 		fd = xdp_link(program_for(loaded, link, false), link->ifindex, false);

@@ -23,6 +23,8 @@ enum early_state early_look(const struct loaded *loaded, const struct pins *pins
 /* The same into a list; EARLY_UNASKED for what is not covered or has no rules. `loaded` may be NULL. */
 void early_tell(const struct loaded *loaded, const struct pins *pins, const struct ruleset *ruleset,
 		struct interface_vector *interfaces);
+/* Whether `protect` works, as the kernel's settings are now. */
+enum protection_state early_protection(const struct loaded *loaded, const struct ruleset *ruleset);
 /* -EBUSY: the policy requires what others' programs are in the way of. Changes nothing. */
 int early_check(const struct pins *pins, const struct ruleset *ruleset,
 		const struct link_vector *links, struct problem *problem);

@@ -52,6 +52,18 @@ enum early_state {
 	EARLY_STATES,
 };
 
+/* In early_why, and no errno: what its driver sends back may be lost, and `protect` sends answers. */
+#define EARLY_ANSWERS_LOST 1000
+
+/* `protect`: are SYNs answered? Interface by interface it takes early's program besides. */
+enum protection_state {
+	PROTECTION_UNASKED,   /* the policy protects nothing */
+	PROTECTION_ON,
+	PROTECTION_NO_HANDOVER, /* off: the kernel cannot be handed a connection (before Linux 6.9) */
+	PROTECTION_NO_COOKIES,  /* off: net.ipv4.tcp_syncookies is 0 */
+	PROTECTION_STATES,
+};
+
 struct engine_interface {
 	char name[16];
 	uint32_t ifindex;
@@ -117,6 +129,7 @@ struct apply_report {
 	uint64_t flows_seeded;	/* live connections taken over, see apply_options.take_over */
 	uint64_t flows_ended;	/* by apply_options.end */
 	bool flows_left;	/* not all of those could be ended */
+	enum protection_state protection;
 	uint64_t compile_ns, load_ns, flip_ns;
 };
 
@@ -182,6 +195,7 @@ struct engine_status {
 	bool intercepts;		    /* the policy does */
 	bool routes;			    /* likewise as in engine_health */
 	bool nft_guard;			    /* the guard is an nftables table: the kernel has no BPF on Netfilter */
+	enum protection_state protection;
 	bool clsact;			    /* programs are filters of clsact: the kernel has no tcx */
 	uint64_t generation;		    /* counts applies */
 	uint64_t applied_at;		    /* seconds since 1970 */

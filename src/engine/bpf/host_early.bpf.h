@@ -47,8 +47,14 @@ const volatile __u32 know_namespace;
 extern void *bpf_cast_to_kern_ctx(void *xdp) __ksym __weak;
 
 /* Only what is read, found by name in the kernel's BTF. */
+struct netns_ipv4 {
+	__u8 sysctl_tcp_syncookies, sysctl_tcp_timestamps, sysctl_tcp_sack,
+		sysctl_tcp_window_scaling;
+} __attribute__((preserve_access_index));
+
 struct net {
 	__u64 net_cookie;
+	struct netns_ipv4 ipv4;
 } __attribute__((preserve_access_index));
 
 typedef struct {
@@ -57,6 +63,7 @@ typedef struct {
 
 struct net_device {
 	possible_net_t nd_net;
+	const unsigned char *dev_addr;
 } __attribute__((preserve_access_index));
 
 struct xdp_rxq_info {
@@ -128,6 +135,7 @@ typedef struct {
 	host_image_t image;
 	struct statistics *stats;
 	__u32 slot;
+	__u32 generic; /* WAY_GENERIC, or 0 */
 } host_t;
 
 #include "engine/bpf/rate.bpf.h"

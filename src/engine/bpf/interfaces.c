@@ -21,8 +21,10 @@ static int link_info_receive(const struct nlattr *attr, void *context)
 	const char *kind = netlink_string(attr);
 	struct link *link = context;
 
-	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
+	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND) {
 		link->ifb = !strcmp(kind, "ifb");
+		link->veth = !strcmp(kind, "veth");
+	}
 	if (mnl_attr_get_type(attr) == IFLA_INFO_SLAVE_KIND)
 		link->port = !strcmp(kind, "bridge") || !strcmp(kind, "bond") ||
 			     !strcmp(kind, "team") || !strcmp(kind, "openvswitch");

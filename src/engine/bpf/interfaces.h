@@ -14,6 +14,7 @@ struct link {
 	bool ethernet;		 /* frames begin with an Ethernet header */
 	bool loopback;
 	bool ifb;		 /* a shaper's detour: what passes it has arrived, or is about to depart, elsewhere */
+	bool veth;
 	bool port;		 /* of a bridge, bond, team or Open vSwitch: its master is covered instead */
 	bool default_route;
 };

@@ -2,6 +2,7 @@
 #include "engine/bpf/loaded.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
@@ -153,7 +154,7 @@ static int share_maps(struct bpf_object *object, const struct loaded *shared, bo
 
 /* Beside `shared`, whose maps it uses but for its own; or NULL. */
 static int load_reeve(struct loaded *loaded, const struct policy_options *options,
-		      bool know_namespace, const struct loaded *shared)
+		      bool know_namespace, bool know_cookies, const struct loaded *shared)
 {
 	struct reeve *skeleton = reeve__open();
 	int err = 0;
@@ -161,6 +162,7 @@ static int load_reeve(struct loaded *loaded, const struct policy_options *option
 	if (!skeleton)
 		return -errno;
 	skeleton->rodata->know_namespace = know_namespace;
+	skeleton->rodata->know_cookies = know_cookies;
 	bpf_map__set_max_entries(skeleton->maps.flows, options->flows_max);
 	bpf_map__set_max_entries(skeleton->maps.embryonic, options->embryonic_max);
 	bpf_map__set_max_entries(skeleton->maps.translations,
@@ -205,7 +207,7 @@ static int load_guard(struct loaded *loaded)
 	return err;
 }
 
-static int load_early(struct loaded *loaded, bool know_namespace)
+static int load_early(struct loaded *loaded, bool know_namespace, bool know_cookies)
 {
 	struct early *skeleton = early__open();
 	int err;
@@ -213,6 +215,7 @@ static int load_early(struct loaded *loaded, bool know_namespace)
 	if (!skeleton)
 		return -errno;
 	skeleton->rodata->know_namespace = know_namespace;
+	skeleton->rodata->know_cookies = know_cookies;
 	err = share_maps(skeleton->obj, loaded, true);
 	if (!err)
 		err = early__load(skeleton);
@@ -235,10 +238,14 @@ int loaded_load_early(struct loaded *loaded, struct problem *problem)
 	for (size_t i = PROGRAM_EARLY_ETHERNET; i < PROGRAM_COUNT; i++)
 		cleanup_fd_(&loaded->programs[i]);
 	refusal_listen(&refusal);
-	err = load_early(loaded, true);
+	err = load_early(loaded, true, loaded->control->cookies);
+	if (err && err != -ENOMEM && loaded->control->cookies) {
+		loaded->control->cookies = 0;
+		err = load_early(loaded, true, false);
+	}
 	if (err && err != -ENOMEM) {
 		memset(&refusal, 0, sizeof(refusal));
-		err = load_early(loaded, false);
+		err = load_early(loaded, false, false);
 	}
 	refusal_listen(NULL);
 	return err ? load_problem(&refusal, err, problem) : 0;
@@ -255,18 +262,35 @@ static int covered_far_new(struct loaded *loaded)
 	return fd < 0 ? -errno : 0;
 }
 
+/* Whether programs may call it is tried; but not where it is not even there. */
+static bool cookies_known(void)
+{
+	struct btf *kernel = btf__load_vmlinux_btf();
+	bool there = kernel && btf__find_by_name_kind(kernel, "bpf_sk_assign_tcp_reqsk",
+						      BTF_KIND_FUNC) > 0;
+
+	btf__free(kernel);
+	return there && !sys_left_out("cookies");
+}
+
+/* *cookies: with SYN cookies; false afterwards where they were refused. */
 static int load_programs(struct loaded *loaded, const struct policy_options *options,
-			 const struct loaded *shared, struct problem *problem)
+			 const struct loaded *shared, bool *cookies, struct problem *problem)
 {
 	struct refusal refusal = { 0 };
 	int err;
 
 	refusal_listen(&refusal);
-	err = load_reeve(loaded, options, true, shared);
+	err = load_reeve(loaded, options, true, *cookies, shared);
+	if (err && err != -ENOMEM && *cookies) {
+		loaded_close(loaded);
+		*cookies = false;
+		err = load_reeve(loaded, options, true, false, shared);
+	}
 	if (err && err != -ENOMEM) {
 		loaded_close(loaded);
 		memset(&refusal, 0, sizeof(refusal));
-		err = load_reeve(loaded, options, false, shared);
+		err = load_reeve(loaded, options, false, false, shared);
 	}
 	refusal_listen(NULL);
 	if (err == -ENOMEM) {
@@ -284,11 +308,12 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 {
 	struct refusal refusal = { 0 };
 	struct stat namespace;
+	bool cookies = cookies_known();
 	uint64_t cookie;
 	uint16_t witness;
 	int err;
 
-	err = load_programs(loaded, options, NULL, problem);
+	err = load_programs(loaded, options, NULL, &cookies, problem);
 	if (!err) {
 		refusal_listen(&refusal);
 		err = netfilter_links_possible() ? load_guard(loaded) : covered_far_new(loaded);
@@ -307,6 +332,7 @@ int loaded_load(struct loaded *loaded, const struct policy_options *options,
 	}
 	loaded->control->cpus = (uint32_t)libbpf_num_possible_cpus();
 	loaded->control->layout = LAYOUT_VERSION;
+	loaded->control->cookies = cookies;
 	loaded->control->means = (tcx_possible() ? 0 : MEANS_CLSACT) |
 				 (netfilter_links_possible() ? 0 : MEANS_NFT_GUARD) |
 				 (route_source_possible() ? 0 : MEANS_OWN_ADDRESSES);
@@ -358,7 +384,8 @@ int loaded_copy(struct loaded *copy, const struct loaded *loaded)
 int loaded_load_beside(struct loaded *beside, const struct loaded *loaded,
 		       const struct policy_options *options, struct problem *problem)
 {
-	int err = load_programs(beside, options, loaded, problem);
+	bool cookies = loaded->control->cookies;
+	int err = load_programs(beside, options, loaded, &cookies, problem);
 
 	if (!err) {
 		err = loaded_copy(beside, loaded);

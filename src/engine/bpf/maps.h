@@ -117,7 +117,7 @@ struct control {
 	__u32 moving;	   /* enum moving */
 	__u32 means;	   /* enum means */
 	__u32 translates;  /* a policy since the first apply has had NAT: flows may be translated */
-	__u32 reserved;
+	__u32 cookies;	   /* connections that began with a SYN cookie can be handed to the stack */
 	__u64 namespace_inode; /* of /proc/PID/ns/net, while the namespace lives */
 	__u64 cookie;	       /* SO_NETNS_COOKIE of the namespace */
 	__u64 guard_table;     /* MEANS_NFT_GUARD: what the table looked like when reeve made it */

@@ -9,6 +9,7 @@
 #include "engine/bpf/steps.bpf.h"
 
 #include "engine/bpf/answer.bpf.h"
+#include "engine/bpf/cookie.bpf.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 

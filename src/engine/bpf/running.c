@@ -312,6 +312,7 @@ static int health_read(struct engine *engine, struct engine_status *status, stru
 		return err;
 	err = engine_health(engine, &ruleset, &health, problem);
 	status->intercepts = intercept_asked(&ruleset);
+	status->protection = early_protection(&engine->loaded, &ruleset);
 	ruleset_free(&ruleset);
 	if (!err) {
 		status->routes = health.routes;

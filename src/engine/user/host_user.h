@@ -499,6 +499,33 @@ static inline int host_swap(__u64 *word, __u64 old, __u64 new)
 
 _Static_assert(sizeof(struct place) <= sizeof(union limit_value), "place");
 
+/* The kernel's cookies are its secret. */
+static inline enum protection host_protect(host_t *host, host_packet_t *frame, uint32_t ethernet)
+{
+	(void)host;
+	(void)frame;
+	(void)ethernet;
+	return PROTECTION_NONE;
+}
+
+static inline int host_knows_cookies(host_t *host)
+{
+	(void)host;
+	return 0;
+}
+
+static inline int host_cookie(host_t *host)
+{
+	(void)host;
+	return 0;
+}
+
+static inline void host_cookie_accept(host_t *host, host_packet_t *frame)
+{
+	(void)host;
+	(void)frame;
+}
+
 static inline uint32_t host_early_admit(host_t *host, uint32_t ref)
 {
 	return early_admit(host, ref);

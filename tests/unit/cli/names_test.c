@@ -16,7 +16,7 @@ static const struct {
 	const char *(*name)(unsigned value);
 	unsigned n;
 } tables[] = {
-	{ "action", action_name, ACTION_TRANSLATE + 1 },
+	{ "action", action_name, ACTION_PROTECT + 1 },
 	{ "event kind", event_kind_name, EVENT_GUARD + 1 },
 	{ "hook", event_hook_name, HOOK_EARLY + 1 },
 	{ "decided by", decided_by_name, BY_ANSWER + 1 },
