@@ -129,9 +129,8 @@ static uint64_t namespace_inode(const struct pins *namespace)
 {
 	cleanup_fd int fd = pins_get(namespace, loaded_map_names[MAP_CONTROL]);
 	struct control control;
-	uint32_t zero = 0;
 
-	if (fd < 0 || bpf_map_lookup_elem(fd, &zero, &control) || control.layout != LAYOUT_VERSION)
+	if (fd < 0 || control_read(fd, &control))
 		return 0;
 	return control.namespace_inode;
 }

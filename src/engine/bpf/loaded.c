@@ -475,26 +475,48 @@ static bool program_needed(const struct loaded *loaded, enum loaded_program prog
 	return loaded_own_program(program) || !(loaded->control->means & MEANS_NFT_GUARD);
 }
 
+int control_read(int fd, struct control *control)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t size = sizeof(info), zero = 0;
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &size))
+		return -errno;
+	if (info.value_size != sizeof(*control))
+		return -EPROTO;
+	if (bpf_map_lookup_elem(fd, &zero, control))
+		return -errno;
+	return control->layout == LAYOUT_VERSION ? 0 : -EPROTO;
+}
+
+/* The control block comes first: of another version nothing else need be there. */
+static int find_maps(struct loaded *loaded, const struct pins *pins)
+{
+	struct control control;
+	int err;
+
+	for (size_t i = MAP_COUNT; i-- > 0;) {
+		loaded->maps[i] = pins_get(pins, loaded_map_names[i]);
+		if (loaded->maps[i] < 0)
+			return loaded->maps[i];
+		err = i == MAP_CONTROL ? control_read(loaded->maps[i], &control) : 0;
+		if (err)
+			return err;
+	}
+	return control_map(loaded);
+}
+
 int loaded_find(struct loaded *loaded, const struct pins *pins, struct problem *problem)
 {
-	int err = 0;
+	int err = find_maps(loaded, pins);
 
-	for (size_t i = MAP_COUNT; !err && i-- > 0;) {
-		loaded->maps[i] = pins_get(pins, loaded_map_names[i]);
-		err = loaded->maps[i] < 0 ? loaded->maps[i] : 0;
-	}
-	if (!err)
-		err = control_map(loaded);
 	for (size_t i = 0; !err && i < PROGRAM_COUNT; i++) {
 		loaded->programs[i] = pins_get(pins, loaded_program_names[i]);
 		if (loaded->programs[i] < 0 && program_needed(loaded, (enum loaded_program)i))
 			err = loaded->programs[i];
 	}
-	if (!err && loaded->control->layout != LAYOUT_VERSION) {
-		err = problem_set(problem, -EPROTO,
-				  "what runs here was loaded by another version of reeve (layout "
-				  "%u, this one has %u)",
-				  loaded->control->layout, LAYOUT_VERSION);
+	if (err == -EPROTO) {
+		problem_set(problem, err, "what runs here was loaded by another version of reeve");
 		problem_hint(problem, "`reeve down`, then `reeve apply FILE`; or use that version");
 	} else if (err == -ENOENT) {
 		problem_set(problem, err, "nothing is applied in this network namespace");

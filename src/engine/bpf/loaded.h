@@ -96,6 +96,8 @@ int loaded_pin(struct loaded *loaded, const struct pins *pins, struct problem *p
 void loaded_find_early(struct loaded *loaded, const struct pins *pins);
 /* Pins the programs of `early`, where the rest is pinned already. */
 int loaded_pin_early(const struct loaded *loaded, const struct pins *pins, struct problem *problem);
+/* A copy of the control block behind a descriptor. -EPROTO: of another version. */
+int control_read(int fd, struct control *control);
 /*
  * Finds it by its pins. -ENOENT when there is none, or an unfinished one; -EPROTO when it belongs
  * to another version. The control map is mapped for writing.
