@@ -56,7 +56,7 @@ static void check_meaning(const struct ruleset *ruleset, const char *text,
 	    resolve_question(ruleset, question, &sources, &arena, &diagnostics, &meaning))
 		abort();
 	for (uint32_t i = 0; i < meaning.clauses.n; i++)
-		found = found || clause_matches(&meaning.clauses.items[i], fields);
+		found = found || clause_matches(ruleset, &meaning.clauses.items[i], fields);
 	if (!found || fields->word[FIELD_FROM_ZONE] != meaning.from ||
 	    fields->word[FIELD_TO_ZONE] != meaning.to)
 		abort();
@@ -98,7 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		err = load(fixed_policy, sizeof(fixed_policy) - 1, &ruleset);
 	if (!err && !ask(&ruleset, question, &one)) {
 		check_meaning(&ruleset, question, &one.asked);
-		if (one.rule != UINT32_MAX && !rule_matches(&ruleset.rules[one.rule], &one.fields))
+		if (one.rule != UINT32_MAX &&
+		    !rule_matches(&ruleset, ruleset_rule(&ruleset, one.rule), &one.fields))
 			abort();
 		if (ask(&ruleset, one.packet, &two) || strcmp(one.packet, two.packet) ||
 		    memcmp(&one.fields, &two.fields, sizeof(one.fields)) ||
