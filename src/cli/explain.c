@@ -371,7 +371,7 @@ static void print_json(struct asked *asked, const struct explanation *explanatio
 	for (uint32_t i = 0; i < explanation->note_n; i++)
 		json_array_append_new(notes, json_text(explanation->notes[i]));
 	output_json_take(
-		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+		json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
 			  action_name(explanation->verdict), "by", by_name(explanation), "rule",
 			  ruled ? rule_json(&asked->places,
 					    ruleset_rule(asked->ruleset, explanation->rule))

@@ -136,7 +136,9 @@ static uint32_t leaving(const struct step *step)
 
 static uint32_t try_fast(struct random *r, struct bench *bench, const struct step *step)
 {
-	uint8_t bytes[CRAFT_BYTES], before[CRAFT_BYTES];
+	/* The IP header is aligned, as a driver would have it. */
+	_Alignas(4) uint8_t room[CRAFT_BYTES + 2];
+	uint8_t before[CRAFT_BYTES], *bytes = room + 2;
 	struct user_frame frame = { .bytes = bytes,
 				    .writable = bytes,
 				    .ethernet = true,

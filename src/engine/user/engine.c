@@ -240,7 +240,8 @@ uint32_t user_engine_fast(struct user_engine *engine, struct user_frame *frame)
 				   .ifindex = frame->ifindex };
 	host_t host = { .engine = engine, .frame = &bare };
 
-	if (!frame->ethernet)
+	/* Headers are read in place. */
+	if (!frame->ethernet || ((uintptr_t)frame->bytes + ETHERNET_HEADER) % sizeof(uint32_t))
 		return 0;
 	frame_protocol(&bare);
 	host_open(&host);

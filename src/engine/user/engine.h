@@ -120,7 +120,8 @@ void user_engine_early(struct user_engine *engine, struct user_frame *frame,
 /*
  * The fast path (core/fast.h), behind `early`: the interface by which the frame is sent on, changed in
  * frame->writable; nothing else is to be done with it then. 0: it is none of the fast path's,
- * nothing was changed, and user_engine_arrive() comes next. Only bytes, pkt_type and ifindex count.
+ * nothing was changed, and user_engine_arrive() comes next. Only bytes, pkt_type and ifindex count. The
+ * IP header must be aligned to 4 bytes (frame->bytes to 4, and 2): otherwise it is 0 too.
  */
 uint32_t user_engine_fast(struct user_engine *engine, struct user_frame *frame);
 /*
