@@ -209,8 +209,7 @@ BROKEN = {
     "interface in two zones": ("zone lan = eth0\nzone wan = eth0\n", "eth0"),
     "two defaults": ("zone lan = eth0\npolicy lan -> self default drop\n"
                      "policy lan -> self default allow\n", "default"),
-    "not supported yet": ("zone lan = eth0\nintercept lan -> other 80/tcp to 127.0.0.1:3129\n",
-                          "not supported yet"),
+    "not supported yet": ("zone lan = eth0\ntest \"web\" {\n}\n", "not supported yet"),
     "NUL": (b"zone lan = eth0\npolicy lan -> self default drop { allow 22/tcp\0 }\n", "NUL"),
     "no text at all": (b"\xff\xfe\x00\x01" * 64, ""),
     "a port too high": ("zone lan = eth0\npolicy lan -> self { allow 70000/tcp }\n", "70000"),
