@@ -57,22 +57,7 @@ struct {
 	__type(value, struct cookie_room);
 } cookie_rooms SEC(".maps");
 
-/* The search itself is in a map: what the verifier does not know, it need not follow. */
-struct options_loop {
-	struct options_search *search;
-};
-
-static long options_search_next(__u32 i, struct options_loop *loop)
-{
-	return options_step(loop->search);
-}
-
-static __always_inline void host_options_search(struct options_search *search)
-{
-	struct options_loop loop = { search };
-
-	bpf_loop(TCP_OPTIONS_MAX, options_search_next, &loop, 0);
-}
+#include "engine/bpf/options.bpf.h"
 
 static __always_inline void cookie_heads(struct cookie_room *own, const struct packet *p)
 {

@@ -157,11 +157,7 @@ static __always_inline __u64 host_now(host_t *host)
 	return bpf_ktime_get_coarse_ns();
 }
 
-static __always_inline void host_count(host_t *host, enum statistic stat)
-{
-	if (host->stats && stat < STAT_COUNT)
-		host->stats->count[stat]++;
-}
+#include "engine/bpf/count.bpf.h"
 
 static __always_inline int host_set_member(host_t *host, __u32 set, __u32 field)
 {
@@ -404,24 +400,6 @@ static __always_inline int host_flow_create(host_t *host, const struct flow_key 
 		return -1;
 	flow_fill(flow, p, j, state, sender_high, to, host_now(host));
 	return bpf_map_update_elem(&embryonic, key, flow, BPF_ANY) ? -1 : 0;
-}
-
-static __always_inline void host_count_rule(host_t *host, __u32 rule)
-{
-	__u32 slot = host->slot, index;
-	struct counter *counter;
-	void *inner;
-
-	inner = bpf_map_lookup_elem(&counters, &slot);
-	if (!inner)
-		return;
-	index = bpf_get_smp_processor_id() * host->header->rules + rule;
-	counter = bpf_map_lookup_elem(inner, &index);
-	if (!counter)
-		return;
-	counter->packets += host->packet->segments;
-	counter->bytes += host->packet->length;
-	counter->last_ns = bpf_ktime_get_coarse_ns();
 }
 
 /* For this host or not: the kernel's own routing is asked, for the packet as it arrived. */

@@ -253,6 +253,8 @@ static __always_inline const struct image_rule *host_image_rule(host_t *host, __
 	return host_unit(&host->image, host->header->rule_table + rule);
 }
 
+#include "engine/bpf/count.bpf.h"
+
 static __always_inline int host_set_member(host_t *host, __u32 set, __u32 field)
 {
 	const __u32 *word = host->packet->fields.word;
@@ -260,30 +262,6 @@ static __always_inline int host_set_member(host_t *host, __u32 set, __u32 field)
 	return set_member(set_place(host->slot, set),
 			  field == FIELD_DST ? &word[FIELD_DST] : &word[FIELD_SRC],
 			  word[FIELD_FAMILY]);
-}
-
-static __always_inline void host_count(host_t *host, enum statistic stat)
-{
-	if (host->stats && stat < STAT_COUNT)
-		host->stats->count[stat]++;
-}
-
-static __always_inline void host_count_rule(host_t *host, __u32 rule)
-{
-	__u32 slot = host->slot, index;
-	struct counter *counter;
-	void *inner;
-
-	inner = bpf_map_lookup_elem(&counters, &slot);
-	if (!inner)
-		return;
-	index = bpf_get_smp_processor_id() * host->header->rules + rule;
-	counter = bpf_map_lookup_elem(inner, &index);
-	if (!counter)
-		return;
-	counter->packets += host->packet->segments;
-	counter->bytes += host->packet->length;
-	counter->last_ns = bpf_ktime_get_coarse_ns();
 }
 
 __noinline int step_event(__u32 kind)

@@ -55,22 +55,7 @@ struct {
 	__type(value, struct protect_room);
 } protect_rooms SEC(".maps");
 
-/* The search itself is in a map: what the verifier does not know, it need not follow. */
-struct options_loop {
-	struct options_search *search;
-};
-
-static long options_search_next(__u32 i, struct options_loop *loop)
-{
-	return options_step(loop->search);
-}
-
-static __always_inline void host_options_search(struct options_search *search)
-{
-	struct options_loop loop = { search };
-
-	bpf_loop(TCP_OPTIONS_MAX, options_search_next, &loop, 0);
-}
+#include "engine/bpf/options.bpf.h"
 
 enum listener {
 	LISTENER_NONE, /* or the tuple is of a connection that the kernel knows */
